@@ -1,0 +1,1 @@
+"""The gateway: use cases, transfer engine, REST API, client and command line."""

@@ -1,0 +1,1 @@
+"""REST: handlers translate between HTTP and the gateway, and decide nothing."""

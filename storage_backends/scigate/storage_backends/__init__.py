@@ -1,0 +1,1 @@
+"""Storages behind one contract; see ``backend`` for what a backend promises."""
