@@ -1,0 +1,98 @@
+"""Every error the API can answer, as RFC 9457 problem details.
+
+A use case raises a ``Problem``; the HTTP layer writes it. ``code`` is stable and ends the ``type`` URI.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from scigate.storage_backends.errors import ErrorKind, StorageError
+
+TYPE_ROOT: Final = "tag:scigate,2026:problem:"
+
+_STATUS: Final = {
+    "not-found": 404,
+    "already-exists": 409,
+    "access-denied": 403,
+    "invalid-name": 422,
+    "not-regular": 422,
+    "too-large": 422,
+    "source-changed": 412,
+    "unsupported": 422,
+    "misconfigured": 503,
+    "credential-refused": 502,
+    "truncated": 502,
+    "digest-mismatch": 502,
+    "no-space": 507,
+    "throttled": 503,
+    "unreachable": 503,
+}
+
+
+class Problem(Exception):
+    """A request that cannot be served: what happened, to what, and what to do next."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        *,
+        detail: str = "",
+        next_step: str,
+        retriable: bool = False,
+        retry_after: timedelta | None = None,
+        errors: list[dict[str, str]] | None = None,
+    ) -> None:
+        super().__init__(detail or title)
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.next_step = next_step
+        self.retriable = retriable
+        self.retry_after = retry_after
+        self.errors = errors
+
+    def as_json(self, instance: str | None = None) -> dict[str, object]:
+        """The members of RFC 9457 §3.1 and our extensions ``code``, ``retriable``, ``next_step``, ``errors``."""
+        body: dict[str, object] = {
+            "type": TYPE_ROOT + self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail or self.title,
+            "code": self.code,
+            "retriable": self.retriable,
+            "next_step": self.next_step,
+        }
+        if instance:
+            body["instance"] = instance
+        if self.errors:
+            body["errors"] = self.errors
+        return body
+
+
+def not_found(what: str, name: str) -> Problem:
+    """Also the answer for what exists but is somebody else's: existence is not told."""
+    return Problem(
+        404, "not-found", f"There is no {what} {name!r}.", next_step=f"List the {what}s that you can see, and check."
+    )
+
+
+def conflict(code: str, title: str, next_step: str) -> Problem:
+    """The request does not fit the present state of the resource."""
+    return Problem(409, code, title, next_step=next_step)
+
+
+def from_storage(error: StorageError) -> Problem:
+    """The problem for a storage's failure."""
+    return Problem(
+        _STATUS.get(error.code, 502),
+        error.code,
+        error.message,
+        next_step=error.next_step,
+        retriable=error.kind in (ErrorKind.TRANSIENT, ErrorKind.THROTTLED, ErrorKind.SPACE),
+        retry_after=getattr(error, "retry_after", None),
+    )

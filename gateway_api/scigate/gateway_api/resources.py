@@ -1,0 +1,277 @@
+"""The resources of the REST API: what goes over the wire, in both directions.
+
+The OpenAPI document is generated from these models, the client returns them. Sizes are bytes, rates bytes per
+second, times UTC. Paths that are not UTF-8 travel as lone surrogates (PEP 383), which JSON writes as ``\\udcXX``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+
+def _any_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return value
+
+
+PathText = Annotated[
+    str, PlainValidator(_any_text), PlainSerializer(lambda text: text), WithJsonSchema({"type": "string"})
+]
+"""A string that may hold surrogate escapes, which pydantic's own string type refuses."""
+
+
+class Resource(BaseModel):
+    """Base of everything the API answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Request(BaseModel):
+    """Base of everything the API accepts: an unknown field is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Overwrite(StrEnum):
+    """What happens when the destination exists."""
+
+    FAIL = "fail"
+    SKIP_SAME = "skip-same"  # equal content: skip; different content: fail
+    NEWER = "newer"  # replace it when the source is newer or differs in size, skip otherwise
+    OVERWRITE = "overwrite"
+
+
+class Verify(StrEnum):
+    """How a file is proven before it is DONE. ``SIZE`` is never chosen by itself."""
+
+    AUTO = "auto"  # the storage's own digest where it is strong, else read again
+    REREAD = "reread"
+    SIZE = "size"
+
+
+class Proof(StrEnum):
+    """The grade of proof of a DONE file."""
+
+    A = "A"  # re-read from the destination and hashed by us
+    B = "B"  # digest computed by the destination from what it stores
+    C = "C"  # digest claimed by the destination at ingest
+    D = "D"  # size only
+
+
+class FileState(StrEnum):
+    """States of a file; the arrows are in ``transfers.machine``."""
+
+    QUEUED = "QUEUED"
+    CLAIMED = "CLAIMED"
+    COPYING = "COPYING"
+    VERIFYING = "VERIFYING"
+    PUBLISHING = "PUBLISHING"
+    DONE = "DONE"
+    WAITING = "WAITING"
+    PAUSED = "PAUSED"
+    FAILED = "FAILED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+
+
+class TransferState(StrEnum):
+    """States of a transfer, derived from its files and from what its owner asked for."""
+
+    QUEUED = "QUEUED"  # accepted, nothing moved yet
+    ACTIVE = "ACTIVE"
+    WAITING = "WAITING"  # nothing can move now; the cause says why and until when
+    PAUSED = "PAUSED"
+    CANCELLING = "CANCELLING"
+    DONE = "DONE"
+    FAILED = "FAILED"  # finished, and at least one file failed
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (TransferState.DONE, TransferState.FAILED, TransferState.CANCELLED)
+
+
+class Cause(Resource):
+    """Why something failed, waits or is paused: for programs (``code``, ``retriable``) and for people."""
+
+    code: str
+    message: PathText
+    retriable: bool
+    next_step: str
+
+
+class FileRequest(Request):
+    """One source and destination. A source folder ends in ``/`` and is copied with all below it; a destination
+    ending in ``/`` keeps the source's name."""
+
+    source: PathText = Field(examples=["lab:/run7/a.bam", "https://example.org/data.h5", "lab:/run7/"])
+    destination: PathText = Field(examples=["archive:/run7/a.bam", "archive:/incoming/"])
+
+
+class TransferRequest(Request):
+    """What a user submits."""
+
+    files: list[FileRequest] = Field(min_length=1, max_length=10_000)
+    overwrite: Overwrite = Overwrite.FAIL
+    verify: Verify = Verify.AUTO
+    priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
+    label: str | None = Field(default=None, max_length=200)
+    deadline: datetime | None = Field(default=None, description="retried until then; default 7 days from now")
+
+
+class Counts(Resource):
+    """How many files are in which condition; ``total`` grows while a folder is still being listed."""
+
+    total: int = 0
+    queued: int = 0
+    active: int = 0
+    waiting: int = 0
+    paused: int = 0
+    done: int = 0
+    skipped: int = 0  # part of done: nothing to do
+    failed: int = 0
+    cancelled: int = 0
+
+
+class Transfer(Resource):
+    """A transfer with its progress."""
+
+    id: str
+    owner: str
+    label: str | None
+    state: TransferState
+    overwrite: Overwrite
+    verify: Verify
+    priority: int
+    created: datetime
+    finished: datetime | None
+    deadline: datetime
+    listing: bool = Field(description="true while folders are still being listed, so totals still grow")
+    files: Counts
+    bytes_total: int
+    bytes_done: int
+    rate: float | None = Field(description="bytes per second, over the last seconds")
+    eta_seconds: float | None = Field(description="None when it cannot be said honestly")
+    proof: Proof | None = Field(description="the weakest grade among the finished files")
+    cause: Cause | None
+
+
+class TransferFile(Resource):
+    """One file of a transfer."""
+
+    id: str
+    transfer: str
+    source: PathText
+    destination: PathText
+    state: FileState
+    size: int | None
+    bytes_done: int
+    attempts: int
+    skipped: bool
+    proof: Proof | None
+    digests: dict[str, str]
+    surl: PathText | None = Field(description="the storage's own URL of the destination, reachable without SciGate")
+    cause: Cause | None
+    next_try: datetime | None
+    created: datetime
+    finished: datetime | None
+
+
+class Event(Resource):
+    """One line of the journal; ``id`` grows."""
+
+    id: int
+    time: datetime
+    type: str = Field(examples=["transfer.submitted", "file.done"])
+    transfer: str
+    file: str | None
+    data: dict[str, Any]
+
+
+class Submitted(Resource):
+    """The answer to a submit. ``replayed``: this Idempotency-Key had been accepted before."""
+
+    transfer: Transfer
+    replayed: bool
+
+
+class StorageState(StrEnum):
+    """Whether a storage can be used now."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+class Storage(Resource):
+    """A storage as its users see it."""
+
+    name: str
+    type: str
+    summary: str
+    site: str | None
+    url: str | None = Field(description="root of the storage's own URLs")
+    read_only: bool
+    state: StorageState
+    cause: Cause | None
+    can: list[str] = Field(description="what it can do beyond read and write, e.g. copy, digest, presign, move")
+
+
+class Entry(Resource):
+    """A file or folder of a storage."""
+
+    location: PathText
+    name: PathText
+    kind: str
+    size: int
+    modified: datetime | None
+    version: str | None
+    digests: dict[str, str]
+    surl: PathText | None
+    note: str | None = None
+
+
+class MoveRequest(Request):
+    """Rename a file within its storage."""
+
+    source: PathText
+    destination: PathText
+    overwrite: bool = False
+
+
+class Check(Resource):
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    message: str
+    next_step: str | None = None
+
+
+class Status(Resource):
+    """How the gateway is: for dashboards and admins."""
+
+    version: str
+    time: datetime
+    started: datetime
+    ok: bool
+    checks: list[Check]
+    broken_plugins: dict[str, str]
+    files: dict[str, int]
+    workers: int
+    active: int
+
+
+T = TypeVar("T", bound=Resource)
+
+
+class Page(Resource, Generic[T]):
+    """A page of a list; ``next`` is the cursor of the next one, None at the end."""
+
+    items: list[T]
+    next: str | None = None
