@@ -1,0 +1,441 @@
+"""The HTTP client of the data plane, against scripted sockets (what no real server can be made to say) and TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from scigate.storage_backends.errors import InvalidName, Misconfigured, Throttled, Truncated, Unreachable
+from scigate.storage_backends.testing.certificates import Authority
+from scigate.storage_backends.wire import Pool, Target, parse_url, tls_context
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Script:
+    """A listening socket that gives each accepted connection to the next of its functions, in a thread."""
+
+    def __init__(self, *plays: Callable[[socket.socket], None]) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self.connections = 0
+        self._threads = [threading.Thread(target=self._serve, args=(plays,), daemon=True)]
+        self._threads[0].start()
+
+    @property
+    def target(self) -> Target:
+        return Target("http", "127.0.0.1", self.port, "/x")
+
+    def _serve(self, plays: tuple[Callable[[socket.socket], None], ...]) -> None:
+        for play in plays:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connection:
+                play(connection)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+@contextmanager
+def scripted(*plays: Callable[[socket.socket], None]) -> Iterator[Script]:
+    script = Script(*plays)
+    try:
+        yield script
+    finally:
+        script.close()
+
+
+def read_request(connection: socket.socket, body: int = 0) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        got = connection.recv(65536)
+        if not got:
+            return data
+        data += got
+    while len(data.partition(b"\r\n\r\n")[2]) < body:
+        got = connection.recv(65536)
+        if not got:
+            break
+        data += got
+    return data
+
+
+def says(*answers: bytes) -> Callable[[socket.socket], None]:
+    """Answer one request after the other on one connection, then close it."""
+
+    def play(connection: socket.socket) -> None:
+        for answer in answers:
+            read_request(connection)
+            connection.sendall(answer)
+
+    return play
+
+
+def get(script: Script, pool: Pool | None = None) -> bytes:
+    return (pool or Pool()).request("GET", script.target).read_all()
+
+
+def test_one_connection_carries_many_requests() -> None:
+    with scripted(says(OK, OK, OK)) as script:
+        pool = Pool()
+        assert [get(script, pool) for _ in range(3)] == [b"ok"] * 3
+        assert script.connections == 1
+
+
+def test_a_connection_the_server_closed_is_replaced() -> None:
+    with scripted(says(OK), says(OK)) as script:
+        pool = Pool()
+        assert get(script, pool) == get(script, pool) == b"ok"
+        assert script.connections == 2
+
+
+def test_a_reused_connection_that_breaks_is_tried_again_only_if_that_is_safe() -> None:
+    def answers_once_then_breaks(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK)
+        read_request(connection)  # and no answer
+
+    with scripted(answers_once_then_breaks, says(OK)) as script:
+        pool = Pool()
+        assert get(script, pool) == b"ok"
+        assert pool.request("PUT", script.target, body=b"data").read_all() == b"ok"
+    with scripted(answers_once_then_breaks, says(OK)) as script:
+        pool = Pool()
+        assert get(script, pool) == b"ok"
+        with pytest.raises(Unreachable, match="without an answer"):
+            pool.request("POST", script.target, body=b"data")
+        assert script.connections == 1
+
+
+def test_a_new_connection_that_breaks_is_not_tried_again() -> None:
+    with scripted(read_request, says(OK)) as script, pytest.raises(Unreachable):
+        get(script)
+
+
+@pytest.mark.parametrize("size", [1, 65_535, 262_144, 262_145, 3_000_001])
+def test_a_body_arrives_whole_whatever_its_size(size: int) -> None:
+    data = bytes(i * 7 & 255 for i in range(1000)) * (size // 1000 + 1)
+    data = data[:size]
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    with scripted(says(head + data, OK)) as script:
+        pool = Pool()
+        assert b"".join(bytes(piece) for piece in pool.request("GET", script.target)) == data
+        assert get(script, pool) == b"ok"
+        assert script.connections == 1
+
+
+def test_a_small_body_is_one_buffer() -> None:
+    def in_two_pieces(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+        connection.sendall(b"cd")
+
+    with scripted(in_two_pieces) as script:
+        assert [bytes(piece) for piece in Pool().request("GET", script.target)] == [b"abcd"]
+
+
+def test_a_body_that_ends_early_is_truncated() -> None:
+    with (
+        scripted(says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")) as script,
+        pytest.raises(Truncated, match="5 of 9 bytes"),
+    ):
+        get(script)
+
+
+def test_a_chunked_body_is_joined_and_the_connection_kept() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nT: x\r\n\r\n"
+    with scripted(says(chunked, OK)) as script:
+        pool = Pool()
+        assert get(script, pool) == b"hello world"
+        assert get(script, pool) == b"ok"
+        assert script.connections == 1
+
+
+@pytest.mark.parametrize("body", [b"5\r\nhel", b"5\r\nhello", b"5\r\nhello\r\n", b"5\r\nhello\r\n0\r\n"])
+def test_a_chunked_body_that_ends_early_is_truncated(body: bytes) -> None:
+    with (
+        scripted(says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)) as script,
+        pytest.raises(Truncated),
+    ):
+        get(script)
+
+
+@pytest.mark.parametrize("body", [b"-5\r\n", b"0x5\r\nhello\r\n", b"zz\r\n", b"2\r\nhello\r\n", b"f" * 16 + b"\r\n"])
+def test_a_malformed_chunk_is_refused(body: bytes) -> None:
+    with (
+        scripted(says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)) as script,
+        pytest.raises(Unreachable),
+    ):
+        get(script)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"SSH-2.0-OpenSSH_9.2",
+        b"HTTP/2 200 OK",
+        b"HTTP/1.1 99 Low",
+        b"HTTP/1.1 200 OK\r\n folded: x",
+        b"HTTP/1.1 200 OK\r\nno colon",
+        b"HTTP/1.1 200 OK\r\nspace before : x",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1e3",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +3",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked",
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 300,
+        b"HTTP/1.1 200 OK\r\na: " + b"b" * 100_000,
+    ],
+)
+def test_an_answer_that_breaks_the_rules_is_refused(head: bytes) -> None:
+    with scripted(says(head + b"\r\n\r\nabcd")) as script, pytest.raises(Unreachable):
+        get(script)
+
+
+def test_interim_answers_are_skipped_and_bounded() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    with scripted(says(interim * 3 + OK)) as script:
+        assert get(script) == b"ok"
+    with scripted(says(interim * 50 + OK)) as script, pytest.raises(Unreachable, match="interim"):
+        get(script)
+
+
+def test_head_and_empty_answers_leave_the_connection_usable() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"
+    with scripted(says(head, b"HTTP/1.1 204 No Content\r\n\r\n", OK)) as script:
+        pool = Pool()
+        answer = pool.request("HEAD", script.target)
+        assert answer.headers["content-length"] == "99"
+        assert list(answer) == []
+        assert pool.request("DELETE", script.target).status == 204
+        assert get(script, pool) == b"ok"
+        assert script.connections == 1
+
+
+def test_bytes_after_the_answer_make_the_connection_unusable() -> None:
+    with scripted(says(OK + b"HTTP/1.1 200 OK\r\n\r\n"), says(OK)) as script:
+        pool = Pool()
+        assert get(script, pool) == get(script, pool) == b"ok"
+        assert script.connections == 2
+
+
+def test_a_stalled_server_is_unreachable_after_the_stall_time() -> None:
+    done = threading.Event()
+
+    def stalls(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")
+        done.wait(10)
+
+    with scripted(stalls) as script:
+        with pytest.raises(Unreachable, match="stalled"):
+            get(script, Pool(stall=timedelta(milliseconds=200)))
+        done.set()
+
+
+def test_nobody_listening_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(Unreachable, match="refused"):
+        Pool().request("GET", f"http://127.0.0.1:{port}/")
+
+
+def test_read_all_is_bounded() -> None:
+    with (
+        scripted(says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 100)) as script,
+        pytest.raises(Unreachable, match="more than 10 bytes"),
+    ):
+        Pool().request("GET", script.target).read_all(10)
+
+
+def test_a_response_closed_early_does_not_give_its_connection_back() -> None:
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
+
+    def sends_all_it_can(connection: socket.socket) -> None:
+        read_request(connection)
+        try:
+            connection.sendall(long)
+        except OSError:
+            return
+
+    with scripted(sends_all_it_can, says(OK)) as script:
+        pool = Pool()
+        buffers = iter(pool.request("GET", script.target))
+        assert next(buffers)
+        buffers.close()  # type: ignore[attr-defined]
+        assert get(script, pool) == b"ok"
+        assert script.connections == 2
+
+
+@pytest.mark.parametrize(("given", "promised"), [([b"abc"], 4), ([b"abc", b"de"], 4), ([b"abcd", b"e"], 4), ([], 1)])
+def test_a_body_of_the_wrong_length_never_becomes_a_complete_request(given: list[bytes], promised: int) -> None:
+    seen: list[bytes] = []
+
+    def collects(connection: socket.socket) -> None:
+        while got := connection.recv(65536):
+            seen.append(got)
+
+    with scripted(collects) as script:
+        with pytest.raises(Truncated):
+            Pool().request("PUT", script.target, body=iter(given), length=promised)
+        for thread in script._threads:
+            thread.join(5)
+        assert len(b"".join(seen).partition(b"\r\n\r\n")[2]) < promised
+
+
+def test_a_streamed_body_arrives_whole() -> None:
+    seen: list[bytes] = []
+
+    def collects(connection: socket.socket) -> None:
+        seen.append(read_request(connection, body=600_000).partition(b"\r\n\r\n")[2])
+        connection.sendall(OK)
+
+    pieces = [bytes([n]) * 100_000 for n in range(6)]
+    with scripted(collects) as script:
+        assert Pool().request("PUT", script.target, body=iter(pieces), length=600_000).read_all() == b"ok"
+    assert seen == [b"".join(pieces)]
+
+
+def test_an_empty_streamed_body_is_sent() -> None:
+    with scripted(says(OK)) as script:
+        assert Pool().request("PUT", script.target, body=iter([]), length=0).read_all() == b"ok"
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_refusal_before_the_body_is_complete_is_heard(streamed: bool) -> None:
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+
+    def refuses(connection: socket.socket) -> None:
+        connection.recv(1024)  # the rest is left unread, so that closing resets the connection
+        connection.sendall(refusal)
+
+    body = b"x" * 32_000_000
+    with scripted(refuses) as script:
+        given = iter([body[at : at + 1_000_000] for at in range(0, len(body), 1_000_000)]) if streamed else body
+        answer = Pool().request("PUT", script.target, body=given, length=len(body))
+        assert (answer.status, answer.read_all()) == (403, b"no")
+
+
+def test_a_success_before_the_body_is_complete_is_not_believed() -> None:
+    def answers_at_once(connection: socket.socket) -> None:
+        connection.recv(1024)
+        connection.sendall(OK)
+
+    with scripted(answers_at_once) as script, pytest.raises(Unreachable):
+        Pool().request("PUT", script.target, body=iter([b"x" * 1_000_000] * 32), length=32_000_000)
+
+
+def test_waiting_for_a_connection_ends() -> None:
+    with scripted(says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")) as script:
+        pool = Pool(per_host=1, stall=timedelta(milliseconds=100))
+        with pool.request("GET", script.target), pytest.raises(Throttled, match="all 1 connections"):
+            pool.request("GET", script.target)
+
+
+def test_a_waiting_thread_gets_the_connection_that_is_given_back() -> None:
+    with scripted(says(*[OK] * 20)) as script:
+        pool = Pool(per_host=1)
+        got: list[bytes] = []
+        threads = [threading.Thread(target=lambda: got.append(get(script, pool))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert got == [b"ok"] * 20
+        assert script.connections == 1
+
+
+@pytest.mark.parametrize("headers", [{"A": "b\r\nC: d"}, {"A\n": "b"}, {"A": "\0"}])
+def test_a_header_cannot_smuggle_another(headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidName):
+        Pool().request("GET", "http://127.0.0.1:9/", headers)
+
+
+@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "/ä", "a"])
+def test_a_target_must_be_encoded(path: str) -> None:
+    with pytest.raises(InvalidName):
+        Pool().request("GET", Target("http", "127.0.0.1", 9, path))
+
+
+def test_urls_are_taken_apart() -> None:
+    assert parse_url("https://h.example/a?b=c#d") == Target("https", "h.example", 443, "/a?b=c")
+    assert parse_url("http://[::1]:8080") == Target("http", "::1", 8080, "/")
+    assert parse_url("http://[::1]:8080").host_header == "[::1]:8080"
+    assert parse_url("http://h:80/").host_header == "h"
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://h/", "http://", "http://user:secret@h/", "http://h:99999/", "//h/", "http://[x/"]
+)
+def test_unusable_urls_are_refused_without_repeating_them(url: str) -> None:
+    with pytest.raises(InvalidName) as error:
+        parse_url(url)
+    assert "secret" not in str(error.value)
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tls_server(authority: Authority, name: str, *answers: bytes) -> Iterator[Script]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue(name))
+
+    def play(connection: socket.socket) -> None:
+        try:
+            with context.wrap_socket(connection, server_side=True) as secure:
+                says(*answers)(secure)
+        except OSError:
+            return
+
+    with scripted(play) as script:
+        yield script
+
+
+def test_tls_with_a_ca_of_our_own_keeps_its_connection(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with tls_server(authority, "127.0.0.1", OK, OK) as script:
+        pool = Pool(tls=tls_context(authority.ca_file))
+        url = f"https://127.0.0.1:{script.port}/"
+        assert [pool.request("GET", url).read_all() for _ in range(2)] == [b"ok", b"ok"]
+        assert script.connections == 1
+
+
+def test_tls_refuses_an_unknown_authority(tmp_path: Path) -> None:
+    with (
+        tls_server(Authority(tmp_path), "127.0.0.1", OK) as script,
+        pytest.raises(Unreachable, match=r"certificate of 127\.0\.0\.1:[0-9]+ is not accepted"),
+    ):
+        Pool().request("GET", f"https://127.0.0.1:{script.port}/")
+
+
+def test_tls_refuses_another_host_name(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with tls_server(authority, "other.example", OK) as script, pytest.raises(Unreachable, match="is not accepted"):
+        Pool(tls=tls_context(authority.ca_file)).request("GET", f"https://127.0.0.1:{script.port}/")
+
+
+def test_tls_verification_cannot_be_switched_off() -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    with pytest.raises(ValueError, match="must verify"):
+        Pool(tls=context)
+
+
+def test_a_ca_file_that_is_none_is_misconfigured(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("hello")
+    with pytest.raises(Misconfigured, match=r"ca\.pem"):
+        tls_context(tmp_path / "ca.pem")
+    with pytest.raises(Misconfigured, match=r"absent\.pem"):
+        tls_context(tmp_path / "absent.pem")
