@@ -36,6 +36,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .actor import Role
 from .settings_errors import SettingsError, nearest, sentences
+from .transfers.egress import EgressPolicy
 from .units import Duration, Size
 
 VARIABLE: Final = "SCIGATE_CONFIG"
@@ -164,13 +165,6 @@ class LimitsSection(Section):
     staging_quota: Size = 10 * GiB
 
 
-class EgressSection(Section):
-    """Where URLs that users name may point, beyond the public internet."""
-
-    allow: tuple[str, ...] = ()
-    ports: tuple[Port, ...] = (80, 443, 8443)
-
-
 class ExecutorSection(Section):
     """Where the bytes are moved."""
 
@@ -185,7 +179,7 @@ class Settings(Section):
     storages: dict[StorageName, StorageSection] = {}
     users: dict[UserName, UserSection] = {}
     limits: LimitsSection = LimitsSection()
-    egress: EgressSection = EgressSection()
+    egress: EgressPolicy = EgressPolicy()
     executor: ExecutorSection = ExecutorSection()
     _source: Path | None = PrivateAttr(default=None)
 
