@@ -74,6 +74,7 @@ class Limits:
     equal_blocks: bool = False  # all blocks but the last have the same length
     atomic_no_replace: bool = True  # ``if_absent`` is decided by the storage; False: best effort
     read_only: bool = False  # a source only: whatever would write, draft or delete is Unsupported
+    listable: bool = True  # ``scan`` works; False: it is Unsupported
     drafts_readable: bool = False  # ``Draft.read`` works, so a draft can be verified before it is published
 
 
