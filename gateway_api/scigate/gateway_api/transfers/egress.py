@@ -49,7 +49,7 @@ class EgressRefused(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class AllowRule:
-    """One entry of ``allow_hosts``: a host, ``*.suffix`` or network, with one port, any port, or the usual ones."""
+    """One entry of ``allow``: a host, ``*.suffix`` or network, with one port, any port, or the usual ones."""
 
     host: str | None
     network: Network | None
@@ -98,7 +98,7 @@ def _pattern(host: str, text: str) -> str:
     try:
         return star + check_host(host.removeprefix("*."))
     except InvalidUrl as error:
-        raise ValueError(f"{text!r} in allow_hosts: {error.message}") from None
+        raise ValueError(f"{text!r} in allow: {error.message}") from None
 
 
 def _is_rule(text: str) -> str:
@@ -118,19 +118,19 @@ class EgressPolicy(BaseModel):
 
     schemes: frozenset[Annotated[str, Field(pattern="^https?$")]] = frozenset({"http", "https"})
     ports: frozenset[Annotated[int, Field(ge=1, le=65535)]] = frozenset({80, 443, 8443})
-    allow_hosts: tuple[Annotated[str, AfterValidator(_is_rule)], ...] = ()
+    allow: tuple[Annotated[str, AfterValidator(_is_rule)], ...] = ()
     """Internal hosts and networks that users may fetch from although they are not public."""
-    deny_networks: tuple[Annotated[str, AfterValidator(_is_network)], ...] = ()
+    deny: tuple[Annotated[str, AfterValidator(_is_network)], ...] = ()
     """More networks to refuse, such as the site's own public addresses behind the firewall."""
     max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
 
     @cached_property
     def rules(self) -> tuple[AllowRule, ...]:
-        return tuple(AllowRule.parse(text) for text in self.allow_hosts)
+        return tuple(AllowRule.parse(text) for text in self.allow)
 
     @cached_property
     def denied(self) -> tuple[Network, ...]:
-        return tuple(ip_network(text) for text in self.deny_networks)
+        return tuple(ip_network(text) for text in self.deny)
 
     def check_port(self, host: str, port: int) -> None:
         """Refuse a port that no rule could open, before anybody is asked for the host's addresses."""
@@ -183,13 +183,13 @@ def _address_refused(host: str, port: int, address: Address, what: str, opened_b
     if opened_by is OpenedBy.NOTHING:
         return EgressRefused("address", message, next_step="Use a URL at a public address: this one is never opened.")
     if opened_by is OpenedBy.NETWORK:
-        step = f"Ask the administrator to allow the network of {host} in allow_hosts under [egress] in scigate.toml."
+        step = f"Ask the administrator to add the network of {host} to allow under [egress] in scigate.toml."
         return EgressRefused("address", message, next_step=step)
     return EgressRefused("address", message, next_step=_ask_for(_bracketed(host)))
 
 
 def _ask_for(entry: str) -> str:
-    return f'Ask the administrator to add "{entry}" to allow_hosts under [egress] in scigate.toml.'
+    return f'Ask the administrator to add "{entry}" to allow under [egress] in scigate.toml.'
 
 
 def _bracketed(host: str) -> str:
