@@ -1,0 +1,131 @@
+"""Runs conformance cases on a storage, each in a folder of its own that is removed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from time import perf_counter
+from typing import Final
+
+from ..backend import Backend, Kind
+from ..errors import NotFound, StorageError
+from . import drafting, extending, listing, naming, reading, recovering, writing
+from .case import Bench, Case, Failed, Seed, listable
+
+CASES: Final[tuple[Case, ...]] = (
+    *reading.CASES,
+    *listing.CASES,
+    *writing.CASES,
+    *writing.DELETING,
+    *writing.READ_ONLY,
+    *drafting.CASES,
+    *recovering.CASES,
+    *naming.CASES,
+    *extending.all_of_them(),
+)
+"""All cases, in the order in which they are best read."""
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    DEVIATES = "deviates"  # failed, as the table of deviations says
+    STALE = "stale"  # passed, although the table of deviations says it fails
+    UNCLAIMED = "unclaimed"  # not run: the backend does not claim it
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """How one case ended; ``seen`` says what was seen, when it is not what the contract says."""
+
+    case: Case
+    outcome: Outcome
+    seen: str = ""
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return self.outcome not in (Outcome.FAILED, Outcome.STALE)
+
+
+def run(
+    open_backend: Callable[[], Backend],
+    folder: str,
+    *,
+    seed: Seed | None = None,
+    secrets: Iterable[str] = (),
+    many: int = 1200,
+    deviations: Mapping[str, str] | None = None,
+) -> Iterator[CaseResult]:
+    """Run every case in ``folder`` (with a trailing slash), which should not exist or be empty.
+
+    ``open_backend`` gives a further, independent client of the same storage each time. ``seed`` stores a file
+    where the backend itself is read-only. ``secrets`` must not show up in any error. ``many`` files are listed.
+    """
+    for case in CASES:
+        yield run_case(case, open_backend, folder, seed=seed, secrets=secrets, many=many, deviations=deviations or {})
+
+
+def run_case(
+    case: Case,
+    open_backend: Callable[[], Backend],
+    folder: str,
+    *,
+    seed: Seed | None = None,
+    secrets: Iterable[str] = (),
+    many: int = 1200,
+    deviations: Mapping[str, str],
+) -> CaseResult:
+    """Run one case in a folder of its own below ``folder`` and clear that up."""
+    backend = open_backend()
+    if not case.claim(backend):
+        return CaseResult(case, Outcome.UNCLAIMED, f"not claimed: {case.claim.__doc__ or 'see its limits'}")
+    bench = Bench(backend, open_backend, f"{folder}{case.name}/", seed, tuple(secrets), many)
+    began = perf_counter()
+    try:
+        seen = _check(case, bench)
+    finally:
+        clear(bench)
+    return CaseResult(case, _outcome(seen, case.name in deviations), seen, perf_counter() - began)
+
+
+def clear(bench: Bench) -> None:
+    """Remove whatever a case has left: its drafts, its files, its folders."""
+    if bench.backend.limits.read_only:
+        return
+    for path, key, ref in bench.begun:
+        with suppress(StorageError):
+            bench.backend.abandon(path, key=key, ref=ref, since=bench.since)
+    if listable(bench.backend):
+        _remove(bench.backend, bench.folder)
+
+
+def _remove(backend: Backend, folder: str) -> None:
+    with suppress(NotFound):
+        for entry in list(backend.scan(folder, recursive=False)):
+            if entry.kind is Kind.FOLDER and entry.path != folder:
+                _remove(backend, entry.path)
+            else:
+                backend.delete(entry.path)
+        backend.delete(folder)
+
+
+def _check(case: Case, bench: Bench) -> str:
+    """What was seen against the contract; empty when the case passes."""
+    try:
+        case.check(bench)
+    except Failed as failure:
+        return str(failure)
+    except StorageError as error:
+        return f"it failed with {type(error).__name__}: {error}"
+    except Exception as error:  # noqa: BLE001 what is not a StorageError is exactly what is looked for
+        return f"it raised {type(error).__name__} ({error}), which is not a StorageError"
+    return ""
+
+
+def _outcome(seen: str, deviates: bool) -> Outcome:
+    if deviates:
+        return Outcome.DEVIATES if seen else Outcome.STALE
+    return Outcome.FAILED if seen else Outcome.PASSED
