@@ -1,0 +1,136 @@
+"""Which gateway to ask, and as whom: arguments first, then the environment, then files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from scigate.storage_backends.credential import Secret
+
+from .errors import NotConfigured
+
+DEFAULT_URL: Final = "http://127.0.0.1:8470"
+TOKEN_FILE: Final = "~/.config/scigate/token"  # noqa: S105 where it is, not what it is
+SETTINGS_FILES: Final = ("scigate.toml", "~/.config/scigate/scigate.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The gateway's address and who asks. Printing it never shows the token."""
+
+    url: str
+    token: Secret = field(repr=False)
+
+    @property
+    def is_loopback(self) -> bool:
+        return is_loopback(urlsplit(self.url).hostname or "")
+
+
+def find(url: str | None = None, token: str | None = None, env: Mapping[str, str] | None = None) -> Access:
+    """Where the gateway is and which token to show.
+
+    Address: the argument, ``$SCIGATE_URL``, the ``[gateway]`` table of ``scigate.toml`` ($SCIGATE_CONFIG, here, or
+    ~/.config/scigate), else http://127.0.0.1:8470. Token: the argument, ``$SCIGATE_TOKEN``, the file named by
+    ``$SCIGATE_TOKEN_FILE``, else ~/.config/scigate/token. Raises ``NotConfigured`` when there is no token.
+    """
+    env = os.environ if env is None else env
+    address = check_url(url or env.get("SCIGATE_URL") or url_from_settings(env) or DEFAULT_URL)
+    return Access(address, Secret(token) if token else find_token(env))
+
+
+def find_token(env: Mapping[str, str]) -> Secret:
+    """The token of this user. A token file that others can read is refused."""
+    if env.get("SCIGATE_TOKEN"):
+        return Secret(env["SCIGATE_TOKEN"].strip())
+    named = env.get("SCIGATE_TOKEN_FILE")
+    path = Path(named or TOKEN_FILE).expanduser()
+    if not named and not path.exists():
+        raise NotConfigured(
+            "There is no token to show to the gateway.",
+            next_step=f"Make one with 'scigate token NAME', save it in {TOKEN_FILE} (mode 0600) or set SCIGATE_TOKEN.",
+        )
+    return Secret(_read_private(path))
+
+
+def check_url(url: str) -> str:
+    """The address without a trailing slash. ``NotConfigured`` if it cannot be one."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise NotConfigured(
+            "The address of the gateway is not an http(s) URL.",
+            next_step=f"Set SCIGATE_URL to an address such as {DEFAULT_URL}.",
+        )
+    if parts.username or parts.password:
+        raise NotConfigured(
+            "The address of the gateway holds a user name or password.",
+            next_step="Take it out of the URL and set SCIGATE_TOKEN.",
+        )
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this host name or address is this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def settings_file(env: Mapping[str, str]) -> Path | None:
+    """The ``scigate.toml`` in use: $SCIGATE_CONFIG, here, or ~/.config/scigate; None if there is none."""
+    if named := env.get("SCIGATE_CONFIG"):
+        return Path(named).expanduser()
+    return next((path for path in (Path(name).expanduser() for name in SETTINGS_FILES) if path.is_file()), None)
+
+
+def url_from_settings(env: Mapping[str, str]) -> str | None:
+    """The gateway's address as its settings say; None without settings.
+
+    Read without validating the rest: a client needs neither the gateway's secrets nor its other settings.
+    """
+    path = settings_file(env)
+    if path is None:
+        return None
+    try:
+        gateway = tomllib.loads(path.read_text()).get("gateway", {})
+    except (OSError, ValueError) as error:
+        raise NotConfigured(
+            f"The settings {path} cannot be read: {error}.", next_step="Correct the file, or set SCIGATE_URL."
+        ) from None
+    return _address(gateway) if isinstance(gateway, dict) else None
+
+
+def _address(gateway: dict[str, Any]) -> str:
+    if gateway.get("public_url"):
+        return str(gateway["public_url"])
+    host = str(gateway.get("host", "127.0.0.1"))
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 only compared with, never bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{gateway.get('port', 8470)}"
+
+
+def _read_private(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise NotConfigured(f"The token file {path} cannot be read: {reason}.") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise NotConfigured(
+            f"The token file {path} can be read by others (mode {stat.S_IMODE(mode):04o}).",
+            next_step=f"Run 'chmod 600 {path}', and make a new token if others may have seen it.",
+        )
+    if not text:
+        raise NotConfigured(f"The token file {path} is empty.", next_step="Save the token in it.")
+    return text

@@ -1,0 +1,158 @@
+"""What the client raises; every one says what happened, to what, and what to do next.
+
+GatewayError
+├── NotConfigured           no token, or a token file that others can read
+├── InvalidLocation         neither storage:/path nor a URL
+├── GatewayUnreachable      no answer, or one that is not from a gateway
+├── RequestRefused          the gateway answered with a problem (RFC 9457)
+│   ├── NotFound            404
+│   ├── AccessRefused       401, 403
+│   ├── Conflict            409, 412: it does not fit what is there now
+│   ├── RequestInvalid      every other 4xx
+│   └── GatewayFailed       5xx: the gateway or a storage behind it
+├── LocalFileError          a file on this machine cannot be read or written
+├── FilesNotSent            files of a folder that the gateway did not get
+    ├── DataDamaged             what arrived is not what the gateway said it would be
+└── TransferUnfinished      raised by ``wait``
+    ├── TransferFailed
+    ├── TransferCancelled
+    └── WaitTimeout         it goes on; only the waiting has ended
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from ..resources import Transfer, TransferFile
+
+
+class GatewayError(Exception):
+    """Something did not work. ``message`` says what, ``next_step`` what a person can do."""
+
+    next_step = ""
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step or self.next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
+
+
+class NotConfigured(GatewayError):
+    """The client does not know whom to ask or how to prove who it is."""
+
+
+class InvalidLocation(GatewayError):
+    """A text that is neither ``storage:/path`` nor a URL where one is needed."""
+
+
+class GatewayUnreachable(GatewayError):
+    """Nobody answered, or somebody who is not a gateway."""
+
+    next_step = "Start it with 'scigate serve', or set SCIGATE_URL to its address; 'scigate doctor' looks closer."
+
+
+class RequestRefused(GatewayError):
+    """The gateway's answer was a problem; its members are the attributes (RFC 9457 §3.1 and ours)."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any], *, retry_after: timedelta | None = None) -> None:
+        title = str(problem.get("title") or f"The gateway answered with status {status}.")
+        super().__init__(str(problem.get("detail") or title), next_step=str(problem.get("next_step") or ""))
+        self.status = status
+        self.type = str(problem.get("type") or "about:blank")
+        self.code = str(problem.get("code") or "")
+        self.title = title
+        self.detail = self.message
+        self.retriable = bool(problem.get("retriable"))
+        self.retry_after = retry_after
+        self.errors: list[dict[str, str]] = list(problem.get("errors") or [])
+
+    def __str__(self) -> str:
+        fields = "".join(f" {error.get('pointer', '')}: {error.get('message', '')}." for error in self.errors)
+        return f"{self.message}{fields} {self.next_step}".strip()
+
+
+class NotFound(RequestRefused):
+    """There is no such thing, or it is somebody else's: the gateway does not tell which."""
+
+
+class AccessRefused(RequestRefused):
+    """The token is not accepted, or its user may not do this."""
+
+
+class Conflict(RequestRefused):
+    """The request does not fit what is there now, e.g. the destination exists."""
+
+
+class RequestInvalid(RequestRefused):
+    """The request cannot be understood; ``errors`` points at the fields."""
+
+
+class GatewayFailed(RequestRefused):
+    """The gateway, or a storage behind it, failed; ``retriable`` says whether asking again can help."""
+
+
+class LocalFileError(GatewayError):
+    """A file on this machine cannot be read or written."""
+
+
+class DataDamaged(GatewayError):
+    """Size or digest of what arrived differ from what the gateway said; nothing was put in place."""
+
+    next_step = "Get it again; if it happens twice, have the source checked."
+
+
+class FilesNotSent(GatewayError):
+    """Some files of a folder were not sent; ``refused`` says why, path → reason. All others were delivered."""
+
+    next_step = "Correct the reasons and put the folder again with overwrite='skip-same'."
+
+    def __init__(self, refused: Mapping[str, str]) -> None:
+        lines = [f"{path}: {reason}" for path, reason in list(refused.items())[:10]]
+        super().__init__("\n  ".join([f"{len(refused)} files were not sent.", *lines]))
+        self.refused = dict(refused)
+
+
+class TransferUnfinished(GatewayError):
+    """Base of what ``wait`` raises; ``transfer`` is its last known state."""
+
+    def __init__(self, message: str, transfer: Transfer, *, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.transfer = transfer
+
+
+class TransferFailed(TransferUnfinished):
+    """At least one file failed; ``files`` are the first of them, each with its cause."""
+
+    def __init__(self, transfer: Transfer, files: Sequence[TransferFile]) -> None:
+        super().__init__(_failure(transfer, files), transfer, next_step=_next_steps(transfer, files))
+        self.files = list(files)
+
+
+class TransferCancelled(TransferUnfinished):
+    """Somebody cancelled it; what was finished before stays."""
+
+    next_step = "Submit it again if it is still wanted."
+
+
+class WaitTimeout(TransferUnfinished):
+    """The time to wait is over. The transfer itself goes on."""
+
+    next_step = "Wait again, or look at it later by its id."
+
+
+def _failure(transfer: Transfer, files: Sequence[TransferFile]) -> str:
+    head = f"Transfer {transfer.id} failed: {transfer.files.failed} of {transfer.files.total} files."
+    lines = [f"{file.source} → {file.destination}: {file.cause.message}" for file in files if file.cause]
+    if not lines and transfer.cause:
+        lines = [transfer.cause.message]
+    return "\n  ".join([head, *lines])
+
+
+def _next_steps(transfer: Transfer, files: Sequence[TransferFile]) -> str:
+    causes = [file.cause for file in files if file.cause] or ([transfer.cause] if transfer.cause else [])
+    return "\n".join(dict.fromkeys(cause.next_step for cause in causes))
