@@ -1,0 +1,75 @@
+"""constraints.txt pins everything that is installed, and nothing but versions."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+
+@pytest.fixture(scope="module")
+def project(root: Path) -> dict[str, list[str]]:
+    """Extra (or "") → requirements."""
+    table = tomllib.loads((root / "pyproject.toml").read_text())
+    assert table["build-system"]["requires"] == ["hatchling"]
+    return {"": table["project"]["dependencies"], **table["project"]["optional-dependencies"]}
+
+
+@pytest.fixture(scope="module")
+def pins(root: Path) -> dict[str, Version]:
+    """Name → version, as constraints.txt has them."""
+    lines = [line for line in (root / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.+!-]+", line)] == [], "only name==version"
+    return {canonicalize_name(name): Version(version) for name, version in (line.split("==") for line in lines)}
+
+
+def test_every_dependency_is_pinned_to_a_version_that_it_allows(
+    project: dict[str, list[str]], pins: dict[str, Version]
+) -> None:
+    required = [Requirement(text) for texts in project.values() for text in texts]
+    ours = [one for one in required if one.name != "scigate"]
+    assert [one.name for one in ours if canonicalize_name(one.name) not in pins] == []
+    assert [str(one) for one in ours if pins[canonicalize_name(one.name)] not in one.specifier] == []
+
+
+def test_what_the_dependencies_need_is_pinned_too(project: dict[str, list[str]], pins: dict[str, Version]) -> None:
+    everything = set(_closure([*project[""], "scigate[dev]"], set()))
+    assert len(everything) > 20
+    assert sorted(everything - set(pins) - {"scigate"}) == []
+
+
+def test_a_program_of_ours_is_not_needed_twice(project: dict[str, list[str]]) -> None:
+    names = [Requirement(text).name for text in project[""]]
+    assert len(names) == len(set(names))
+    assert names == sorted(names), "in order, so that a double one is seen"
+
+
+def _closure(requirements: list[str], seen: set[str]) -> Iterator[str]:
+    """The names of all that ``requirements`` bring with them on this Python."""
+    for requirement in map(Requirement, requirements):
+        key = f"{canonicalize_name(requirement.name)}[{','.join(sorted(requirement.extras))}]"
+        if key in seen:
+            continue
+        seen.add(key)
+        yield canonicalize_name(requirement.name)
+        yield from _closure(_needed(requirement), seen)
+
+
+def _needed(requirement: Requirement) -> list[str]:
+    try:
+        found = [Requirement(text) for text in distribution(requirement.name).requires or []]
+    except PackageNotFoundError:
+        return []  # for another platform; were it for this one, the first test of its user would fail
+    extras = requirement.extras or {""}
+    return [
+        str(one)
+        for one in found
+        if not one.marker or any(one.marker.evaluate({"extra": extra}) for extra in {*extras, ""})
+    ]
