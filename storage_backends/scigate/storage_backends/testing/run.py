@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Final
 
 from ..backend import Backend, Kind
-from ..errors import NotFound, StorageError
+from ..errors import InvalidName, NotFound, StorageError
 from . import drafting, extending, listing, naming, reading, recovering, writing
 from .case import Bench, Case, Failed, Seed, listable
 
@@ -84,11 +84,9 @@ def run_case(
         return CaseResult(case, Outcome.UNCLAIMED, f"not claimed: {case.claim.__doc__ or 'see its limits'}")
     bench = Bench(backend, open_backend, f"{folder}{case.name}/", seed, tuple(secrets), many)
     began = perf_counter()
-    try:
-        seen = _check(case, bench)
-    finally:
-        clear(bench)
-    return CaseResult(case, _outcome(seen, case.name in deviations), seen, perf_counter() - began)
+    seen = [_seen(lambda: case.check(bench)), _seen(lambda: clear(bench), "when clearing up ")]
+    first = next(filter(None, seen), "")
+    return CaseResult(case, _outcome(first, case.name in deviations), first, perf_counter() - began)
 
 
 def clear(bench: Bench) -> None:
@@ -96,7 +94,7 @@ def clear(bench: Bench) -> None:
     if bench.backend.limits.read_only:
         return
     for path, key, ref in bench.begun:
-        with suppress(StorageError):
+        with suppress(InvalidName):
             bench.backend.abandon(path, key=key, ref=ref, since=bench.since)
     if listable(bench.backend):
         _remove(bench.backend, bench.folder)
@@ -112,16 +110,16 @@ def _remove(backend: Backend, folder: str) -> None:
         backend.delete(folder)
 
 
-def _check(case: Case, bench: Bench) -> str:
-    """What was seen against the contract; empty when the case passes."""
+def _seen(action: Callable[[], None], when: str = "") -> str:
+    """What was seen against the contract; empty when there was nothing."""
     try:
-        case.check(bench)
+        action()
     except Failed as failure:
-        return str(failure)
+        return f"{when}{failure}"
     except StorageError as error:
-        return f"it failed with {type(error).__name__}: {error}"
+        return f"{when}it failed with {type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 what is not a StorageError is exactly what is looked for
-        return f"it raised {type(error).__name__} ({error}), which is not a StorageError"
+        return f"{when}it raised {type(error).__name__} ({error}), which is not a StorageError"
     return ""
 
 
