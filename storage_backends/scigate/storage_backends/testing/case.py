@@ -51,6 +51,11 @@ def atomic(backend: Backend) -> bool:
     return writable(backend) and backend.limits.atomic_no_replace
 
 
+def putting(backend: Backend) -> bool:
+    """limits.put_max above zero, and limits.read_only is not set"""
+    return writable(backend) and backend.limits.put_max > 0
+
+
 def read_only(backend: Backend) -> bool:
     """limits.read_only"""
     return backend.limits.read_only

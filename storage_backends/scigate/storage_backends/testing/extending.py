@@ -256,11 +256,11 @@ MANNERS = Cases("manners")
 
 @MANNERS.case()
 def limits_possible(bench: Bench) -> None:
-    """The limits can be kept: block_min ≤ block_preferred ≤ block_max, one request at once, something to put."""
+    """The limits can be kept: block_min ≤ block_preferred ≤ block_max, and at least one request at once."""
     limits = bench.backend.limits
     require(1 <= limits.block_min <= limits.block_preferred <= limits.block_max, f"blocks: {limits}")
     require(limits.concurrency >= 1, "no request at once")
-    require(limits.read_only or limits.put_max >= limits.block_min or limits.block_min > 1, f"put_max: {limits}")
+    require(limits.largest is None or limits.put_max <= limits.largest, f"put_max: {limits}")
     require(isinstance(bench.backend.extras, Extras), "extras are not Extras")
 
 

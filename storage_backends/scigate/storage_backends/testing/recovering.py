@@ -65,10 +65,10 @@ def taken_over(bench: Bench) -> None:
     data = three_blocks(bench)
     path, old, written = begin(bench, data)
     new = bench.draft(path, len(data), backend=bench.open_backend(), ref=old.ref)
+    written += bench.write(new, data, (1, 2))
     with bench.fails(Fenced):
         old.publish(written, if_absent=False, digests={})
     bench.absent(path)
-    written += bench.write(new, data, (1, 2))
     new.seal()
     new.publish(written, if_absent=False, digests={})
     bench.holds(path, data)
