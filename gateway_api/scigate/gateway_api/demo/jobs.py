@@ -1,0 +1,122 @@
+"""What a user does with a gateway: four jobs, each with the independent check of its result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from scigate.storage_backends.testing.servers import S3Server
+
+from ..client import Gateway, Transfer, TransferHandle
+from .inputs import Inputs
+from .witness import Finding, compare, in_bucket, in_folder, of_file
+
+Watch: TypeAlias = Callable[[Transfer], None]
+Sent: TypeAlias = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything the jobs need."""
+
+    client: Gateway
+    inputs: Inputs
+    lab: Path
+    s3: S3Server
+    web: str
+
+    def stored(self, prefix: str) -> dict[str, str]:
+        """What the S3 server holds below ``prefix``, as it says itself."""
+        return in_bucket(self.s3.client(), self.s3.bucket, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing to do: ``start`` submits it, ``check`` looks at what arrived."""
+
+    name: str
+    start: Callable[[Scene, Sent], TransferHandle]
+    check: Callable[[Scene], Finding]
+    uploads: Callable[[Scene], int] = lambda scene: 0  # bytes that this machine sends first
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a job went; ``seconds`` is from the first request to the last file's DONE."""
+
+    job: Job
+    transfer: Transfer
+    seconds: float
+    finding: Finding
+
+    @property
+    def good(self) -> bool:
+        done = self.transfer.files.done == self.transfer.files.total == self.finding.equal
+        return done and not self.finding.wrong
+
+    @property
+    def rate(self) -> float:
+        return self.transfer.bytes_done / max(self.seconds, 1e-6)
+
+
+def perform(job: Job, scene: Scene, sent: Sent, watch: Watch) -> Result:
+    """Do one job and check it. Raises ``GatewayError`` if it fails."""
+    began = time.monotonic()
+    transfer = job.start(scene, sent).wait(progress=watch)
+    seconds = time.monotonic() - began
+    return Result(job, transfer, seconds, job.check(scene))
+
+
+def _pull(scene: Scene, sent: Sent) -> TransferHandle:
+    names = sorted(in_folder(scene.inputs.observatory))
+    return scene.client.submit([(f"{scene.web}/{name}", f"archive:/observatory/{name}") for name in names])
+
+
+def _put(scene: Scene, sent: Sent) -> TransferHandle:
+    handle = scene.client.put(scene.inputs.large, "archive:/run7/", sent=sent)
+    assert isinstance(handle, TransferHandle), "a file becomes one transfer"
+    return handle
+
+
+def _to_archive(scene: Scene, sent: Sent) -> TransferHandle:
+    return scene.client.copy("lab:/images/", "archive:/images/")
+
+
+def _from_archive(scene: Scene, sent: Sent) -> TransferHandle:
+    return scene.client.submit(
+        [("archive:/run7/", "lab:/from-archive/run7/"), ("archive:/observatory/", "lab:/from-archive/observatory/")]
+    )
+
+
+def _expected_back(scene: Scene) -> Iterator[tuple[str, str]]:
+    yield f"run7/{scene.inputs.large.name}", of_file(scene.inputs.large)
+    for name, digest in in_folder(scene.inputs.observatory).items():
+        yield f"observatory/{name}", digest
+
+
+JOBS = (
+    Job(
+        "URL → S3",
+        _pull,
+        lambda scene: compare(in_folder(scene.inputs.observatory), scene.stored("observatory/")),
+    ),
+    Job(
+        "this machine → S3",
+        _put,
+        lambda scene: compare({scene.inputs.large.name: of_file(scene.inputs.large)}, scene.stored("run7/")),
+        uploads=lambda scene: scene.inputs.large.stat().st_size,
+    ),
+    Job(
+        "POSIX folder → S3",
+        _to_archive,
+        lambda scene: compare(in_folder(scene.inputs.images), scene.stored("images/")),
+    ),
+    Job(
+        "S3 folders → POSIX",
+        _from_archive,
+        lambda scene: compare(dict(_expected_back(scene)), in_folder(scene.lab / "from-archive")),
+    ),
+)

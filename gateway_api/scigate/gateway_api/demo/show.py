@@ -1,0 +1,199 @@
+"""Runs the demo and prints it: what happens, the table of results, and what to try next."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+from scigate.storage_backends.backend import GiB
+from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing, seaweedfs
+
+from ..client import Gateway, GatewayError, Transfer
+from ..client.progress import size as readable
+from ..resources import Proof
+from .inputs import SOURCES, InputMissing, Inputs, http_server, prepare
+from .jobs import JOBS, Job, Result, Scene, perform
+from .service import DemoFailed, Service, gateway, require_space, working_folder
+
+LARGE: Final = GiB
+COPIES: Final = 4  # of the large file, at most at once: made, staged, at the S3 server, back on the POSIX storage
+SPARE: Final = GiB
+INTERRUPTED: Final = 6  # as everywhere in the command line
+MEANING: Final = {
+    Proof.A: "A: read back from the destination and hashed by the gateway",
+    Proof.B: "B: digest computed by the destination from what it stores",
+    Proof.C: "C: digest confirmed by the destination on arrival",
+    Proof.D: "D: size only",
+}
+
+
+def run(*, once: bool = False, folder: Path = Path(".demo"), size: int = LARGE) -> int:
+    """Run the demo in ``folder`` and return the exit code: 0 if every byte is right.
+
+    Without ``once`` it stays up until Ctrl-C. ``size`` is that of the large file, in bytes.
+    """
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with working_folder(folder.absolute()) as place:
+            return _demo(console, place, size, once=once)
+    except (DemoFailed, InputMissing, ServerMissing, ServerFailed, GatewayError) as error:
+        console.print(f"The demo cannot go on: {error}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped; everything the demo made is removed.")
+        return INTERRUPTED
+
+
+def _demo(console: Console, place: Path, size: int, *, once: bool) -> int:
+    require_space(place, COPIES * size + SPARE)
+    with ExitStack() as stack:
+        scene, service = _set_up(stack, console, place, size)
+        results = _perform_all(console, scene)
+        console.print(_table(results))
+        _explain(console, results)
+        good = all(result.good for result in results)
+        if not once:
+            _invite(console, service, scene, results)
+            _wait_for_the_end()
+        return 0 if good else 1
+
+
+def _wait_for_the_end() -> None:
+    with suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()
+
+
+def _set_up(stack: ExitStack, console: Console, place: Path, size: int) -> tuple[Scene, Service]:
+    lab, seaweed = place / "lab", place / "seaweedfs"
+    lab.mkdir()
+    seaweed.mkdir()
+    inputs = _inputs(console, place, lab, size)
+    web = stack.enter_context(http_server(inputs.observatory))
+    console.print(f"Started  an HTTP server with these data   {web}")
+    s3 = stack.enter_context(seaweedfs(seaweed))
+    console.print(f"Started  SeaweedFS, an S3 server          {s3.endpoint}")
+    service = stack.enter_context(gateway(place, lab, s3, web))
+    console.print(f"Started  the gateway                      {service.url}\n")
+    client = stack.enter_context(Gateway(service.url, service.token_file.read_text()))
+    return Scene(client, inputs, lab, s3, web), service
+
+
+def _inputs(console: Console, place: Path, lab: Path, size: int) -> Inputs:
+    with _bars(console) as bars:
+        task = bars.add_task("making a large file", total=size)
+        inputs = prepare(place, lab, size, lambda count: bars.advance(task, count))
+    for package, (_, what) in SOURCES.items():
+        console.print(f"Real data  {what} (from {package.replace('_', '-')})", markup=False)
+    return inputs
+
+
+def _bars(console: Console) -> Progress:
+    columns = (BarColumn(bar_width=30), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeElapsedColumn())
+    return Progress(TextColumn("{task.description:<28}"), *columns, console=console, transient=True)
+
+
+def _perform_all(console: Console, scene: Scene) -> list[Result]:
+    results = []
+    with _bars(console) as bars:
+        for job in JOBS:
+            task = bars.add_task(job.name, total=None)
+            results.append(_perform(bars, task, job, scene))
+            bars.remove_task(task)
+            console.print(_line(results[-1]), markup=False)
+    return results
+
+
+def _perform(bars: Progress, task: TaskID, job: Job, scene: Scene) -> Result:
+    uploads = job.uploads(scene)
+    bars.update(task, total=uploads or None)
+
+    def watch(seen: Transfer) -> None:
+        name = f"{job.name}: storing" if uploads else job.name
+        total = None if seen.listing else seen.bytes_total
+        bars.update(task, description=name, total=total, completed=seen.bytes_done)
+
+    return perform(job, scene, lambda count: bars.advance(task, count), watch)
+
+
+def _line(result: Result) -> str:
+    mark = "✓" if result.good else "✗"
+    return f"{mark} {result.job.name:<20} {readable(result.transfer.bytes_done):>9} in {result.seconds:.1f} s"
+
+
+def _table(results: Sequence[Result]) -> Table:
+    table = Table(title="\nWhat was moved", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("what", no_wrap=True)
+    for head in ("files", "size", "seconds", "rate", "proof", "checked"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(*_cells(result))
+    return table
+
+
+def _cells(result: Result) -> Iterator[str]:
+    seen = result.transfer
+    yield result.job.name
+    yield str(seen.files.done)
+    yield readable(seen.bytes_done)
+    yield f"{result.seconds:.1f}"
+    yield f"{readable(result.rate)}/s"
+    yield str(seen.proof or "-")
+    yield f"{result.finding.equal} equal" if result.good else "[red]WRONG[/red]"
+
+
+def _explain(console: Console, results: Sequence[Result]) -> None:
+    for proof in sorted({result.transfer.proof for result in results if result.transfer.proof}):
+        console.print(f"proof {MEANING[proof]}")
+    console.print("checked: SHA-256 of every file at both ends, by hashlib over boto3 and plain reads, not by SciGate")
+    for wrong in (line for result in results for line in result.finding.wrong):
+        console.print(f"✗ {wrong}", style="red", markup=False)
+
+
+def _invite(console: Console, service: Service, scene: Scene, results: Sequence[Result]) -> None:
+    scigate = shlex.quote(_command())
+    lines = (
+        f"Everything stays up until Ctrl-C. Look at the API: {service.url}/docs",
+        "In another terminal:",
+        f"  export SCIGATE_URL={service.url} SCIGATE_TOKEN_FILE={shlex.quote(str(service.token_file))}",
+        f"  {scigate} ls archive:/observatory/",
+        f"  {scigate} cp {scene.web}/de421.bsp archive:/again/",
+        f"  {scigate} transfers",
+        f"  {scigate} show {results[-1].transfer.id}",
+    )
+    console.print("")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _command() -> str:
+    """How ``scigate`` is called here: by name if it is on the PATH, else by the path of this environment."""
+    beside = Path(sys.executable).with_name("scigate")
+    if not beside.exists() or shutil.which("scigate") == str(beside):
+        return "scigate"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Being terminated ends the demo like Ctrl-C: in order."""
+    raise KeyboardInterrupt
