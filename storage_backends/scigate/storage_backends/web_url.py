@@ -23,6 +23,7 @@ LONGEST_NAME: Final = 255  # bytes of a file name; NAME_MAX on Linux
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SHAPE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?(?:#.*)?", re.DOTALL)
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a host that ends so is an IPv4 address (WHATWG URL, 3.5)
@@ -61,10 +62,11 @@ def parse_web_url(text: str) -> Target:
 def follow(base: Target, location: str) -> Target:
     """The target of a ``Location`` header (RFC 9110 section 10.2.2), read by the same rules as any URL."""
     _refuse_ambiguous(location)
-    try:
-        return parse_web_url(urljoin(url_of(base), location))
-    except ValueError:
-        raise InvalidUrl("shape", "the redirect does not lead to a URL that can be read") from None
+    if _SCHEME.match(location):
+        return parse_web_url(location)  # not joined: that would repair "http:/x"
+    if location.startswith("//"):
+        return parse_web_url(f"{base.scheme}:{location}")
+    return parse_web_url(urljoin(url_of(base), location))
 
 
 def url_of(target: Target) -> str:
