@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
 import threading
@@ -110,9 +109,3 @@ class _Server:
         self._started.set()
         await self._ended.wait()
         server.stop()
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, by the standard library alone."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
