@@ -1,58 +1,28 @@
-"""Digests of what is received: RFC 9530 fields read, the strongest we can compute taken."""
+"""Digests of what is received: of those that were promised (RFC 9530), the strongest is checked."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
-import zlib
-from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final
 
 from .errors import DataDamaged
 
-
-class Running(Protocol):
-    """A digest being taken."""
-
-    def update(self, data: bytes, /) -> None: ...
-    def digest(self) -> bytes: ...
-
-
-class _Adler32:
-    """Adler-32 (RFC 1950) with the interface of hashlib; grid storages know little else."""
-
-    def __init__(self) -> None:
-        self._value = 1
-
-    def update(self, data: bytes, /) -> None:
-        self._value = zlib.adler32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
-
-
-def _md5() -> Running:
-    return hashlib.md5(usedforsecurity=False)
-
-
-_KNOWN: Final[Mapping[str, Callable[[], Running]]] = {
-    "sha-512": hashlib.sha512,
-    "sha-256": hashlib.sha256,
-    "md5": _md5,
-    "adler": _Adler32,
-}
-_ITEM: Final = re.compile(r"\s*([a-z0-9*_.-]+)=:([A-Za-z0-9+/=]*):[^,]*")
+_BY_STRENGTH: Final = ("sha-512", "sha-256", "crc64nvme", "md5", "crc32c", "adler")
+_MEMBER: Final = re.compile(r"\s*([a-z0-9*_.-]+)=:([A-Za-z0-9+/=]*):[^,]*")
 
 
 class Check:
     """Compares what is received with the digest that was promised; without a promise it proves the size only."""
 
-    def __init__(self, promised: Mapping[str, bytes]) -> None:
-        self.algorithm = next((name for name in _KNOWN if name in promised), None)
-        self._wanted = promised[self.algorithm] if self.algorithm else b""
-        self._running = _KNOWN[self.algorithm]() if self.algorithm else None
+    def __init__(self, promised: Mapping[str, str]) -> None:
+        from ..uploads.digests import start  # here, because the CRCs come with a library that takes its time
+
+        self.algorithm = next((name for name in _BY_STRENGTH if name in promised), None)
+        self._wanted = promised[self.algorithm] if self.algorithm else ""
+        self._running = start([self.algorithm])[self.algorithm] if self.algorithm else None
 
     def update(self, data: bytes) -> None:
         if self._running:
@@ -60,16 +30,16 @@ class Check:
 
     def finish(self, what: str) -> None:
         """Raise ``DataDamaged`` if the digests differ."""
-        if self._running and self._running.digest() != self._wanted:
+        if self._running and self._running.hexdigest() != self._wanted:
             raise DataDamaged(f"{what} arrived with another {self.algorithm} digest than the gateway promised.")
 
 
-def read_repr_digest(field: str) -> dict[str, bytes]:
-    """The digests in a ``Repr-Digest`` field (RFC 9530 §3); what cannot be read is left out."""
+def read_repr_digest(field: str) -> dict[str, str]:
+    """The digests in a ``Repr-Digest`` field (RFC 9530 §3) as hexadecimal; what cannot be read is left out."""
     found = {}
-    for item in _ITEM.finditer(field):
+    for member in _MEMBER.finditer(field):
         try:
-            found[item[1]] = base64.b64decode(item[2], validate=True)
+            found[member[1]] = base64.b64decode(member[2], validate=True).hex()
         except binascii.Error:
             continue
     return found

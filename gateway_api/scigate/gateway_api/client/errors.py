@@ -72,8 +72,12 @@ class RequestRefused(GatewayError):
         self.errors: list[dict[str, str]] = list(problem.get("errors") or [])
 
     def __str__(self) -> str:
-        fields = "".join(f" {error.get('pointer', '')}: {error.get('message', '')}." for error in self.errors)
-        return f"{self.message}{fields} {self.next_step}".strip()
+        return " ".join(filter(None, [self.message, *self.fields(), self.next_step]))
+
+    def fields(self) -> list[str]:
+        """What is wrong with which field of the request, a line each."""
+        where = [error.get("pointer") or error.get("parameter") or "" for error in self.errors]
+        return [f"{place}: {error.get('message', '')}" for place, error in zip(where, self.errors, strict=True)]
 
 
 class NotFound(RequestRefused):

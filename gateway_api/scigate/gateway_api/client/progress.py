@@ -59,7 +59,8 @@ class Lines:
         state, at = self._last
         if seen.state != state or (time.monotonic() - at > BETWEEN_LINES):
             self._last = (seen.state, time.monotonic())
-            print(f"{seen.state} {line(seen)}", file=self._stream, flush=True)
+            self._stream.write(f"{seen.state} {line(seen)}\n")
+            self._stream.flush()
 
 
 def line(seen: Transfer) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -123,8 +123,9 @@ class Session:
         if body is not None:
             data = json.dumps(body).encode("ascii")
             sent["Content-Type"] = "application/json"
-        params = {key: value for key, value in (params or {}).items() if value is not None}
-        return self._http.build_request(method, path, params=params, content=data, headers=sent)
+        given = {key: value for key, value in (params or {}).items() if value is not None}
+        query = f"?{urlencode(given, errors='surrogateescape')}" if given else ""
+        return self._http.build_request(method, path + query, content=data, headers=sent)
 
 
 def file_path(storage: str, path: str) -> str:

@@ -1,0 +1,137 @@
+"""The commands that move data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .complete import LocationType
+from .following import follow, tell
+from .output import Common, asks_gateway
+from .places import Kind, Place, read_place
+
+if TYPE_CHECKING:
+    from ..client import Gateway, TransferHandle
+
+OVERWRITE = ["fail", "skip-same", "newer", "overwrite"]
+VERIFY = ["auto", "reread", "size"]
+
+
+@click.command("cp")
+@click.argument("sources", nargs=-1, required=True, type=LocationType(files=True))
+@click.argument("destination", type=LocationType(files=True))
+@click.option(
+    "--overwrite", type=click.Choice(OVERWRITE), default="fail", show_default=True, help="If the destination exists."
+)
+@click.option("--verify", type=click.Choice(VERIFY), default="auto", show_default=True, help="How a file is proven.")
+@click.option("--wait/--no-wait", default=True, help="Wait until it has ended. [default: wait]")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer than this; the transfer goes on.")
+@click.option("--label", help="A name for the transfer.")
+@click.option("--priority", type=click.IntRange(0, 9), default=5, show_default=True, help="9 goes first.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
+@asks_gateway
+@click.pass_obj
+def cp(common: Common, /, sources: tuple[str, ...], destination: str, **options: Any) -> int:
+    """Copy files and folders.
+
+    \b
+    scigate cp run7/a.h5 archive:/run7/              here → storage
+    scigate cp run7/ archive:/run7/                  all that is in a folder
+    scigate cp archive:/run7/a.h5 .                  storage → here
+    scigate cp lab:/run7/ archive:/run7/             storage → storage
+    scigate cp https://example.org/a.h5 archive:/    URL → storage
+
+    A destination ending in '/' keeps the name of a file; what is in a folder goes below it. Ctrl-C while waiting does
+    not end the transfer.
+    """
+    places, target = [read_place(source) for source in sources], read_place(destination)
+    move = _way(places, target)
+    if options.pop("dry_run"):
+        from .plan import dry_run
+
+        with common.gateway() as gateway:
+            return dry_run(common, gateway, places, target)
+    with common.gateway() as gateway:
+        return move(common, gateway, places, target, options)
+
+
+@click.command("get")
+@click.argument("source", type=LocationType())
+@click.argument("destination", default=".", type=click.Path())
+@click.option("--overwrite", is_flag=True, help="Replace a file that exists here.")
+@asks_gateway
+@click.pass_obj
+def get(common: Common, source: str, destination: str, overwrite: bool) -> int:
+    """Fetch a file, or a folder (its name ends in '/'), to this machine.
+
+    It arrives under a hidden name, is checked, and appears when it is whole. Broken off, the same command goes on where
+    it stopped.
+    """
+    place = read_place(source)
+    if place.kind is not Kind.STORAGE:
+        raise click.UsageError(f"{source!r} is not a location at a storage: write STORAGE:/PATH.")
+    with common.gateway() as gateway:
+        policy = "overwrite" if overwrite else "fail"
+        return _fetch(common, gateway, [place], Place(Kind.HERE, destination), {"overwrite": policy})
+
+
+Way = Callable[[Common, "Gateway", list[Place], Place, dict[str, Any]], int]
+
+
+def _way(places: list[Place], target: Place) -> Way:
+    """Which way the data goes; ``UsageError`` if there is none."""
+    kinds = {place.kind for place in places}
+    if len(places) > 1 and not target.is_folder:
+        raise click.UsageError(f"With several sources the destination is a folder: write {target.text}/ .")
+    if target.kind is Kind.URL:
+        raise click.UsageError("A URL can be a source, not a destination. Copy to STORAGE:/PATH or to a folder here.")
+    if target.kind is Kind.STORAGE:
+        if kinds == {Kind.HERE}:
+            return _send
+        if Kind.HERE not in kinds:
+            return _submit
+        raise click.UsageError("Files of this machine and of storages or URLs do not go in one command: make it two.")
+    if kinds == {Kind.STORAGE}:
+        return _fetch
+    if Kind.HERE in kinds:
+        raise click.UsageError("Source and destination are both on this machine: that is for plain 'cp'.")
+    raise click.UsageError("A URL goes to a storage first: scigate cp URL STORAGE:/PATH, then scigate get.")
+
+
+def _send(common: Common, gateway: Gateway, places: list[Place], target: Place, options: dict[str, Any]) -> int:
+    from .local import send
+
+    _refuse(options, label=None, priority=5, verify="auto")
+    handles, refused = send(gateway, places, target.text, options["overwrite"])
+    return _finish(common, handles, options) or refused
+
+
+def _submit(common: Common, gateway: Gateway, places: list[Place], target: Place, options: dict[str, Any]) -> int:
+    pairs = [(place.text, target.text) for place in places]
+    wanted = {name: options[name] for name in ("overwrite", "verify", "label", "priority")}
+    return _finish(common, [gateway.submit(pairs, **wanted)], options)
+
+
+def _fetch(common: Common, gateway: Gateway, places: list[Place], target: Place, options: dict[str, Any]) -> int:
+    from .local import fetch
+
+    if options["overwrite"] not in ("fail", "overwrite"):
+        raise click.UsageError("To this machine, --overwrite is 'fail' or 'overwrite'.")
+    _refuse(options, label=None, priority=5, verify="auto", wait=True)
+    return fetch(common, gateway, places, target.text, overwrite=options["overwrite"] == "overwrite")
+
+
+def _finish(common: Common, handles: list[TransferHandle], options: dict[str, Any]) -> int:
+    if options["wait"] and handles:
+        return follow(common, handles, options["timeout"])
+    tell(common, handles)
+    return 0
+
+
+def _refuse(options: dict[str, Any], **meaningless: Any) -> None:
+    """An option that would do nothing is refused rather than ignored."""
+    for name, default in meaningless.items():
+        if options.get(name, default) != default:
+            raise click.UsageError(f"--{name} means nothing when files go to or from this machine directly.")

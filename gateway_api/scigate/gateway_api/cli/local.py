@@ -1,0 +1,107 @@
+"""Files that go from or to this machine, with a bar for the bytes on their way."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .exits import Exit, exit_for
+from .output import Common, emit, report, say
+from .places import Place
+
+if TYPE_CHECKING:
+    from ..client import Download, Entry, Gateway, GatewayError, TransferHandle
+
+Count = Callable[[int], None]
+
+
+def send(gateway: Gateway, places: list[Place], target: str, overwrite: str) -> tuple[list[TransferHandle], int]:
+    """Send local files and folders; returns their transfers, and an exit code if something could not be sent."""
+    from ..client import TransferGroup
+
+    handles: list[TransferHandle] = []
+    refused: dict[str, str] = {}
+    with counting("Sending", sum(_size(place.text) for place in places)) as sent:
+        for place in places:
+            put = gateway.put(place.text, target, overwrite=overwrite, sent=sent)
+            handles += put.handles if isinstance(put, TransferGroup) else [put]
+            refused |= put.refused if isinstance(put, TransferGroup) else {}
+    for path, reason in refused.items():
+        say(f"Not sent: {path}: {reason}", color="red")
+    return handles, Exit.FAILED if refused else Exit.OK
+
+
+def fetch(common: Common, gateway: Gateway, places: list[Place], target: str, *, overwrite: bool) -> int:
+    """Fetch files and folders; those that fail do not keep the others from coming."""
+    codes = []
+    with counting("Fetching", None) as received:
+        for place in places:
+            if place.is_folder:
+                for got in gateway.get_folder(place.text, target, overwrite=overwrite, received=received):
+                    codes.append(_arrived(common, got))
+            else:
+                got = gateway.get(place.text, target, overwrite=overwrite, received=received)
+                codes.append(_arrived(common, got))
+    return max(codes, default=Exit.OK)
+
+
+@contextmanager
+def counting(what: str, total: int | None) -> Iterator[Count]:
+    """A bar on a terminal, nothing elsewhere. After an interrupt the count stops the threads that still move data."""
+    stopped = threading.Event()
+    with _bar(what, total) as advance:
+
+        def count(length: int) -> None:
+            if stopped.is_set():
+                raise KeyboardInterrupt
+            advance(length)
+
+        try:
+            yield count
+        except KeyboardInterrupt:
+            stopped.set()
+            say(f"\n{what} was interrupted; what was not acknowledged is not at the storage.", color="yellow")
+            raise
+
+
+@contextmanager
+def _bar(what: str, total: int | None) -> Iterator[Count]:
+    if not sys.stderr.isatty():
+        yield lambda length: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn(what), BarColumn(24), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda length: shown.advance(task, length)
+
+
+def _arrived(common: Common, got: Download | tuple[Entry, GatewayError]) -> int:
+    from ..client.progress import printable
+
+    if isinstance(got, tuple):
+        entry, error = got
+        code = exit_for(error)
+        say(f"Not fetched: {printable(entry.location)}", color="red")
+        report(error, code, common.json)
+        return code
+    if common.json:
+        emit({"path": str(got.path), "size": got.size, "digest": got.digest, "resumed_from": got.resumed_from})
+    else:
+        proof = f"{got.digest} checked" if got.digest else "size checked; its storage keeps no digest we can compute"
+        say(f"Fetched {printable(str(got.path))} ({got.size} bytes, {proof})")
+    return Exit.OK
+
+
+def _size(path: str) -> int:
+    """Bytes below a path, for the bar only; what cannot be looked at counts nothing."""
+    if not os.path.isdir(path):
+        return os.path.getsize(path) if os.path.exists(path) else 0
+    files = (os.path.join(parent, name) for parent, _, names in os.walk(path) for name in names)
+    return sum(os.path.getsize(file) for file in files if os.path.isfile(file) and not os.path.islink(file))

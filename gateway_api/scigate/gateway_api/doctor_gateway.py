@@ -1,0 +1,99 @@
+"""The doctor's look at a gateway that runs, or at the port it would take."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+
+from .client import Gateway, GatewayError
+from .client.access import DEFAULT_URL, check_url, find_token, is_loopback
+from .client.errors import NotConfigured
+from .resources import Check
+from .settings import Settings
+
+SKEW: Final = timedelta(seconds=30)
+
+
+def look_at_gateway(settings: Settings | None, env: Mapping[str, str]) -> Iterator[Check]:
+    """Whether a gateway answers and accepts this user's token; or, if none runs, whether its port is free."""
+    try:
+        url = check_url(env.get("SCIGATE_URL") or _own_url(settings))
+    except NotConfigured as error:
+        yield _check(False, error.message, error.next_step)
+        return
+    if url.startswith("http:") and not is_loopback(httpx.URL(url).host):
+        yield _check(False, f"{url}: tokens go over the network without encryption", "Put it behind https.")
+    try:
+        answer = httpx.get(f"{url}/healthz", timeout=3, trust_env=not is_loopback(httpx.URL(url).host))
+    except httpx.HTTPError as error:
+        yield _nobody(url, settings, error)
+        return
+    if answer.status_code not in (200, 503) or "scigate" not in answer.text.lower() + answer.headers.get("Server", ""):
+        yield from _somebody_else(url, answer)
+        return
+    yield from _as_user(url, env)
+    yield _clocks(answer)
+
+
+def _own_url(settings: Settings | None) -> str:
+    if settings is None:
+        return DEFAULT_URL
+    if settings.gateway.public_url:
+        return settings.gateway.public_url
+    host = settings.gateway.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.gateway.port}"
+
+
+def _nobody(url: str, settings: Settings | None, error: httpx.HTTPError) -> Check:
+    if settings is None or not isinstance(error, httpx.ConnectError):
+        return _check(False, f"{url} does not answer: {error}", "Start it with 'scigate serve', or set SCIGATE_URL.")
+    host, port = settings.gateway.host, settings.gateway.port
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return _check(True, f"it does not run; {host}:{port} is free", "Start it with 'scigate serve'.")
+    except OSError as refused:
+        return _check(False, f"it cannot listen on {host}:{port}: {refused.strerror}", "Change gateway.host or .port.")
+
+
+def _somebody_else(url: str, answer: httpx.Response) -> Iterator[Check]:
+    message = f"something else answers at {url} (status {answer.status_code})"
+    yield _check(False, message, "Stop it, change gateway.port, or correct SCIGATE_URL.")
+
+
+def _as_user(url: str, env: Mapping[str, str]) -> Iterator[Check]:
+    try:
+        token = find_token(env)
+    except NotConfigured:
+        yield _check(True, f"it runs at {url}; without a token no more can be said", None)
+        return
+    try:
+        with Gateway(url, token.reveal(), patience=timedelta(0), timeout=timedelta(seconds=10)) as gateway:
+            status = gateway.status()
+    except GatewayError as error:
+        yield _check(False, f"it runs at {url}, but: {error.message}", error.next_step)
+        return
+    yield _check(True, f"version {status.version} runs at {url}, {status.active} files are being moved", None)
+    for seen in status.checks:
+        if not seen.ok:
+            yield Check(name=f"gateway: {seen.name}", ok=False, message=seen.message, next_step=seen.next_step)
+
+
+def _clocks(answer: httpx.Response) -> Check:
+    try:
+        theirs = parsedate_to_datetime(answer.headers["Date"])
+    except (KeyError, ValueError):
+        return Check(name="clocks", ok=True, message="the gateway does not tell its time")
+    apart = abs(datetime.now(UTC) - theirs)
+    if apart > SKEW:
+        message = f"the gateway's clock and this one are {apart.total_seconds():.0f} seconds apart"
+        return Check(name="clocks", ok=False, message=message, next_step="Set both, e.g. by NTP.")
+    return Check(name="clocks", ok=True, message="the gateway's clock and this one agree")
+
+
+def _check(ok: bool, message: str, next_step: str | None) -> Check:
+    return Check(name="gateway", ok=ok, message=message, next_step=next_step)
