@@ -1,0 +1,145 @@
+"""A real gateway for tests: ``scigate serve`` as a process of its own, on a free loopback port."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+TOKENS = {name: f"token-of-{name}-{'x' * 20}" for name in ("ada", "bo", "root")}
+COMMAND = "from scigate.gateway_api.cli import main; main()"
+
+
+@dataclass(frozen=True)
+class RunningGateway:
+    """A gateway process, its folder, and how to reach it."""
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "scigate.toml"
+
+    def files(self, storage: str) -> Path:
+        """Where the storages ``lab`` and ``archive`` keep their files."""
+        return self.folder / storage
+
+    def environment(self, user: str | None = "ada") -> dict[str, str]:
+        """The variables with which a command line of this user reaches it, and nothing of the real user's."""
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "SCIGATE_URL": self.url, "LANG": "C.UTF-8"}
+        return own | ({"SCIGATE_TOKEN": TOKENS[user]} if user else {})
+
+
+@pytest.fixture(scope="session")
+def start_gateway() -> Callable[..., object]:
+    """``with start_gateway(folder) as gateway`` runs one; ``extra`` is TOML that is added to its settings."""
+    return _gateway
+
+
+@pytest.fixture(scope="session")
+def gateway_process() -> Iterator[RunningGateway]:
+    """A gateway with the storages ``lab`` and ``archive`` (posix), ``mem`` (memory) and ``hidden`` (only root's),
+    and the users ada, bo and root (an admin). Shared by the tests of a run: use paths of your own."""
+    folder = Path(tempfile.mkdtemp(prefix="scigate-gateway-"))
+    try:
+        with _gateway(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _gateway(folder: Path, extra: str = "", port: int | None = None) -> Iterator[RunningGateway]:
+    port = port or _free_port()
+    (folder / "scigate.toml").write_text(_settings(folder, port) + extra)
+    log = folder / "gateway.log"
+    command = [sys.executable, "-c", COMMAND, "serve", "--config", str(folder / "scigate.toml")]
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(url, process, log)
+        yield RunningGateway(url, folder, process)
+    finally:
+        _stop(process)
+
+
+def _settings(folder: Path, port: int) -> str:
+    def quoted(path: Path) -> str:
+        path.mkdir(exist_ok=True)
+        return json.dumps(str(path))
+
+    users = "".join(
+        f'[users.{name}]\ntoken_hash = "sha256:{sha256(token.encode()).hexdigest()}"\n'
+        + ('roles = ["user", "admin"]\n' if name == "root" else "")
+        for name, token in TOKENS.items()
+    )
+    return f"""
+[gateway]
+port = {port}
+state_dir = {json.dumps(str(folder / "state"))}
+
+[storages.lab]
+type = "posix"
+root = {quoted(folder / "lab")}
+summary = "A folder"
+
+[storages.archive]
+type = "posix"
+root = {quoted(folder / "archive")}
+
+[storages.mem]
+type = "memory"
+
+[storages.hidden]
+type = "memory"
+users = ["root"]
+
+[egress]
+allow = ["127.0.0.1"]
+
+{users}
+"""
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"the gateway did not start:\n{log.read_text(errors='replace')[-4000:]}", pytrace=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
