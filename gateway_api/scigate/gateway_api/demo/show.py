@@ -46,7 +46,7 @@ MEANING: Final = {
 }
 
 
-def run(*, once: bool = False, folder: Path = Path(".demo"), size: int = LARGE) -> int:
+def run(once: bool = False, *, folder: Path = Path(".demo"), size: int = LARGE) -> int:
     """Run the demo in ``folder`` and return the exit code: 0 if every byte is right.
 
     Without ``once`` it stays up until Ctrl-C. ``size`` is that of the large file, in bytes.
