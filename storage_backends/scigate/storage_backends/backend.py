@@ -91,11 +91,15 @@ class PartReceipt:
 class Draft(Protocol):
     """An object being written, invisible until published. A draft may be used by several threads at once."""
 
-    ref: str
-    """What ``Backend.draft(ref=…)`` needs to re-open this draft in another process. Opaque, without secrets."""
+    @property
+    def ref(self) -> str:
+        """What ``Backend.draft(ref=…)`` needs to re-open this draft in another process. Opaque, without secrets."""
+        ...
 
-    identity: str | None
-    """What ``Entry.identity`` will be once published; None when the storage cannot tell."""
+    @property
+    def identity(self) -> str | None:
+        """What ``Entry.identity`` will be once published; None when the storage cannot tell."""
+        ...
 
     def write(self, number: int, offset: int, length: int, buffers: Iterable[Buffer]) -> PartReceipt:
         """Write block ``number`` (from 0) at ``offset``. Any order, unless ``limits.sequential``; again replaces.
@@ -135,8 +139,11 @@ class Draft(Protocol):
 class Backend(Protocol):
     """A storage. All methods may block; all may be called from many threads."""
 
-    limits: Limits
-    extras: Extras
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def extras(self) -> Extras: ...
 
     def stat(self, path: str) -> Entry:
         """What is at ``path``. ``NotFound`` if nothing is; a link or device is ``Kind.OTHER``."""
