@@ -118,13 +118,14 @@ class PosixDraft:
         self._file: Descriptor | None = file
         self._fresh, self._deferred, self._from_disk = fresh, deferred, from_disk
         self._begun: set[int] = set()
+        self._unfinished: dict[int, object] = {}  # by number: the last write of a block, until it succeeds
         self._sealed = False
         self._broken = ""
         self._lock = threading.Lock()
 
     def write(self, number: int, offset: int, length: int, buffers: Iterable[Buffer]) -> PartReceipt:
         self._require_inside(offset, length)
-        file, skip = self._start_block(number)
+        file, skip, started = self._start_block(number)
         end = offset + length
         at = offset
         for buffer in buffers:
@@ -136,15 +137,17 @@ class PosixDraft:
             at += len(data)
         if at < end:
             raise Truncated(f"block {number} has {at - offset} of its {length} bytes", path=self._place.path)
+        self._finish_block(number, started)
         return PartReceipt(number, offset, length)
 
     def fill(self, source: Descriptor, progress: Callable[[int], None]) -> PartReceipt:
         """Write all of it from an open file, without a byte through us where the kernel can."""
-        file, _ = self._start_block(0)
+        file, _, started = self._start_block(0)
         try:
             copy_data(source.fd, file.fd, self._size, progress)
         except OSError as error:
             raise meaning_of(error, "copy to", self._place.path) from error
+        self._finish_block(0, started)
         return PartReceipt(0, 0, self._size)
 
     def parts(self) -> Mapping[int, PartReceipt]:
@@ -194,14 +197,21 @@ class PosixDraft:
         self._file = None  # closed when the last writer lets go
         remove(self._place, self._place.temporary)
 
-    def _start_block(self, number: int) -> tuple[Descriptor, bool]:
-        """The file to write to, and whether the block's place is still a hole that zeros can stay."""
+    def _start_block(self, number: int) -> tuple[Descriptor, bool, object]:
+        """The file to write to, whether the block's place is still a hole that zeros can stay, this write's mark."""
         file = self._opened()
+        started = object()
         with self._lock:
             self._sealed = False
+            self._unfinished[number] = started
             skip = self._fresh and self._size >= SMALL and number not in self._begun
             self._begun.add(number)
-        return file, skip
+        return file, skip, started
+
+    def _finish_block(self, number: int, started: object) -> None:
+        with self._lock:
+            if self._unfinished.get(number) is started:
+                del self._unfinished[number]
 
     def _store(self, file: Descriptor, data: memoryview, offset: int) -> None:
         with Doing("write", self._place.path):
@@ -253,6 +263,9 @@ class PosixDraft:
 
     def _require_whole(self, receipts: Iterable[PartReceipt]) -> None:
         end = 0
+        if self._unfinished:
+            text = f"a write of block {min(self._unfinished)} of {self._place.path!r} has not succeeded"
+            raise Truncated(text, path=self._place.path)
         for part in sorted(receipts, key=lambda receipt: (receipt.offset, receipt.length)):
             if part.offset != end:
                 break
