@@ -1,0 +1,175 @@
+"""Access to the database: one writer thread with group commit, readers beside it.
+
+SQLite (the default): WAL with ``synchronous=FULL``, so that an acknowledged commit survives a power cut; grouping
+makes that affordable. PostgreSQL: the same code by URL, for several gateways on one database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Job = Callable[[Connection], T]
+
+GROUP: Final = 256  # most jobs in one commit
+PATIENCE: Final = 30.0  # seconds that a write waits for a database that is locked or restarting
+_STOP: Final = None
+
+
+class DatabaseUnavailable(Exception):
+    """The database could not be written in time; nothing is known to be stored. The caller may try again."""
+
+
+class Database:
+    """A database by URL. Jobs given to ``write`` may run more than once and must then come to the same result:
+    a commit whose answer is lost is repeated."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._writer = _sqlite(url, "BEGIN IMMEDIATE") if self.is_sqlite else _server(url)
+        self._reader = _sqlite(url, "BEGIN") if self.is_sqlite else self._writer
+        self._jobs: queue.Queue[tuple[Job[Any], Future[Any]] | None] = queue.Queue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, job: Job[T]) -> T:
+        """Run ``job`` in a transaction and return its result once that is durable.
+
+        Raises what the job raises (its own changes are then undone), or ``DatabaseUnavailable``.
+        """
+        if self._closed:
+            raise DatabaseUnavailable("the database is closed")
+        future: Future[T] = Future()
+        self._jobs.put((job, future))
+        return future.result()
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading a consistent snapshot."""
+        try:
+            with self._reader.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise DatabaseUnavailable(f"the database cannot be read: {_why(error)}") from error
+
+    def now(self, connection: Connection) -> float:
+        """The database's clock, in seconds since 1970: leases of several hosts are compared on one clock."""
+        if self.is_sqlite:
+            return time.time()
+        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+
+    def close(self) -> None:
+        """Finish what was given, then close."""
+        self._closed = True
+        self._jobs.put(_STOP)
+        self._thread.join()
+        while not self._jobs.empty():
+            if late := self._jobs.get():
+                late[1].set_exception(DatabaseUnavailable("the database is closed"))
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            group = [self._jobs.get()]
+            while len(group) < GROUP and not self._jobs.empty():
+                group.append(self._jobs.get())
+            stopping = _STOP in group
+            if jobs := [given for given in group if given is not None]:
+                self._commit(jobs)
+
+    def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                answers = self._attempt([job for job, _ in group])
+                break
+            except DBAPIError as error:
+                if time.monotonic() > deadline:
+                    answers = [DatabaseUnavailable(f"the database cannot be written: {_why(error)}")] * len(group)
+                    break
+                log.warning("database: %s; trying again", _why(error))
+                time.sleep(0.2)
+        for (_, future), answer in zip(group, answers, strict=True):
+            if isinstance(answer, _Result):
+                future.set_result(answer.value)
+            else:
+                future.set_exception(answer)
+
+    def _attempt(self, jobs: list[Job[Any]]) -> list[_Result | BaseException]:
+        with self._writer.connect() as connection, connection.begin():
+            return [_run_job(connection, job) for job in jobs]
+
+
+class _Result:
+    """What a job returned, told apart from what it raised."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _run_job(connection: Connection, job: Job[Any]) -> _Result | BaseException:
+    savepoint = connection.begin_nested()
+    try:
+        value = job(connection)
+    except DBAPIError as error:
+        if error.connection_invalidated or _is_passing(error):
+            raise
+        savepoint.rollback()
+        return error if isinstance(error, IntegrityError) else DatabaseUnavailable(_why(error))
+    except Exception as error:  # noqa: BLE001 handed to whoever gave the job; the others in the group go on
+        savepoint.rollback()
+        return error
+    savepoint.commit()
+    return _Result(value)
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    """Locked, restarting, out of connections, serialization failure or deadlock: the same again may work."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state.startswith(("08", "40", "53", "57")) or "locked" in str(error.orig)
+
+
+def _why(error: DBAPIError) -> str:
+    return str(error.orig).splitlines()[0]
+
+
+def _server(url: str) -> Engine:
+    return create_engine(url, pool_pre_ping=True, pool_size=16, max_overflow=16)
+
+
+def _sqlite(url: str, begin: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver would begin and commit behind our back
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={int(PATIENCE * 1000)}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,61 @@
+"""Bringing a database to the newest schema, with Alembic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+
+_LOCK = 0x5C16A7E  # any number: the key of the PostgreSQL advisory lock that lets one gateway migrate at a time
+
+
+def migrate(url: str) -> None:
+    """Create the tables, or bring them to the newest revision; safe to repeat and to run from several gateways."""
+    _prepare_folder(url)
+    _with_connection(url, lambda connection: command.upgrade(_config(connection), "head"))
+
+
+def revision(url: str) -> str | None:
+    """The revision that the database is at; None if it has no tables yet."""
+    found: str | None = _with_connection(
+        url, lambda connection: MigrationContext.configure(connection).get_current_revision()
+    )
+    return found
+
+
+def newest_revision() -> str:
+    """The revision that this version of SciGate needs."""
+    return str(ScriptDirectory.from_config(_config(None)).get_current_head())
+
+
+def _with_connection(url: str, act: Callable[[Connection], Any]) -> Any:
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+            answer = act(connection)
+            connection.commit()
+            return answer
+    finally:
+        engine.dispose()
+
+
+def _prepare_folder(url: str) -> None:
+    database = make_url(url)
+    if database.get_backend_name() == "sqlite" and database.database:
+        Path(database.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,220 @@
+"""The tables: the one durable truth of the gateway. Times are seconds since 1970, UTC; sizes are bytes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Serial = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up by itself only on INTEGER
+
+
+class PathBytes(TypeDecorator[str]):
+    """A path, byte-exact: text columns refuse names that are not UTF-8, and collations would mix up twins."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else value.encode("utf-8", "surrogateescape")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else bytes(value).decode("utf-8", "surrogateescape")
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+transfer: Final = Table(
+    "transfer",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("owner", String(200), nullable=False),
+    Column("label", String(200)),
+    Column("wish", String(10), nullable=False),  # what its owner last asked for: run, pause, cancel
+    Column("settled", Boolean, nullable=False),  # every file follows the wish
+    Column("overwrite", String(20), nullable=False),
+    Column("verify", String(20), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("deadline", Double, nullable=False),
+    Column("finished", Double),
+    _count("listing"),  # folders that are not listed to their end yet
+    _count("total"),
+    _count("queued"),
+    _count("active"),
+    _count("waiting"),
+    _count("paused"),
+    _count("done"),
+    _count("skipped"),
+    _count("failed"),
+    _count("cancelled"),
+    _count("bytes_total"),
+    _count("bytes_done"),
+    Column("proof", String(1)),  # the weakest among its done files
+    Column("cause", Text),  # JSON of the newest resources.Cause
+    Index(None, "owner", "seq"),
+    Index("ix_transfer_unsettled", "seq", sqlite_where=text("settled = 0"), postgresql_where=text("NOT settled")),
+)
+
+lane: Final = Table(
+    "lane",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("owner", String(200), nullable=False),
+    Column("source", String(63), nullable=False),  # '' for outside URLs
+    Column("destination", String(63), nullable=False),
+    UniqueConstraint("owner", "source", "destination"),
+)
+
+file: Final = Table(
+    "file",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("transfer", Serial, ForeignKey("transfer.seq"), nullable=False),
+    Column("lane", Serial, ForeignKey("lane.id"), nullable=False),
+    Column("rank", Integer, nullable=False),  # 9 - priority: an index reads upwards
+    Column("source_storage", String(63), nullable=False),  # '' when source_path is an outside URL
+    Column("source_path", PathBytes, nullable=False),
+    Column("destination_storage", String(63), nullable=False),
+    Column("destination_path", PathBytes, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("epoch", Integer, nullable=False, server_default=text("0")),
+    Column("worker", String(64)),
+    Column("adoptable", Boolean, nullable=False, server_default=text("false")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("failures", Integer, nullable=False, server_default=text("0")),  # in a row, without progress between
+    Column("restarts", Integer, nullable=False, server_default=text("0")),  # because the source changed
+    Column("next_try", Double),
+    Column("size", BigInteger),
+    Column("source_version", Text),
+    Column("source_modified", Double),
+    Column("bytes_done", BigInteger, nullable=False, server_default=text("0")),
+    Column("skipped", Boolean, nullable=False, server_default=text("false")),
+    Column("proof", String(1)),
+    Column("digests", Text),  # JSON
+    Column("cause", Text),  # JSON of a resources.Cause
+    Column("created", Double, nullable=False),
+    Column("finished", Double),
+    UniqueConstraint("transfer", "destination_storage", "destination_path"),
+    Index(
+        "ix_file_staged",
+        "source_path",
+        sqlite_where=text("source_storage = 'staging'"),
+        postgresql_where=text("source_storage = 'staging'"),
+    ),
+    Index("ix_file_queue", "state", "lane", "rank", "seq"),
+    Index("ix_file_transfer_state", "transfer", "state", "seq"),
+    Index(
+        "ix_file_worker", "worker", sqlite_where=text("worker IS NOT NULL"), postgresql_where=text("worker IS NOT NULL")
+    ),
+    Index(
+        "ix_file_next_try",
+        "next_try",
+        sqlite_where=text("next_try IS NOT NULL"),
+        postgresql_where=text("next_try IS NOT NULL"),
+    ),
+)
+
+block: Final = Table(
+    "block",
+    metadata,
+    Column("file", Serial, ForeignKey("file.seq"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("crc64nvme", String(16), nullable=False),
+    Column("blake3", String(64), nullable=False),
+    Column("token", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+)
+
+draft: Final = Table(
+    "draft",
+    metadata,
+    Column("file", Serial, ForeignKey("file.seq"), primary_key=True, autoincrement=False),
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(100), nullable=False),
+    Column("storage", String(63), nullable=False),
+    Column("path", PathBytes, nullable=False),
+    Column("ref", PathBytes),
+    Column("identity", Text),  # set in the same commit as PUBLISHING
+    Column("block_length", BigInteger),
+    Column("created", Double, nullable=False),
+)
+
+event: Final = Table(
+    "event",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("transfer", Serial, nullable=False),
+    Column("file", Serial),
+    Column("data", Text, nullable=False),
+    Index(None, "transfer", "id"),
+    sqlite_autoincrement=True,
+)
+
+walk: Final = Table(
+    "walk",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("transfer", Serial, ForeignKey("transfer.seq"), nullable=False),
+    Column("source_storage", String(63), nullable=False),
+    Column("source_path", PathBytes, nullable=False),
+    Column("destination_storage", String(63), nullable=False),
+    Column("destination_path", PathBytes, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("worker", String(64)),
+    Column("next_try", Double, nullable=False, server_default=text("0")),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Index("ix_walk_open", "next_try", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")),
+)
+
+worker: Final = Table(
+    "worker",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(200), nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("started", Double, nullable=False),
+)
+
+idempotency: Final = Table(
+    "idempotency",
+    metadata,
+    Column("owner", String(200), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("transfer", String(32), nullable=False),
+    Column("created", Double, nullable=False),
+)

@@ -1,0 +1,200 @@
+"""Moving many small files together: one commit claims them, one sync makes them durable, one commit finishes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
+from scigate.storage_backends.errors import DigestMismatch, Fenced
+
+from ..resources import Overwrite, Proof, Verify
+from .lease import LeaseLost
+from .ledger import Held, Move
+from .looking import abandon, known_entry, source_entry
+from .machine import What
+from .mover import copy_inside, is_absent_only, prove, recovered, settled_already, started
+from .planner import is_small
+from .runtime import Digester, Runtime, at, crc64nvme_of, watched
+from .work import Task
+
+A = TypeVar("A")
+B = TypeVar("B")
+OnError = Callable[[Task, Exception], None]
+
+
+@dataclass(slots=True)
+class Item:
+    """One file of the batch on its way."""
+
+    task: Task
+    source: Backend
+    path: str
+    entry: Entry
+    held: Held
+    digester: Digester = field(default_factory=Digester)
+    draft: Draft | None = None
+    receipts: list[PartReceipt] = field(default_factory=list)
+    proof: Proof | None = None
+
+    def done(self, what: What) -> Move:
+        """The move to DONE, with its evidence."""
+        digests = {"crc64nvme": self.digester.crc64nvme, "blake3": self.digester.blake3}
+        values = {"proof": self.proof, "bytes_done": self.entry.size, "digests": digests}
+        return Move(self.held, what, values, {"proof": self.proof})
+
+
+def move_batch(runtime: Runtime, tasks: Sequence[Task], on_error: OnError) -> None:
+    """Move small files of one lane. Each file's errors are its own: ``on_error`` is told, the others go on.
+
+    Raises ``LeaseLost``, and what the database raises.
+    """
+    _Batch(runtime, tasks, on_error).run()
+
+
+class _Batch:
+    def __init__(self, runtime: Runtime, tasks: Sequence[Task], on_error: OnError) -> None:
+        self._runtime = runtime
+        self._tasks = tasks
+        self._on_error = on_error
+        self._destination = runtime.backend(tasks[0].destination_storage)
+
+    def run(self) -> None:
+        looked = self._each(self._look, self._tasks, lambda task: task)
+        items = self._advance(looked, [started(item.held, item.entry) for item in looked])
+        written = self._each(self._write, items, _task_of)
+        self._finish([item for item in written if item.draft is None], What.STORED)
+        self._publish([item for item in written if item.draft is not None])
+
+    def _each(self, act: Callable[[A], B | None], things: Iterable[A], task_of: Callable[[A], Task]) -> list[B]:
+        """``act`` on each in a few threads; what fails, and what gives None, is left out."""
+
+        def safely(thing: A) -> B | None:
+            try:
+                self._runtime.may_go_on(task_of(thing))
+                return act(thing)
+            except LeaseLost:
+                raise
+            except Exception as error:  # noqa: BLE001 one file's error, even a bug, must not touch the others
+                self._on_error(task_of(thing), error)
+                return None
+
+        with ThreadPoolExecutor(self._runtime.streams, thread_name_prefix="small") as pool:
+            return [found for found in pool.map(safely, things) if found is not None]
+
+    def _look(self, task: Task) -> Item | None:
+        """The file if it is to be copied in this batch; else it is settled here."""
+        runtime, destination = self._runtime, self._destination
+        source, path = runtime.source_of(task)
+        if task.old_drafts and recovered(runtime, task, destination):
+            return None
+        entry = known_entry(task, path) or source_entry(runtime, task, source, path)
+        if not is_small(entry.size, destination.limits):
+            runtime.work.move(Move(task.held, What.RELEASE, {"size": entry.size, "source_version": entry.version}))
+            return None
+        if self._must_look(task) and (move := settled_already(runtime, task, source, entry, destination)):
+            runtime.work.move(move)
+            return None
+        if task.source_storage == task.destination_storage and destination.extras.copy:
+            copy_inside(runtime, task, entry, destination)
+            return None
+        abandon(runtime, task.held.seq, destination, task.destination_path, task.old_drafts)
+        return Item(task, source, path, entry, task.held)
+
+    def _must_look(self, task: Task) -> bool:
+        """Whether what is at the destination matters before writing; often the storage decides it by itself."""
+        if task.overwrite is Overwrite.FAIL:
+            return bool(task.old_drafts) or not self._destination.limits.atomic_no_replace
+        return task.overwrite is not Overwrite.OVERWRITE
+
+    def _write(self, item: Item) -> Item:
+        task, destination = item.task, self._destination
+        data = self._read(item)
+        with at(task.destination_storage):
+            if item.entry.size <= destination.limits.put_max:
+                entry = destination.put(
+                    task.destination_path, data, if_absent=is_absent_only(task),
+                    digests={"crc64nvme": item.digester.crc64nvme}, key=task.key,
+                )  # fmt: skip
+                item.proof = prove(self._runtime, task, destination, entry, item.digester.crc64nvme)
+            else:
+                self._write_draft(item, data)
+        return item
+
+    def _read(self, item: Item) -> bytearray:
+        data = bytearray()
+        buffers = item.source.read(item.path, 0, item.entry.size, version=item.entry.version)
+        for buffer in watched(self._runtime, item.task, buffers, item.digester):
+            data += buffer
+        return data
+
+    def _write_draft(self, item: Item, data: bytearray) -> None:
+        deferred = self._destination.extras.sync is not None
+        path, size = item.task.destination_path, item.entry.size
+        draft = self._destination.draft(path, size, key=item.task.key, deferred=deferred)
+        if size:
+            item.receipts.append(draft.write(0, 0, size, [data]))
+        if not deferred:
+            draft.seal()
+        item.draft = draft
+
+    def _publish(self, items: list[Item]) -> None:
+        if not items:
+            return
+        self._sync()
+        items = self._each(self._verify, self._advance(items, [Move(i.held, What.COPIED) for i in items]), _task_of)
+        verified = [Move(item.held, What.VERIFIED, {"proof": item.proof}) for item in items]
+        identities = [item.draft.identity if item.draft else None for item in items]
+        items = self._keep(items, self._runtime.work.publishing(verified, identities) if items else [])
+        items = self._each(self._publish_one, items, _task_of)
+        self._sync()
+        self._finish(items, What.PUBLISHED)
+
+    def _verify(self, item: Item) -> Item:
+        if item.task.verify is Verify.SIZE or not self._destination.limits.drafts_readable:
+            return item
+        assert item.draft is not None
+        with at(item.task.destination_storage):
+            if crc64nvme_of(item.draft.read(0, item.entry.size)) != item.digester.crc64nvme:
+                raise DigestMismatch(
+                    "the destination holds other bytes than were sent", path=item.task.destination_path
+                )
+        item.proof = Proof.A
+        return item
+
+    def _publish_one(self, item: Item) -> Item:
+        assert item.draft is not None
+        digest = item.digester.crc64nvme
+        with at(item.task.destination_storage):
+            absent_only = is_absent_only(item.task)
+            entry = item.draft.publish(item.receipts, if_absent=absent_only, digests={"crc64nvme": digest})
+        item.proof = item.proof or prove(self._runtime, item.task, self._destination, entry, digest)
+        return item
+
+    def _sync(self) -> None:
+        if self._destination.extras.sync:
+            with at(self._tasks[0].destination_storage):
+                self._destination.extras.sync()
+
+    def _finish(self, items: list[Item], what: What) -> None:
+        self._advance(items, [item.done(what) for item in items])
+
+    def _advance(self, items: list[Item], moves: Sequence[Move]) -> list[Item]:
+        """Write the moves; the items that are still ours, with their new state."""
+        return self._keep(items, self._runtime.work.move_if_held(moves))
+
+    def _keep(self, items: list[Item], held: Iterable[Held]) -> list[Item]:
+        now = {one.seq: one for one in held}
+        for item in items:
+            if item.held.seq not in now:
+                self._on_error(item.task, Fenced("another attempt has taken this file over, or it was stopped"))
+        kept = [item for item in items if item.held.seq in now]
+        for item in kept:
+            item.held = now[item.held.seq]
+        return kept
+
+
+def _task_of(item: Item) -> Task:
+    return item.task

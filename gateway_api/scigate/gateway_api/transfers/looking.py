@@ -1,0 +1,99 @@
+"""What is where, before a byte moves: the source, the destination, and what earlier attempts left there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from scigate.storage_backends.backend import Backend, Entry, Kind
+from scigate.storage_backends.errors import ErrorKind, NotFound, NotRegular, StorageError, Unsupported
+
+from ..resources import Cause
+from .machine import Failure
+from .planner import Verdict, judge
+from .runtime import Runtime, at, crc64nvme_of, guarded
+from .work import OldDraft, Task
+
+POISONED_AFTER: Final = 3  # surprises in a row, after which a file is not tried again by itself
+
+
+def source_entry(runtime: Runtime, task: Task, source: Backend, path: str) -> Entry:
+    """The source as it is now. Raises ``NotRegular`` for what cannot be copied."""
+    with at(task.source_storage):
+        entry = source.stat(path)
+        if entry.kind is not Kind.FILE:
+            raise NotRegular(entry.note or f"the source is a {entry.kind}, not a file", path=path)
+    return entry
+
+
+def known_entry(task: Task, path: str) -> Entry | None:
+    """The source as the listing of its folder told; None if that is not enough."""
+    if task.held.size is None or task.source_version is None:
+        return None
+    modified = None if task.source_modified is None else datetime.fromtimestamp(task.source_modified, UTC)
+    return Entry(path, size=task.held.size, version=task.source_version, modified=modified)
+
+
+def existing_entry(task: Task, destination: Backend) -> Entry | None:
+    """What is at the destination now; None if nothing is."""
+    with at(task.destination_storage):
+        try:
+            return destination.stat(task.destination_path)
+        except NotFound:
+            return None
+
+
+def verdict(runtime: Runtime, task: Task, source: Backend, entry: Entry, destination: Backend) -> Verdict:
+    """GO or SKIP, by the overwrite policy and, where that needs it, by the contents. Raises ``AlreadyExists``."""
+    existing = existing_entry(task, destination)
+    found = judge(task.overwrite, entry, existing)
+    if found is not Verdict.COMPARE:
+        return found
+    return Verdict.SKIP if holds_same(runtime, task, source, entry.path, destination) else Verdict.GO
+
+
+def was_published(task: Task, destination: Backend) -> Entry | None:
+    """The destination, if an attempt that was cut off before it could say so has published it already."""
+    identities = {name for old in task.old_drafts for name in (old.identity, old.key) if name}
+    existing = existing_entry(task, destination) if identities else None
+    return existing if existing is not None and existing.identity in identities else None
+
+
+def holds_same(runtime: Runtime, task: Task, source: Backend, path: str, destination: Backend) -> bool:
+    """Whether the destination's content is the source's."""
+    return _crc(runtime, task, source, path) == _crc(runtime, task, destination, task.destination_path)
+
+
+def abandon(runtime: Runtime, file: int, destination: Backend, path: str, drafts: Sequence[OldDraft]) -> None:
+    """Remove what earlier attempts left; this also fences them, should one still be alive."""
+    for old in drafts:
+        since = datetime.fromtimestamp(old.created, UTC)
+        destination.abandon(path, key=old.key, ref=old.ref, since=since)
+    if drafts:
+        runtime.work.forget_drafts([(file, old.epoch) for old in drafts])
+
+
+def failure_of(error: Exception, failures: int) -> Failure:
+    """An error as the state machine sees it. What is not a ``StorageError`` is a bug: it is tried a few times."""
+    if isinstance(error, StorageError):
+        wish = getattr(error, "retry_after", None)
+        retriable = error.kind is not ErrorKind.PERMANENT
+        where = f"{error.storage}: " if error.storage else ""
+        cause = Cause(code=error.code, message=where + error.message, retriable=retriable, next_step=error.next_step)
+        return Failure(error.kind, cause, wish.total_seconds() if wish is not None else None)
+    again = failures < POISONED_AFTER
+    cause = Cause(
+        code="internal", message=f"SciGate made a mistake ({type(error).__name__}); its log says more", retriable=again,
+        next_step="Tell the administrator; 'scigate transfers retry' tries again.",
+    )  # fmt: skip
+    return Failure(ErrorKind.TRANSIENT if again else ErrorKind.PERMANENT, cause)
+
+
+def _crc(runtime: Runtime, task: Task, backend: Backend, path: str) -> str:
+    if backend.extras.digest:
+        try:
+            return backend.extras.digest(path, "crc64nvme")
+        except Unsupported:
+            pass
+    return crc64nvme_of(guarded(runtime, task, backend.read(path)))

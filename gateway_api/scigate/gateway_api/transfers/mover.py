@@ -1,0 +1,279 @@
+"""Moving one large file: look, copy its blocks into a draft, verify them, publish it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
+from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
+
+from ..resources import Overwrite, Proof, Verify
+from .copying import Route, copy_blocks, damaged_blocks
+from .ledger import Held, Move
+from .looking import abandon, holds_same, source_entry, verdict, was_published
+from .machine import What
+from .planner import Verdict, block_length, cut
+from .runtime import Runtime, at, combine, crc64nvme_of, guarded
+from .work import DoneBlock, OldDraft, Task
+
+log = logging.getLogger(__name__)
+REPAIRS: Final = 3  # rounds in which damaged blocks are sent again, before the attempt ends
+
+
+def move_large(runtime: Runtime, task: Task) -> None:
+    """Take a claimed file to DONE. Every error leaves the records such that the next attempt goes on from there.
+
+    Raises ``StorageError``, ``Stopped``, ``LeaseLost``; ``Fenced`` when another attempt owns the file.
+    """
+    source, path = runtime.source_of(task)
+    destination = runtime.backend(task.destination_storage)
+    if recovered(runtime, task, destination):
+        return
+    entry = source_entry(runtime, task, source, path)
+    settled = settled_already(runtime, task, source, replace(entry, path=path), destination)
+    if settled is not None:
+        runtime.work.move(settled)
+        return
+    if task.source_storage == task.destination_storage and destination.extras.copy:
+        copy_inside(runtime, task, entry, destination)
+        return
+    route = Route(task, source, path, entry.version, destination)
+    _copy(runtime, route, entry, *_begin(runtime, route, entry))
+
+
+def settled_already(runtime: Runtime, task: Task, source: Backend, entry: Entry, destination: Backend) -> Move | None:
+    """The move of a file that needs no copying: the policy says skip, or a copy of ours is there that was cut off
+    before it could say so. Raises ``AlreadyExists``."""
+    size = {"size": entry.size, "bytes_done": entry.size}
+    try:
+        if verdict(runtime, task, source, entry, destination) is Verdict.SKIP:
+            return Move(task.held, What.SKIPPED, {"skipped": True, **size})
+    except AlreadyExists:
+        if not task.old_drafts or not holds_same(runtime, task, source, entry.path, destination):
+            raise
+        return Move(task.held, What.RECOVERED, {"proof": Proof.A, **size}, {"proof": Proof.A})
+    return None
+
+
+def recovered(runtime: Runtime, task: Task, destination: Backend) -> bool:
+    """Finish a file that had been published when its gateway died; whether it had."""
+    entry = was_published(task, destination)
+    if entry is None or entry.size != task.held.size:
+        return False
+    digest = combine(runtime.work.blocks(task.held)) if task.held.size else None
+    stored = entry.digests.get("crc64nvme")
+    if task.proof is None and (stored is None or stored != digest):
+        return False  # it was published before it could be proven, and is not proven now: it is done again
+    proof = task.proof or Proof.B
+    runtime.work.move(Move(task.held, What.RECOVERED, {"proof": proof, "bytes_done": entry.size}, {"proof": proof}))
+    return True
+
+
+def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend) -> None:
+    """Let the storage copy by itself, and compare digests where it can tell them."""
+    copy = destination.extras.copy
+    assert copy is not None
+    abandon(runtime, task.held.seq, destination, task.destination_path, task.old_drafts)
+    held = start(runtime, task.held, entry)
+
+    def progress(length: int) -> None:
+        runtime.may_go_on(task)
+        runtime.progress.passed(held.transfer, held.seq, length)
+
+    runtime.may_go_on(task)
+    with at(task.destination_storage):
+        made = copy(
+            task.source_path, task.destination_path, version=entry.version, if_absent=is_absent_only(task),
+            key=task.key, progress=progress,
+        )  # fmt: skip
+        proof = _proof_of_copy(runtime, task, entry, made, destination)
+    digests = {name: value for name, value in made.digests.items() if name == "crc64nvme"}
+    values = {"proof": proof, "bytes_done": made.size, "digests": digests}
+    runtime.work.move(Move(held, What.STORED, values, {"proof": proof, "way": "copy"}))
+
+
+def is_absent_only(task: Task) -> bool:
+    """Whether the destination must not exist when the file is published."""
+    return task.overwrite is Overwrite.FAIL
+
+
+def start(runtime: Runtime, held: Held, entry: Entry) -> Held:
+    """Write down which version of the source is copied."""
+    return runtime.work.move(started(held, entry))[0]
+
+
+def started(held: Held, entry: Entry) -> Move:
+    """The move that writes down which version of the source is copied."""
+    modified = None if entry.modified is None else entry.modified.timestamp()
+    return Move(held, What.START, {"size": entry.size, "source_version": entry.version, "source_modified": modified})
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A draft that is open, and what it holds already."""
+
+    held: Held
+    draft: Draft
+    length: int
+
+
+def _begin(runtime: Runtime, route: Route, entry: Entry) -> tuple[_Begun, Sequence[DoneBlock]]:
+    task = route.task
+    adopted = _adopt(runtime, route, entry)
+    if adopted is not None:
+        return adopted
+    abandon(runtime, task.held.seq, route.destination, task.destination_path, task.old_drafts)
+    length = block_length(entry.size, route.destination.limits)
+    held = runtime.work.forget_blocks(start(runtime, task.held, entry))
+    with at(task.destination_storage):
+        draft = route.destination.draft(task.destination_path, entry.size, key=task.key)
+    runtime.work.record_draft(held, draft.ref, length)
+    return _Begun(held, draft, length), ()
+
+
+def _adopt(runtime: Runtime, route: Route, entry: Entry) -> tuple[_Begun, Sequence[DoneBlock]] | None:
+    """Go on with the newest draft, if its writer has surely ended and the source is still the same."""
+    task = route.task
+    old = _adoptable(task, entry)
+    if old is None or old.ref is None or old.block_length is None:
+        return None
+    try:
+        with at(task.destination_storage):
+            draft = route.destination.draft(task.destination_path, entry.size, key=task.key, ref=old.ref)
+    except NotFound:
+        return None
+    abandon(runtime, task.held.seq, route.destination, task.destination_path, task.old_drafts[1:])
+    held = start(runtime, task.held, entry)
+    runtime.work.record_draft(held, draft.ref, old.block_length)
+    runtime.work.forget_drafts([(held.seq, old.epoch)])
+    held, kept = _still_there(runtime, route, draft, held)
+    return _Begun(held, draft, old.block_length), kept
+
+
+def _adoptable(task: Task, entry: Entry) -> OldDraft | None:
+    same = task.source_version is not None and (entry.version, entry.size) == (task.source_version, task.held.size)
+    return task.old_drafts[0] if task.adoptable and same and task.old_drafts else None
+
+
+def _still_there(runtime: Runtime, route: Route, draft: Draft, held: Held) -> tuple[Held, Sequence[DoneBlock]]:
+    """The recorded blocks that the storage still holds: asked, or read back where that can be done."""
+    blocks = runtime.work.blocks(held)
+    if route.destination.limits.drafts_readable:
+        lost = {bad.block.number for bad in damaged_blocks(runtime, route, draft, blocks)}
+    else:
+        with at(route.task.destination_storage):
+            parts = draft.parts()
+        lost = {done.block.number for done in blocks if not _has(parts.get(done.block.number), done)}
+    if lost:
+        held = runtime.work.forget_blocks(held, sorted(lost))
+    return held, [done for done in blocks if done.block.number not in lost]
+
+
+def _has(part: PartReceipt | None, done: DoneBlock) -> bool:
+    return part is not None and (part.length, part.token) == (done.block.length, done.token)
+
+
+def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Sequence[DoneBlock]) -> None:
+    have = {done.block.number for done in kept}
+    held, draft = begun.held, begun.draft
+    for _ in range(REPAIRS):
+        missing = [block for block in cut(entry.size, begun.length) if block.number not in have]
+        held = copy_blocks(runtime, route, draft, held, missing)
+        runtime.may_go_on(route.task)
+        with at(route.task.destination_storage):
+            draft.seal()
+        _refuse_changed_source(runtime, route, entry)
+        held = runtime.work.move(Move(held, What.COPIED))[0]
+        blocks = runtime.work.blocks(held)
+        bad = _damaged(runtime, route, draft, blocks)
+        if not bad:
+            _publish(runtime, route, draft, held, blocks)
+            return
+        held = _send_again(runtime, held, bad)
+        have -= {done.block.number for done in bad}
+        have |= {done.block.number for done in blocks} - {done.block.number for done in bad}
+    raise DigestMismatch(
+        f"{len(bad)} blocks are damaged again after {REPAIRS} rounds", path=route.task.destination_path
+    )
+
+
+def _damaged(runtime: Runtime, route: Route, draft: Draft, blocks: Sequence[DoneBlock]) -> list[DoneBlock]:
+    if route.task.verify is Verify.SIZE or not route.destination.limits.drafts_readable:
+        return []
+    return damaged_blocks(runtime, route, draft, blocks)
+
+
+def _send_again(runtime: Runtime, held: Held, bad: Sequence[DoneBlock]) -> Held:
+    numbers = sorted(done.block.number for done in bad)
+    log.warning("file %s: %d damaged blocks are sent again", held.seq, len(numbers))
+    held = runtime.work.move(Move(held, What.DAMAGED, note={"blocks": numbers[:100], "count": len(numbers)}))[0]
+    return runtime.work.forget_blocks(held, numbers)
+
+
+def _refuse_changed_source(runtime: Runtime, route: Route, entry: Entry) -> None:
+    """The end of a long copy: is the source still what it was? (Reads with a version have checked each block.)"""
+    now = source_entry(runtime, route.task, route.source, route.source_path)
+    if (now.version, now.size) != (entry.version, entry.size):
+        raise SourceChanged("the source changed while it was copied", path=route.source_path)
+
+
+def _publish(runtime: Runtime, route: Route, draft: Draft, held: Held, blocks: Sequence[DoneBlock]) -> None:
+    task, digest = route.task, combine(blocks)
+    proven = Proof.A if task.verify is not Verify.SIZE and route.destination.limits.drafts_readable else None
+    verified = Move(held, What.VERIFIED, {"proof": proven})
+    publishing = runtime.work.publishing([verified], [draft.identity])
+    if not publishing:
+        raise Fenced("another attempt has taken this file over, or its owner has stopped it")
+    runtime.may_go_on(task)
+    receipts = [PartReceipt(d.block.number, d.block.offset, d.block.length, d.token) for d in blocks]
+    with at(task.destination_storage):
+        entry = draft.publish(receipts, if_absent=is_absent_only(task), digests={"crc64nvme": digest})
+    proof = proven or prove(runtime, task, route.destination, entry, digest)
+    values: dict[str, Any] = {"proof": proof, "bytes_done": entry.size, "digests": {"crc64nvme": digest}}
+    runtime.work.move(Move(publishing[0], What.PUBLISHED, values, {"proof": proof, "blocks": len(blocks)}))
+
+
+def prove(runtime: Runtime, task: Task, destination: Backend, entry: Entry, digest: str) -> Proof:
+    """The grade of proof of an object that could only be looked at once it was published.
+
+    Wrong bytes are removed again, for a file that is missing is better than one that lies. Raises ``DigestMismatch``.
+    """
+    if task.verify is Verify.SIZE:
+        return Proof.D
+    stored = entry.digests.get("crc64nvme") if task.verify is Verify.AUTO else None
+    with at(task.destination_storage):
+        grade = Proof.A if stored is None else Proof.B
+        if stored is None:
+            stored = crc64nvme_of(guarded(runtime, task, destination.read(task.destination_path)))
+        if stored != digest:
+            _remove_wrong(destination, task.destination_path)
+            raise DigestMismatch("the storage holds other bytes than were sent; they were removed", path=entry.path)
+    return grade
+
+
+def _remove_wrong(destination: Backend, path: str) -> None:
+    try:
+        destination.delete(path)
+    except StorageError:
+        log.error("wrong bytes could not be removed from %r", path)
+
+
+def _proof_of_copy(runtime: Runtime, task: Task, source: Entry, made: Entry, storage: Backend) -> Proof:
+    if made.size != source.size:
+        raise SourceChanged("the source changed while it was copied", path=task.source_path)
+    if task.verify is Verify.SIZE:
+        return Proof.D
+    before, after = source.digests.get("crc64nvme"), made.digests.get("crc64nvme")
+    if task.verify is Verify.AUTO and before is not None and after is not None:
+        digest, proof = after, Proof.B
+    else:
+        digest = crc64nvme_of(guarded(runtime, task, storage.read(task.destination_path)))
+        before = before or crc64nvme_of(guarded(runtime, task, storage.read(task.source_path, version=source.version)))
+        proof = Proof.A
+    if digest != before:
+        _remove_wrong(storage, task.destination_path)
+        raise DigestMismatch("the copy differs from its source; it was removed", path=task.destination_path)
+    return proof

@@ -1,0 +1,73 @@
+"""Bytes on the move: what is not recorded yet, and how fast it goes. In memory; a restart begins anew."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from typing import Final
+
+WINDOW: Final = 10.0  # seconds over which a rate is measured
+TICK: Final = 0.5  # seconds of one bucket
+
+
+class LiveProgress:
+    """Counts bytes as they pass. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._moving: dict[int, int] = defaultdict(int)
+        self._transfer_of: dict[int, int] = {}
+        self._buckets: dict[int, deque[tuple[float, int]]] = defaultdict(deque)
+
+    def passed(self, transfer: int, file: int, length: int) -> None:
+        """``length`` bytes of a file have passed; they are not recorded yet."""
+        with self._lock:
+            self._moving[file] += length
+            self._transfer_of[file] = transfer
+            self._add_to_bucket(transfer, length)
+
+    def recorded(self, file: int, length: int) -> None:
+        """``length`` bytes are recorded now, or were lost."""
+        with self._lock:
+            self._moving[file] = max(0, self._moving[file] - length)
+
+    def ended(self, file: int) -> None:
+        """Nothing of this file moves any more."""
+        with self._lock:
+            self._moving.pop(file, None)
+            self._transfer_of.pop(file, None)
+
+    def moving_file(self, file: int) -> int:
+        """Bytes of a file beyond what is recorded."""
+        with self._lock:
+            return self._moving.get(file, 0)
+
+    def moving(self, transfer: int) -> int:
+        """The same of a whole transfer."""
+        with self._lock:
+            return sum(self._moving.get(file, 0) for file, of in self._transfer_of.items() if of == transfer)
+
+    def rate(self, transfer: int) -> float | None:
+        """Bytes per second over the last seconds; None if nothing has passed in them."""
+        now = time.monotonic()
+        with self._lock:
+            buckets = self._buckets.get(transfer)
+            if not buckets:
+                return None
+            while buckets and buckets[0][0] < now - WINDOW:
+                buckets.popleft()
+            if not buckets:
+                del self._buckets[transfer]
+                return None
+            return sum(length for _, length in buckets) / max(now - buckets[0][0], TICK)
+
+    def _add_to_bucket(self, transfer: int, length: int) -> None:
+        now = time.monotonic()
+        buckets = self._buckets[transfer]
+        if buckets and now - buckets[-1][0] < TICK:
+            buckets[-1] = (buckets[-1][0], buckets[-1][1] + length)
+        else:
+            buckets.append((now, length))
+            while buckets[0][0] < now - WINDOW:
+                buckets.popleft()

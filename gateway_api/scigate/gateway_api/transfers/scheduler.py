@@ -1,0 +1,117 @@
+"""Who is next: fair shares between users, limits of storages and users. No I/O.
+
+A **lane** is the queue of one user from one storage to another; inside it files go by priority, then age. The next
+slot goes to the user who holds the fewest, so that ten thousand files of one delay another's first by one slot at most.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+TRIPS_AFTER: Final = 3  # failures in a row before a storage is left alone for a while
+FIRST_REST: Final = 2.0  # seconds; doubled with every further failure
+LONGEST_REST: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The queue of one user's files from one storage ('' for outside URLs) to another."""
+
+    id: int
+    owner: str
+    source: str
+    destination: str
+
+    @property
+    def storages(self) -> tuple[str, ...]:
+        return tuple(name for name in {self.source, self.destination} if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first file of a lane."""
+
+    lane: Lane
+    rank: int  # 9 - priority
+    seq: int
+
+
+@dataclass(slots=True)
+class Load:
+    """Which slots are taken now, and who was served when."""
+
+    by_owner: Counter[str] = field(default_factory=Counter)
+    by_storage: Counter[str] = field(default_factory=Counter)
+    served: dict[str, int] = field(default_factory=dict)
+    turn: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.by_owner.total()
+
+    def take(self, lane: Lane) -> None:
+        """A slot is given to this lane."""
+        self.turn += 1
+        self.served[lane.owner] = self.turn
+        self.by_owner[lane.owner] += 1
+        self.by_storage.update(lane.storages)
+
+    def give_back(self, lane: Lane) -> None:
+        """A slot of this lane is free again."""
+        self.by_owner[lane.owner] -= 1
+        self.by_storage.subtract(lane.storages)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLimits:
+    """How many slots there are: in all, for each user, for each storage; a missing name has the default."""
+
+    total: int
+    per_owner: int
+    per_storage: int
+    owners: Mapping[str, int] = field(default_factory=dict)
+    storages: Mapping[str, int] = field(default_factory=dict)
+
+    def allow(self, lane: Lane, load: Load) -> bool:
+        return (
+            load.total < self.total
+            and load.by_owner[lane.owner] < self.owners.get(lane.owner, self.per_owner)
+            and all(load.by_storage[name] < self.storages.get(name, self.per_storage) for name in lane.storages)
+        )
+
+
+def choose(heads: Iterable[Head], load: Load, limits: SlotLimits, resting: Iterable[str] = ()) -> Head | None:
+    """The head that gets the next slot, or None. ``resting`` storages are left alone."""
+    tired = set(resting)
+    open_heads = [h for h in heads if limits.allow(h.lane, load) and not tired.intersection(h.lane.storages)]
+    if not open_heads:
+        return None
+    owner = min({h.lane.owner for h in open_heads}, key=lambda o: (load.by_owner[o], load.served.get(o, 0), o))
+    return min((h for h in open_heads if h.lane.owner == owner), key=lambda h: (h.rank, h.seq))
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Leaves a storage alone that failed several times in a row, so that a dead one cannot hold every slot."""
+
+    _failures: Counter[str] = field(default_factory=Counter)
+    _until: dict[str, float] = field(default_factory=dict)
+
+    def failed(self, storage: str, now: float) -> None:
+        """The storage did not answer."""
+        self._failures[storage] += 1
+        beyond = self._failures[storage] - TRIPS_AFTER
+        if beyond >= 0:
+            self._until[storage] = now + min(LONGEST_REST, FIRST_REST * 2 ** min(beyond, 10))
+
+    def worked(self, storage: str) -> None:
+        """The storage answered."""
+        self._failures.pop(storage, None)
+        self._until.pop(storage, None)
+
+    def resting(self, now: float) -> set[str]:
+        """The storages to be left alone now."""
+        return {name for name, until in self._until.items() if until > now}

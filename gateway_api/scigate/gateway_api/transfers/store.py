@@ -1,0 +1,172 @@
+"""Transfers as people see and steer them: submit, look, ask. Durable when a method returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, func, select
+
+from ..db.database import Database
+from ..db.schema import file, transfer
+from ..problems import Problem, not_found
+from ..resources import Event, FileState, Page, Transfer, TransferFile, TransferState
+from . import intake, views, wishes
+from .submission import Submission
+from .wishes import Wish
+
+MOST_SCANNED = 10_000  # transfers looked through for one page of a state, before the page ends early
+
+
+class Progress(Protocol):
+    """What only the running engine knows."""
+
+    def rate(self, transfer: int) -> float | None:
+        """Bytes per second over the last seconds."""
+        ...
+
+    def moving(self, transfer: int) -> int:
+        """Bytes moved beyond what is recorded."""
+        ...
+
+    def moving_file(self, file: int) -> int:
+        """The same of one file."""
+        ...
+
+
+class NoProgress:
+    """Nothing runs here."""
+
+    def rate(self, transfer: int) -> float | None:
+        return None
+
+    def moving(self, transfer: int) -> int:
+        return 0
+
+    def moving_file(self, file: int) -> int:
+        return 0
+
+
+class TransferStore:
+    """All transfers. ``owner`` None means: those of everybody. What is foreign is answered like what is not there."""
+
+    def __init__(
+        self, database: Database, surl: Callable[[str, str], str | None], progress: Progress | None = None
+    ) -> None:
+        self._database = database
+        self._surl = surl
+        self.progress: Progress = progress or NoProgress()
+        self.on_new: Callable[[], None] = lambda: None
+
+    def submit(self, owner: str, submission: Submission, *, key: str | None, fingerprint: str) -> tuple[str, bool]:
+        """Accept a submission; returns the transfer's id and whether the key had been accepted before."""
+        transfer_id = intake.new_id()
+
+        def job(connection: Connection) -> tuple[str, bool]:
+            now = self._database.now(connection)
+            if key is not None and (before := intake.replay(connection, owner, key, fingerprint)):
+                return before, before != transfer_id  # equal: our own commit, whose answer was lost
+            if key is None and _row(connection, transfer_id) is not None:
+                return transfer_id, False
+            intake.store(connection, transfer_id, owner, submission, now)
+            if key is not None:
+                binding = {"owner": owner, "key": key, "fingerprint": fingerprint, "transfer": transfer_id}
+                intake.remember(connection, {**binding, "created": now})
+            return transfer_id, False
+
+        answer = self._database.write(job)
+        self.on_new()
+        return answer
+
+    def get(self, transfer_id: str, owner: str | None) -> Transfer:
+        """One transfer. Raises ``Problem`` 404."""
+        with self._database.read() as connection:
+            return self._view(_own_row(connection, transfer_id, owner))
+
+    def list(self, owner: str | None, *, state: str | None, after: str | None, limit: int) -> Page[Transfer]:
+        """Transfers, newest first; ``after`` is the cursor of the page before."""
+        wanted = None if state is None else TransferState(state)
+        query = views.transfers_query(owner, _cursor(after), MOST_SCANNED if wanted else limit + 1)
+        found: list[Any] = []
+        with self._database.read() as connection:
+            for row in connection.execution_options(yield_per=200).execute(query):
+                if wanted is None or views.state_of(row) is wanted:
+                    found.append(row)
+                if len(found) > limit:
+                    break
+        return Page(items=[self._view(row) for row in found[:limit]], next=_next(found, limit, "seq"))
+
+    def files(
+        self, transfer_id: str, owner: str | None, *, state: FileState | None, after: str | None, limit: int
+    ) -> Page[TransferFile]:
+        """The files of a transfer, in the order in which they were found."""
+        with self._database.read() as connection:
+            seq = _own_row(connection, transfer_id, owner).seq
+            rows = connection.execute(views.files_query(seq, state, _cursor(after) or 0, limit + 1)).all()
+        items = [self._file_view(row, transfer_id) for row in rows[:limit]]
+        return Page(items=items, next=_next(rows, limit, "seq"))
+
+    def events(self, transfer_id: str, owner: str | None, *, after: int, limit: int) -> Page[Event]:
+        """The journal of a transfer, oldest first."""
+        with self._database.read() as connection:
+            seq = _own_row(connection, transfer_id, owner).seq
+            rows = connection.execute(views.events_query(seq, after, limit + 1)).all()
+        items = [views.event_view(row, transfer_id) for row in rows[:limit]]
+        return Page(items=items, next=_next(rows, limit, "id"))
+
+    def ask(self, transfer_id: str, owner: str | None, wish: Wish) -> Transfer:
+        """Pause, resume, cancel or retry. Raises ``Problem`` 404, or 409 if it does not fit."""
+
+        def job(connection: Connection) -> None:
+            wishes.ask(connection, _own_row(connection, transfer_id, owner), wish, self._database.now(connection))
+
+        self._database.write(job)
+        self.on_new()
+        return self.get(transfer_id, owner)
+
+    def counts(self) -> dict[str, int]:
+        """How many files are in each state."""
+        names = ("queued", "active", "waiting", "paused", "done", "failed", "cancelled")
+        sums = select(*(func.coalesce(func.sum(transfer.c[name]), 0).label(name) for name in names))
+        with self._database.read() as connection:
+            return {name: int(value) for name, value in connection.execute(sums).one()._mapping.items()}
+
+    def staged_in_use(self, storage: str, names: Sequence[str]) -> set[str]:
+        """Which of these staged uploads a transfer still needs."""
+        final = (FileState.DONE, FileState.CANCELLED)
+        query = select(file.c.source_path).where(
+            file.c.source_storage == storage, file.c.source_path.in_(names), file.c.state.not_in(final)
+        )
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def _view(self, row: Any) -> Transfer:
+        return views.transfer_view(row, self.progress.rate(row.seq), self.progress.moving(row.seq))
+
+    def _file_view(self, row: Any, transfer_id: str) -> TransferFile:
+        surl = self._surl(row.destination_storage, row.destination_path)
+        return views.file_view(row, transfer_id, surl, self.progress.moving_file(row.seq))
+
+
+def _row(connection: Connection, transfer_id: str) -> Any:
+    return connection.execute(select(transfer).where(transfer.c.id == transfer_id)).one_or_none()
+
+
+def _own_row(connection: Connection, transfer_id: str, owner: str | None) -> Any:
+    row = _row(connection, transfer_id)
+    if row is None or (owner is not None and row.owner != owner):
+        raise not_found("transfer", transfer_id)
+    return row
+
+
+def _cursor(after: str | None) -> int | None:
+    if after is None:
+        return None
+    if not after.isascii() or not after.isdigit() or len(after) > 18:
+        raise Problem(422, "invalid-cursor", f"{after[:40]!r} is not a cursor.",
+                      next_step="Use 'next' of the page before, or start without a cursor.")  # fmt: skip
+    return int(after)
+
+
+def _next(rows: Any, limit: int, column: str) -> str | None:
+    return str(getattr(rows[limit - 1], column)) if len(rows) > limit else None

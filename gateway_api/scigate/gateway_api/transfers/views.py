@@ -1,0 +1,118 @@
+"""Rows of the database as resources of the API."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from scigate.storage_backends.location import Location, redact
+from sqlalchemy import Select, select
+
+from ..db.schema import event, file, transfer
+from ..resources import (
+    Cause,
+    Counts,
+    Event,
+    FileState,
+    Overwrite,
+    Proof,
+    Transfer,
+    TransferFile,
+    TransferState,
+    Verify,
+)
+from .ledger import final_state
+from .wishes import CANCELLED, PAUSED
+
+_COUNTS: Final = tuple(Counts.model_fields)
+
+
+def when(seconds: float | None) -> datetime | None:
+    """A time of the database as a time of the API."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def certain_when(seconds: float) -> datetime:
+    """The same for a column that is never empty."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def cause_of(text: str | None) -> Cause | None:
+    """A stored cause."""
+    return None if text is None else Cause(**json.loads(text))
+
+
+def state_of(row: Any) -> TransferState:
+    """The state of a transfer, from its counters and its owner's wish."""
+    if row.finished is not None:
+        return final_state(row.failed, row.cancelled)
+    if row.wish == CANCELLED:
+        return TransferState.CANCELLING
+    if row.active:
+        return TransferState.ACTIVE
+    if row.wish == PAUSED or (row.paused and not (row.queued or row.waiting or row.listing)):
+        return TransferState.PAUSED
+    if row.waiting and not (row.queued or row.listing):
+        return TransferState.WAITING
+    return TransferState.ACTIVE if row.listing or row.done or row.failed else TransferState.QUEUED
+
+
+def transfer_view(row: Any, rate: float | None = None, moving: int = 0) -> Transfer:
+    """A transfer; ``rate`` and the bytes ``moving`` now, beyond what is recorded, are known to the engine alone."""
+    state = state_of(row)
+    done = min(row.bytes_done + moving, max(row.bytes_total, row.bytes_done))
+    left = row.bytes_total - done
+    honest = rate and state is TransferState.ACTIVE and not row.listing
+    return Transfer(
+        id=row.id, owner=row.owner, label=row.label, state=state, overwrite=Overwrite(row.overwrite),
+        verify=Verify(row.verify), priority=row.priority, created=certain_when(row.created),
+        finished=when(row.finished), deadline=certain_when(row.deadline), listing=row.listing > 0,
+        files=Counts(**{name: getattr(row, name) for name in _COUNTS}), bytes_total=row.bytes_total, bytes_done=done,
+        rate=rate, eta_seconds=left / rate if honest and rate else None,
+        proof=None if row.proof is None else Proof(row.proof), cause=cause_of(row.cause),
+    )  # fmt: skip
+
+
+def file_view(row: Any, transfer_id: str, surl: str | None, moving: int = 0) -> TransferFile:
+    """A file of a transfer."""
+    return TransferFile(
+        id=f"{transfer_id}.{row.seq}", transfer=transfer_id, source=source_text(row),
+        destination=str(Location(row.destination_storage, row.destination_path)), state=FileState(row.state),
+        size=row.size, bytes_done=min(row.bytes_done + moving, row.size or 0), attempts=row.attempts,
+        skipped=row.skipped, proof=None if row.proof is None else Proof(row.proof),
+        digests=json.loads(row.digests) if row.digests else {}, surl=surl, cause=cause_of(row.cause),
+        next_try=when(row.next_try), created=certain_when(row.created), finished=when(row.finished),
+    )  # fmt: skip
+
+
+def source_text(row: Any) -> str:
+    """The source as people see it: of an outside URL without what may be secret."""
+    return str(Location(row.source_storage, row.source_path)) if row.source_storage else redact(row.source_path)
+
+
+def event_view(row: Any, transfer_id: str) -> Event:
+    """A line of the journal."""
+    return Event(
+        id=row.id, time=certain_when(row.time), type=row.type, transfer=transfer_id,
+        file=None if row.file is None else f"{transfer_id}.{row.file}", data=json.loads(row.data),
+    )  # fmt: skip
+
+
+def transfers_query(owner: str | None, before: int | None, limit: int) -> Select[Any]:
+    """Newest first."""
+    query = select(transfer).order_by(transfer.c.seq.desc()).limit(limit)
+    query = query if owner is None else query.where(transfer.c.owner == owner)
+    return query if before is None else query.where(transfer.c.seq < before)
+
+
+def files_query(seq: int, state: FileState | None, after: int, limit: int) -> Select[Any]:
+    """In the order in which they were found."""
+    query = select(file).where(file.c.transfer == seq, file.c.seq > after).order_by(file.c.seq).limit(limit)
+    return query if state is None else query.where(file.c.state == state)
+
+
+def events_query(seq: int, after: int, limit: int) -> Select[Any]:
+    """In the order in which they happened."""
+    query = select(event).where(event.c.transfer == seq, event.c.id > after)
+    return query.order_by(event.c.id).limit(limit)

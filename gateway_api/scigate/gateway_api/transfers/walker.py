@@ -1,0 +1,171 @@
+"""Listing a folder into files of its transfer: streamed, in bounded memory, and safe to begin anew after a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+from scigate.storage_backends.backend import Backend, Entry, Kind
+from sqlalchemy import Connection, Select, select, update
+
+from ..db.database import Database
+from ..db.schema import transfer, walk
+from ..resources import Cause, FileState
+from .intake import add_files, lane_of, rank_of
+from .lease import Lease
+from .ledger import change_counters, finish, journal
+from .machine import Failure, retry_delay
+from .wishes import CANCELLED, RUN
+
+CHUNK: Final = 1000  # entries that are written in one commit
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A folder to be listed."""
+
+    id: int
+    transfer: int
+    owner: str
+    rank: int
+    source_storage: str
+    source_path: str
+    destination_storage: str
+    destination_path: str
+    failures: int
+
+
+class Walks:
+    """The folders that are still to be listed."""
+
+    def __init__(self, database: Database, lease: Lease) -> None:
+        self._database = database
+        self._lease = lease
+
+    def claim(self) -> Walk | None:
+        """Take one that nobody lists. Two that list the same folder would do each other no harm."""
+
+        def job(connection: Connection) -> Walk | None:
+            row = connection.execute(_open_walks(self._database.now(connection))).first()
+            if row is None:
+                return None
+            connection.execute(update(walk).where(walk.c.id == row.id).values(worker=self._lease.worker))
+            return Walk(
+                row.id, row.transfer, row.owner, rank_of(row.priority), row.source_storage, row.source_path,
+                row.destination_storage, row.destination_path, row.failures,
+            )  # fmt: skip
+
+        with self._database.read() as connection:
+            if connection.execute(_open_walks(self._database.now(connection))).first() is None:
+                return None
+        return self._database.write(job)
+
+    def run(self, task: Walk, source: Backend) -> None:
+        """List the folder to its end. Raises what the storage raises, and ``LeaseLost``."""
+        entries = source.scan(task.source_path)
+        while chunk := list(islice(entries, CHUNK)):
+            self._lease.check()
+            if not self._database.write(partial(self._add, task=task, chunk=chunk)):
+                return
+        self._database.write(lambda connection: self._end(connection, task))
+
+    def give_back(self, task: Walk, failure: Failure | None) -> None:
+        """The listing broke off: try again later, or give up when that cannot help."""
+        self._database.write(lambda connection: self._give_back(connection, task, failure))
+
+    def _add(self, connection: Connection, task: Walk, chunk: Sequence[Entry]) -> bool:
+        """Write a chunk of entries; whether the listing is still wanted."""
+        if connection.execute(select(transfer.c.wish).where(transfer.c.seq == task.transfer)).scalar() == CANCELLED:
+            return False
+        now = self._database.now(connection)
+        lane = lane_of(connection, task.owner, task.source_storage, task.destination_storage)
+        common = {"transfer": task.transfer, "lane": lane, "rank": task.rank, "created": now}
+        added = add_files(connection, [{**common, **row} for row in _rows(task, chunk, now)])
+        failed = sum(row.state == FileState.FAILED for row in added)
+        size = sum(row.size or 0 for row in added)
+        counts = {"total": len(added), "failed": failed, "queued": len(added) - failed, "bytes_total": size}
+        change_counters(connection, task.transfer, counts, cause=_refusal(chunk) if failed else None)
+        return True
+
+    def _end(self, connection: Connection, task: Walk) -> None:
+        now = self._database.now(connection)
+        open_still = update(walk).where(walk.c.id == task.id, walk.c.done.is_(False)).values(done=True, worker=None)
+        if connection.execute(open_still).rowcount == 1:
+            change_counters(connection, task.transfer, {"listing": -1})
+            journal(connection, task.transfer, "transfer.listed", {"folder": task.id}, now)
+            finish(connection, [task.transfer], now)
+
+    def _give_back(self, connection: Connection, task: Walk, failure: Failure | None) -> None:
+        now = self._database.now(connection)
+        mine = update(walk).where(walk.c.id == task.id)
+        if failure is None:
+            connection.execute(mine.values(worker=None))
+        elif failure.cause.retriable:
+            delay = retry_delay(task.failures, failure.retry_after)
+            connection.execute(mine.values(worker=None, next_try=now + delay, failures=task.failures + 1))
+            change_counters(connection, task.transfer, {}, cause=failure.cause)
+        else:
+            self._give_up(connection, task, failure.cause, now)
+
+    def _give_up(self, connection: Connection, task: Walk, cause: Cause, now: float) -> None:
+        """The folder itself becomes a failed file of the transfer, so that nobody takes it for copied."""
+        lane = lane_of(connection, task.owner, task.source_storage, task.destination_storage)
+        row = {**_failed_row(task, task.source_path, cause, now), "transfer": task.transfer, "lane": lane}
+        add_files(connection, [{**row, "rank": task.rank, "created": now}])
+        change_counters(connection, task.transfer, {"total": 1, "failed": 1}, cause=cause)
+        self._end(connection, task)
+
+
+def _open_walks(now: float) -> Select[Any]:
+    return (
+        select(walk, transfer.c.owner, transfer.c.priority)
+        .join(transfer, transfer.c.seq == walk.c.transfer)
+        .where(walk.c.done.is_(False), walk.c.worker.is_(None), walk.c.next_try <= now, transfer.c.wish == RUN)
+        .order_by(walk.c.next_try, walk.c.id)
+        .limit(1)
+    )
+
+
+def _rows(task: Walk, chunk: Sequence[Entry], now: float) -> Iterator[dict[str, Any]]:
+    for entry in chunk:
+        if entry.kind is Kind.FILE:
+            yield _queued_row(task, entry)
+        else:
+            yield _failed_row(task, entry.path, _not_regular(entry), now)
+
+
+def _queued_row(task: Walk, entry: Entry) -> dict[str, Any]:
+    modified = None if entry.modified is None else entry.modified.timestamp()
+    return {
+        **_ends(task, entry.path), "state": FileState.QUEUED, "size": entry.size, "source_version": entry.version,
+        "source_modified": modified, "cause": None, "finished": None,
+    }  # fmt: skip
+
+
+def _failed_row(task: Walk, path: str, cause: Cause, now: float) -> dict[str, Any]:
+    return {
+        **_ends(task, path), "state": FileState.FAILED, "size": None, "source_version": None,
+        "source_modified": None, "cause": json.dumps(cause.model_dump()), "finished": now,
+    }  # fmt: skip
+
+
+def _ends(task: Walk, path: str) -> dict[str, str]:
+    return {
+        "source_storage": task.source_storage, "source_path": path, "destination_storage": task.destination_storage,
+        "destination_path": task.destination_path + path[len(task.source_path) :],
+    }  # fmt: skip
+
+
+def _not_regular(entry: Entry) -> Cause:
+    return Cause(
+        code="not-regular", message=f"{entry.path!r} is not copied: {entry.note or 'it is not a regular file'}",
+        retriable=False, next_step="Nothing to do, unless its content is wanted: then copy what it points to.",
+    )  # fmt: skip
+
+
+def _refusal(chunk: Sequence[Entry]) -> Cause | None:
+    return next((_not_regular(entry) for entry in chunk if entry.kind is not Kind.FILE), None)

@@ -1,0 +1,99 @@
+"""What people ask of a transfer: pause, resume, cancel, retry.
+
+The wish is stored at once; the files follow in portions, so that a transfer of a million files never blocks others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Connection, select, update
+
+from ..db.schema import file, transfer, walk
+from ..problems import conflict
+from ..resources import FileState
+from .ledger import Move, change_counters, finish, journal, read_held, write_moves_that_still_fit
+from .machine import What
+
+PORTION: Final = 1000  # files that follow a wish in one commit
+
+
+class Wish(StrEnum):
+    """What an owner can ask for."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+RUN, PAUSED, CANCELLED = "run", "pause", "cancel"
+"""What stands in ``transfer.wish``."""
+
+_FOLLOW: Final[Mapping[str, tuple[tuple[FileState, What], ...]]] = {
+    PAUSED: ((FileState.QUEUED, What.PAUSE), (FileState.WAITING, What.PAUSE)),
+    CANCELLED: (
+        (FileState.QUEUED, What.CANCEL),
+        (FileState.WAITING, What.CANCEL),
+        (FileState.PAUSED, What.CANCEL),
+        (FileState.CLAIMED, What.CANCEL),
+        (FileState.COPYING, What.CANCEL),
+        (FileState.VERIFYING, What.CANCEL),
+    ),
+    RUN: ((FileState.PAUSED, What.RESUME),),
+}
+"""Wish → which files follow, and how. Files that a worker holds are paused by that worker, at a block's border."""
+
+
+def ask(connection: Connection, row: Any, wish: Wish, now: float) -> None:
+    """Store the wish for the transfer ``row`` and let the first portion of files follow. Raises ``Problem`` 409."""
+    if wish is Wish.RETRY:
+        _retry(connection, row, now)
+        return
+    _refuse_misfit(row, wish)
+    stored = {Wish.PAUSE: PAUSED, Wish.RESUME: RUN, Wish.CANCEL: CANCELLED}[wish]
+    connection.execute(update(transfer).where(transfer.c.seq == row.seq).values(wish=stored, settled=False))
+    journal(connection, row.seq, f"transfer.{wish}-asked", {}, now)
+    follow(connection, row.seq, now)
+
+
+def follow(connection: Connection, seq: int, now: float) -> None:
+    """Let a portion of a transfer's files follow its wish; mark it settled when none is left."""
+    row = connection.execute(select(transfer).where(transfer.c.seq == seq)).one()
+    left = PORTION
+    for state, what in _FOLLOW[row.wish]:
+        found = read_held(connection, file.c.transfer == seq, file.c.state == state, limit=left)
+        write_moves_that_still_fit(connection, [Move(held, what) for held in found], now) if found else None
+        left -= len(found)
+        if left <= 0:
+            return
+    if row.wish == CANCELLED:
+        _stop_listing(connection, row)
+    connection.execute(update(transfer).where(transfer.c.seq == seq).values(settled=True))
+    finish(connection, [seq], now)
+
+
+def _refuse_misfit(row: Any, wish: Wish) -> None:
+    if row.finished is not None:
+        raise conflict("transfer-finished", f"The transfer is finished and cannot {wish}.", "Nothing to do.")
+    if row.wish == CANCELLED:
+        raise conflict("transfer-cancelled", "The transfer is being cancelled.", "Submit it again to start anew.")
+
+
+def _retry(connection: Connection, row: Any, now: float) -> None:
+    if row.wish == CANCELLED:
+        raise conflict("transfer-cancelled", "A cancelled transfer is not retried.", "Submit it again.")
+    failed = (file.c.transfer == row.seq, file.c.state == FileState.FAILED)
+    if not (found := read_held(connection, *failed, limit=PORTION)):
+        raise conflict("nothing-to-retry", "No file of this transfer has failed.", "Look at its files.")
+    journal(connection, row.seq, "transfer.retry-asked", {"files": row.failed}, now)
+    while found:
+        write_moves_that_still_fit(connection, [Move(held, What.RETRY) for held in found], now)
+        found = read_held(connection, *failed, limit=PORTION)
+
+
+def _stop_listing(connection: Connection, row: Any) -> None:
+    ended = connection.execute(update(walk).where(walk.c.transfer == row.seq, walk.c.done.is_(False)).values(done=True))
+    change_counters(connection, row.seq, {"listing": -ended.rowcount})

@@ -1,0 +1,359 @@
+"""Transfers as the engine works on them: claims, drafts, blocks. Every write is fenced by state and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from scigate.storage_backends.errors import ErrorKind, Fenced
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
+
+from ..db.database import Database
+from ..db.schema import block, draft, file, lane, transfer
+from ..resources import Cause, FileState, Overwrite, Verify
+from .intake import insert_for
+from .ledger import (
+    HELD_COLUMNS,
+    Held,
+    Move,
+    change_counters,
+    held_from,
+    read_held,
+    write_moves,
+    write_moves_that_still_fit,
+)
+from .machine import Failure, What
+from .planner import SMALL, Block
+from .scheduler import Head, Lane
+from .wishes import CANCELLED, PAUSED, RUN, follow
+
+WAKES: Final = 1000  # waiting files that are queued again in one commit
+UNKNOWN_SIZES: Final = 32  # files of unknown size in one batch: each may turn out to be large
+
+
+@dataclass(frozen=True, slots=True)
+class OldDraft:
+    """What an earlier attempt left at the destination. With an ``identity`` it may have been published."""
+
+    epoch: int
+    key: str
+    ref: str | None
+    identity: str | None
+    block_length: int | None
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A claimed file and all that is needed to move it. ``adoptable``: the earlier attempt has surely ended."""
+
+    held: Held
+    transfer_id: str
+    lane: Lane
+    source_storage: str
+    source_path: str
+    destination_storage: str
+    destination_path: str
+    overwrite: Overwrite
+    verify: Verify
+    source_version: str | None
+    source_modified: float | None
+    proof: str | None
+    adoptable: bool
+    old_drafts: tuple[OldDraft, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The identity of this attempt at the storage."""
+        return f"{self.transfer_id}.{self.held.seq}.{self.held.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class DoneBlock:
+    """A block that is at the destination's draft, with its digests."""
+
+    block: Block
+    crc64nvme: str
+    blake3: str
+    token: str
+
+
+_TASK_COLUMNS: Final = (
+    *HELD_COLUMNS, file.c.source_storage, file.c.source_path, file.c.destination_storage, file.c.destination_path,
+    file.c.source_version, file.c.source_modified, file.c.proof, file.c.adoptable, transfer.c.id.label("transfer_id"),
+    transfer.c.overwrite, transfer.c.verify, transfer.c.wish,
+)  # fmt: skip
+
+
+class Work:
+    """The queue and the records of running work, for one worker."""
+
+    def __init__(self, database: Database, worker: str) -> None:
+        self._database = database
+        self.worker = worker
+        self._lanes: dict[int, Lane] = {}
+
+    def heads(self) -> list[Head]:
+        """The first file of every lane that has one: a loose index scan, cheap at any length of the queue."""
+        found: list[Head] = []
+        queued = select(file.c.lane, file.c.rank, file.c.seq).where(file.c.state == FileState.QUEUED)
+        with self._database.read() as connection:
+            last = -1
+            while row := connection.execute(
+                queued.where(file.c.lane > last).order_by(file.c.lane, file.c.rank, file.c.seq).limit(1)
+            ).one_or_none():
+                found.append(Head(self._lane(connection, row.lane), row.rank, row.seq))
+                last = row.lane
+        return found
+
+    def claim(self, chosen: Lane, most_files: int, most_bytes: int) -> list[Task]:
+        """Take the next large file of the lane, or the next batch of small ones; their drafts' intents are recorded
+        in the same commit. Files whose owner wants them paused or cancelled follow that wish instead."""
+
+        def job(connection: Connection) -> list[Task]:
+            now = self._database.now(connection)
+            rows = _queued(connection, chosen.id, most_files)
+            _obey(connection, [row for row in rows if row.wish != RUN], now)
+            late = [row for row in rows if row.wish == RUN and row.deadline < now]
+            write_moves_that_still_fit(connection, [Move(held_from(r), What.FAILURE, failure=_LATE) for r in late], now)
+            wanted = _batch([row for row in rows if row.wish == RUN and row.deadline >= now], most_bytes)
+            return self._take(connection, chosen, wanted, now)
+
+        return self._database.write(job)
+
+    def move(self, *moves: Move) -> list[Held]:
+        """Write what happened to files. Raises ``Fenced``; then nothing is written."""
+        return self._database.write(lambda connection: write_moves(connection, moves, self._database.now(connection)))
+
+    def move_if_held(self, moves: Sequence[Move]) -> list[Held]:
+        """The same for those that are still held; returns only them."""
+        if not moves:
+            return []
+        return self._database.write(
+            lambda connection: write_moves_that_still_fit(connection, moves, self._database.now(connection))
+        )
+
+    def current(self, held: Held) -> Held | None:
+        """The file as it is now; None if another attempt has taken it over."""
+        with self._database.read() as connection:
+            found = read_held(connection, file.c.seq == held.seq, file.c.epoch == held.epoch, limit=1)
+        return found[0] if found else None
+
+    def draft_ref(self, held: Held) -> str | None:
+        """How this attempt's draft is found at the storage, as far as it was recorded."""
+        query = select(draft.c.ref).where(draft.c.file == held.seq, draft.c.epoch == held.epoch)
+        with self._database.read() as connection:
+            return connection.execute(query).scalar()
+
+    def record_draft(self, held: Held, ref: str, block_length: int) -> None:
+        """Remember how the draft is found again; called before its first byte."""
+
+        def job(connection: Connection) -> None:
+            _still(connection, held)
+            mine = (draft.c.file == held.seq, draft.c.epoch == held.epoch)
+            connection.execute(update(draft).where(*mine).values(ref=ref, block_length=block_length))
+
+        self._database.write(job)
+
+    def publishing(self, moves: Sequence[Move], identities: Sequence[str | None]) -> list[Held]:
+        """Write VERIFIED moves together with the drafts' identities, in one commit, before anything is published.
+        Returns those that are still held."""
+        rows = [
+            {"f": move.held.seq, "e": move.held.epoch, "i": identity}
+            for move, identity in zip(moves, identities, strict=True)
+        ]
+        mine = (draft.c.file == bindparam("f"), draft.c.epoch == bindparam("e"))
+
+        def job(connection: Connection) -> list[Held]:
+            connection.execute(update(draft).where(*mine).values(identity=bindparam("i")), rows)
+            return write_moves_that_still_fit(connection, moves, self._database.now(connection))
+
+        return self._database.write(job)
+
+    def record_blocks(self, held: Held, blocks: Sequence[DoneBlock]) -> Held:
+        """Remember blocks that are at the draft. Raises ``Fenced``."""
+        rows = [_block_row(held, done) for done in blocks]
+        moved = sum(done.block.length for done in blocks)
+
+        def job(connection: Connection) -> Held:
+            now = _still(connection, held)
+            statement = insert_for(connection)(block)
+            again = {name: statement.excluded[name] for name in ("crc64nvme", "blake3", "token", "epoch")}
+            connection.execute(statement.on_conflict_do_update(index_elements=["file", "number"], set_=again), rows)
+            done = min(now.bytes_done + moved, held.size or 0)
+            connection.execute(update(file).where(file.c.seq == held.seq).values(bytes_done=done, failures=0))
+            change_counters(connection, held.transfer, {"bytes_done": done - now.bytes_done})
+            return read_held(connection, file.c.seq == held.seq, limit=1)[0]
+
+        return self._database.write(job)
+
+    def blocks(self, held: Held) -> list[DoneBlock]:
+        """The recorded blocks of a file."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(block).where(block.c.file == held.seq).order_by(block.c.number)).all()
+        return [
+            DoneBlock(Block(row.number, row.offset, row.length), row.crc64nvme, row.blake3, row.token) for row in rows
+        ]
+
+    def forget_blocks(self, held: Held, numbers: Sequence[int] | None = None) -> Held:
+        """Blocks that must be sent again; all of them without ``numbers``."""
+
+        def job(connection: Connection) -> Held:
+            _still(connection, held)
+            bad = (block.c.file == held.seq,) + (() if numbers is None else (block.c.number.in_(numbers),))
+            connection.execute(delete(block).where(*bad))
+            lengths = connection.execute(select(block.c.length).where(block.c.file == held.seq)).scalars().all()
+            now = read_held(connection, file.c.seq == held.seq, limit=1)[0]
+            connection.execute(update(file).where(file.c.seq == held.seq).values(bytes_done=sum(lengths)))
+            change_counters(connection, held.transfer, {"bytes_done": sum(lengths) - now.bytes_done})
+            return read_held(connection, file.c.seq == held.seq, limit=1)[0]
+
+        return self._database.write(job)
+
+    def forget_drafts(self, drafts: Sequence[tuple[int, int]]) -> None:
+        """(file, epoch) of drafts of which nothing is left at the storage."""
+        gone = tuple_(draft.c.file, draft.c.epoch).in_(list(drafts))
+        self._database.write(lambda connection: connection.execute(delete(draft).where(gone)))
+
+    def wake(self) -> bool:
+        """Queue the waiting files whose time has come; whether there were any."""
+
+        def job(connection: Connection) -> bool:
+            now = self._database.now(connection)
+            due = (file.c.next_try <= now, file.c.state == FileState.WAITING)
+            moves = [Move(held, What.WAKE) for held in read_held(connection, *due, limit=WAKES)]
+            return bool(moves and write_moves_that_still_fit(connection, moves, now))
+
+        return self._any(file.c.next_try <= self._now()) and self._database.write(job)
+
+    def settle(self) -> None:
+        """Let another portion of files follow the wishes of their owners."""
+        with self._database.read() as connection:
+            seqs = (
+                connection.execute(select(transfer.c.seq).where(transfer.c.settled.is_(False)).limit(10))
+                .scalars()
+                .all()
+            )
+        for seq in seqs:
+            self._database.write(partial(self._follow, seq))
+
+    def _follow(self, seq: int, connection: Connection) -> None:
+        follow(connection, seq, self._database.now(connection))
+
+    def told_to_stop(self) -> dict[int, str]:
+        """Files of this worker whose owner wants them paused or cancelled: file → wish."""
+        query = (
+            select(file.c.seq, transfer.c.wish)
+            .join(transfer, transfer.c.seq == file.c.transfer)
+            .where(file.c.worker == self.worker, transfer.c.wish != RUN)
+        )
+        with self._database.read() as connection:
+            return {row.seq: row.wish for row in connection.execute(query)}
+
+    def _take(self, connection: Connection, chosen: Lane, rows: Sequence[Any], now: float) -> list[Task]:
+        values = {"worker": self.worker, "adoptable": False}
+        moves = [Move(held_from(row), What.CLAIM, {**values, "attempts": row.attempts + 1}) for row in rows]
+        held = {h.seq: h for h in write_moves_that_still_fit(connection, moves, now)} if moves else {}
+        old = _old_drafts(connection, list(held))
+        tasks = [_task(row, held[row.seq], chosen, old.get(row.seq, ())) for row in rows if row.seq in held]
+        if tasks:
+            connection.execute(insert(draft), [_intent(task, now) for task in tasks])
+        return tasks
+
+    def _lane(self, connection: Connection, lane_id: int) -> Lane:
+        if lane_id not in self._lanes:
+            row = connection.execute(select(lane).where(lane.c.id == lane_id)).one()
+            self._lanes[lane_id] = Lane(row.id, row.owner, row.source, row.destination)
+        return self._lanes[lane_id]
+
+    def _any(self, *where: Any) -> bool:
+        with self._database.read() as connection:
+            return connection.execute(select(file.c.seq).where(*where).limit(1)).first() is not None
+
+    def _now(self) -> float:
+        with self._database.read() as connection:
+            return self._database.now(connection)
+
+
+_LATE: Final = Failure(
+    ErrorKind.PERMANENT,
+    Cause(code="deadline", message="the deadline of the transfer has passed", retriable=False,
+          next_step="Submit it again, with a later deadline."),
+)  # fmt: skip
+
+
+def _queued(connection: Connection, lane_id: int, limit: int) -> Sequence[Any]:
+    query = (
+        select(*_TASK_COLUMNS, file.c.attempts)
+        .join(transfer, transfer.c.seq == file.c.transfer)
+        .where(file.c.state == FileState.QUEUED, file.c.lane == lane_id)
+        .order_by(file.c.rank, file.c.seq)
+        .limit(limit)
+        .with_for_update(of=file, skip_locked=True)  # several gateways on one PostgreSQL
+    )
+    return connection.execute(query).all()
+
+
+def _obey(connection: Connection, rows: Sequence[Any], now: float) -> None:
+    what = {PAUSED: What.PAUSE, CANCELLED: What.CANCEL}
+    moves = [Move(held_from(row), what[row.wish]) for row in rows]
+    if moves:
+        write_moves_that_still_fit(connection, moves, now)
+
+
+def _batch(rows: Sequence[Any], most_bytes: int) -> Sequence[Any]:
+    """The first row if it is large, else the small ones among the next, together at most ``most_bytes``."""
+    if not rows or (rows[0].size or 0) > SMALL:
+        return rows[:1]
+    taken: list[Any] = []
+    unknown = total = 0
+    for row in rows:
+        unknown += row.size is None
+        if (row.size or 0) > SMALL:
+            continue
+        total += row.size or 0
+        if unknown > UNKNOWN_SIZES or (taken and total > most_bytes):
+            break
+        taken.append(row)
+    return taken
+
+
+def _task(row: Any, held: Held, chosen: Lane, old: Iterable[OldDraft]) -> Task:
+    return Task(
+        held, row.transfer_id, chosen, row.source_storage, row.source_path, row.destination_storage,
+        row.destination_path, Overwrite(row.overwrite), Verify(row.verify), row.source_version, row.source_modified,
+        row.proof, row.adoptable, tuple(old),
+    )  # fmt: skip
+
+
+def _intent(task: Task, now: float) -> dict[str, Any]:
+    return {
+        "file": task.held.seq, "epoch": task.held.epoch, "key": task.key, "storage": task.destination_storage,
+        "path": task.destination_path, "created": now,
+    }  # fmt: skip
+
+
+def _old_drafts(connection: Connection, seqs: Sequence[int]) -> dict[int, list[OldDraft]]:
+    found: dict[int, list[OldDraft]] = {}
+    query = select(draft).where(draft.c.file.in_(seqs)).order_by(draft.c.epoch.desc())
+    for row in connection.execute(query) if seqs else ():
+        old = OldDraft(row.epoch, row.key, row.ref, row.identity, row.block_length, row.created)
+        found.setdefault(row.file, []).append(old)
+    return found
+
+
+def _still(connection: Connection, held: Held) -> Held:
+    """The file as it is now, if this attempt still owns it. Raises ``Fenced``."""
+    now = read_held(connection, file.c.seq == held.seq, limit=1)[0]
+    if now.epoch != held.epoch or now.state != held.state:
+        raise Fenced("another attempt has taken this file over, or its owner has stopped it")
+    return now
+
+
+def _block_row(held: Held, done: DoneBlock) -> dict[str, Any]:
+    return {
+        "file": held.seq, "number": done.block.number, "offset": done.block.offset, "length": done.block.length,
+        "crc64nvme": done.crc64nvme, "blake3": done.blake3, "token": done.token, "epoch": held.epoch,
+    }  # fmt: skip
