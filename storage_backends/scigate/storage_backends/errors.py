@@ -43,6 +43,8 @@ class StorageError(Exception):
 
     kind: ErrorKind = ErrorKind.TRANSIENT
     next_step: str = "Nothing to do: it is tried again by itself."
+    storage: str | None = None
+    """The name of the storage concerned; set by the gateway, a backend does not know its own."""
 
     def __init__(self, message: str, *, path: str | None = None, next_step: str | None = None) -> None:
         super().__init__(message)
