@@ -29,11 +29,11 @@ def look_at_gateway(settings: Settings | None, env: Mapping[str, str]) -> Iterat
     if url.startswith("http:") and not is_loopback(httpx.URL(url).host):
         yield _check(False, f"{url}: tokens go over the network without encryption", "Put it behind https.")
     try:
-        answer = httpx.get(f"{url}/healthz", timeout=3, trust_env=not is_loopback(httpx.URL(url).host))
+        answer = httpx.get(f"{url}/api/v1/storages", timeout=3, trust_env=not is_loopback(httpx.URL(url).host))
     except httpx.HTTPError as error:
         yield _nobody(url, settings, error)
         return
-    if answer.status_code not in (200, 503) or "scigate" not in answer.text.lower() + answer.headers.get("Server", ""):
+    if 'realm="scigate"' not in answer.headers.get("WWW-Authenticate", ""):  # what it answers to nobody in particular
         yield from _somebody_else(url, answer)
         return
     yield from _as_user(url, env)

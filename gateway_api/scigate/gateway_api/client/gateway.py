@@ -197,16 +197,17 @@ class Gateway:
         found = location(file)
         self._session.send("DELETE", file_path(found.storage, found.path), repeatable=False)
 
-    def mkdir(self, folder: str) -> None:
+    def mkdir(self, folder: str) -> Entry:
         """Make a folder and those above it; there already is fine."""
         found = location(folder)
         path = found.path if found.is_folder else found.path + "/"
-        self._session.send("POST", file_path(found.storage, path), repeatable=True)
+        return parse(Entry, self._session.send("POST", file_path(found.storage, path), repeatable=True))
 
-    def move(self, source: str, destination: str, *, overwrite: bool = False) -> None:
+    def move(self, source: str, destination: str, *, overwrite: bool = False) -> Entry:
         """Rename a file within its storage, atomically."""
         request = MoveRequest(source=str(location(source)), destination=str(location(destination)), overwrite=overwrite)
-        self._session.send("POST", "moves", repeatable=False, body=request.model_dump(mode="json"))
+        body = request.model_dump(mode="json")
+        return parse(Entry, self._session.send("POST", "moves", repeatable=False, body=body))
 
     def close(self) -> None:
         self._session.close()

@@ -1,0 +1,105 @@
+"""Which gateway is asked, and as whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scigate.gateway_api.client import Gateway, NotConfigured
+from scigate.gateway_api.client.access import DEFAULT_URL, check_url, find, find_token
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings or tokens of the real user."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def token_file(folder: Path, text: str = "secret-token", mode: int = 0o600) -> Path:
+    path = folder / "token"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_arguments_win_over_the_environment() -> None:
+    found = find("http://127.0.0.1:1", "a", {"SCIGATE_URL": "http://127.0.0.1:2", "SCIGATE_TOKEN": "b"})
+    assert (found.url, found.token.reveal()) == ("http://127.0.0.1:1", "a")
+
+
+def test_the_environment_wins_over_files(tmp_path: Path) -> None:
+    (tmp_path / "scigate.toml").write_text("[gateway]\nport = 9000\n")
+    env = {"SCIGATE_URL": "https://gateway.example/", "SCIGATE_TOKEN": "b"}
+    assert find(env=env).url == "https://gateway.example"
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ("[gateway]\nport = 9000\n", "http://127.0.0.1:9000"),
+        ('[gateway]\nhost = "::1"\n', "http://[::1]:8470"),
+        ('[gateway]\nhost = "0.0.0.0"\n', "http://127.0.0.1:8470"),
+        ('[gateway]\npublic_url = "https://data.example.org/gate"\n', "https://data.example.org/gate"),
+        ("", DEFAULT_URL),
+    ],
+)
+def test_the_settings_tell_the_address(tmp_path: Path, settings: str, url: str) -> None:
+    (tmp_path / "scigate.toml").write_text(settings)
+    assert find(env={"SCIGATE_TOKEN": "b"}).url == url
+
+
+def test_broken_settings_are_an_error_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "scigate.toml").write_text("[gateway\n")
+    with pytest.raises(NotConfigured, match=r"scigate\.toml"):
+        find(env={"SCIGATE_TOKEN": "b"})
+
+
+@pytest.mark.parametrize("url", ["localhost:8470", "ftp://host", "http://", "http://[::1", "http://a:b@host"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(NotConfigured) as refused:
+        check_url(url)
+    assert "SCIGATE_URL" in str(refused.value) or "SCIGATE_TOKEN" in str(refused.value)
+    assert "a:b" not in str(refused.value)
+
+
+def test_a_token_file_of_its_own(tmp_path: Path) -> None:
+    path = token_file(tmp_path, "secret-token\n")
+    assert find_token({"SCIGATE_TOKEN_FILE": str(path)}).reveal() == "secret-token"
+
+
+def test_the_usual_token_file(tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "scigate"
+    folder.mkdir(parents=True)
+    token_file(folder)
+    assert find_token({}).reveal() == "secret-token"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = token_file(tmp_path, mode=mode)
+    with pytest.raises(NotConfigured, match="chmod 600") as refused:
+        find_token({"SCIGATE_TOKEN_FILE": str(path)})
+    assert "secret-token" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n", None])
+def test_an_empty_or_missing_token_file_is_refused(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "missing" if text is None else token_file(tmp_path, text)
+    with pytest.raises(NotConfigured, match=str(path)):
+        find_token({"SCIGATE_TOKEN_FILE": str(path)})
+
+
+def test_without_any_token_it_says_how_to_get_one() -> None:
+    with pytest.raises(NotConfigured, match="scigate token"):
+        find_token({})
+
+
+def test_a_token_never_goes_unencrypted_to_another_machine_in_silence() -> None:
+    with pytest.warns(UserWarning, match="without encryption"):
+        Gateway("http://gateway.example.org", "secret-token").close()
+
+
+def test_printing_a_gateway_never_shows_the_token() -> None:
+    with Gateway("http://127.0.0.1:1", "secret-token") as gateway:
+        assert "secret-token" not in repr(gateway) + repr(vars(gateway)) + repr(gateway._session.access)

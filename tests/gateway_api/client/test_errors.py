@@ -1,0 +1,99 @@
+"""Exceptions say what happened and what to do, and carry what the gateway said."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+from datetime import timedelta
+
+import httpx
+import pytest
+from scigate.gateway_api.client import Conflict, GatewayFailed, GatewayUnreachable, NotFound, RequestInvalid, errors
+from scigate.gateway_api.client.session import checked, pause_before_retry
+from scigate.gateway_api.problems import Problem
+
+REQUEST = httpx.Request("GET", "http://127.0.0.1/api/v1/x")
+
+
+def answer(problem: Problem, **headers: str) -> httpx.Response:
+    return httpx.Response(problem.status, content=json.dumps(problem.as_json()), headers=headers, request=REQUEST)
+
+
+def test_the_tree_at_the_top_of_the_file_is_complete() -> None:
+    classes = {
+        name for name, kind in vars(errors).items() if inspect.isclass(kind) and kind.__module__ == errors.__name__
+    }
+    drawn = {word for line in errors.__doc__.splitlines() for word in line.replace("│", " ").split()[:2]}
+    assert classes <= drawn
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(404, NotFound), (409, Conflict), (412, Conflict), (422, RequestInvalid), (507, GatewayFailed)]
+)
+def test_a_problem_becomes_the_exception_of_its_status(status: int, kind: type[Exception]) -> None:
+    problem = Problem(
+        status, "some-code", "What happened.", next_step="Do this.", errors=[{"pointer": "/a", "message": "m"}]
+    )
+    with pytest.raises(kind) as raised:
+        checked(answer(problem))
+    error = raised.value
+    assert isinstance(error, errors.RequestRefused)
+    assert (error.status, error.code, error.title, error.next_step) == (
+        status,
+        "some-code",
+        "What happened.",
+        "Do this.",
+    )
+    assert str(error) == "What happened. /a: m Do this."
+
+
+@pytest.mark.parametrize("status", [301, 304])
+def test_an_answer_that_is_not_from_a_gateway_is_said_to_be_so(status: int) -> None:
+    with pytest.raises(GatewayUnreachable, match="does not look like a SciGate gateway"):
+        checked(httpx.Response(status, headers={"Location": "http://elsewhere/?token=s3cret"}, request=REQUEST))
+
+
+def test_an_error_page_of_a_proxy_is_still_an_error() -> None:
+    with pytest.raises(GatewayFailed, match="status 502"):
+        checked(httpx.Response(502, content=b"<html>Bad gateway", request=REQUEST))
+
+
+def refusal(status: int, retriable: bool, retry_after: str = "") -> errors.RequestRefused:
+    problem = Problem(status, "c", "t", next_step="n", retriable=retriable)
+    with pytest.raises(errors.RequestRefused) as raised:
+        checked(answer(problem, **({"Retry-After": retry_after} if retry_after else {})))
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("error", "repeatable", "again"),
+    [
+        (httpx.ConnectError("refused"), False, True),  # it was never sent
+        (httpx.ReadError("broken"), False, False),  # it may have been done
+        (httpx.ReadError("broken"), True, True),
+        (httpx.LocalProtocolError("bug"), True, False),
+    ],
+)
+def test_a_broken_connection_is_tried_again_only_when_that_is_safe(
+    error: Exception, repeatable: bool, again: bool
+) -> None:
+    assert (pause_before_retry(error, 0, repeatable) is not None) is again
+
+
+def test_a_refusal_is_tried_again_only_when_it_says_so() -> None:
+    assert pause_before_retry(refusal(503, retriable=True), 0, True) is not None
+    assert pause_before_retry(refusal(503, retriable=False), 0, True) is None
+    assert pause_before_retry(refusal(409, retriable=True), 0, True) is None
+    assert pause_before_retry(refusal(503, retriable=True), 0, False) is None
+
+
+def test_retry_after_is_obeyed() -> None:
+    error = refusal(429, retriable=True, retry_after="7")
+    assert error.retry_after == timedelta(seconds=7)
+    assert pause_before_retry(error, 0, True) == 7
+
+
+def test_errors_survive_a_process_boundary() -> None:
+    error = pickle.loads(pickle.dumps(errors.LocalFileError("What.", next_step="Do.")))
+    assert (error.message, error.next_step) == ("What.", "Do.")
