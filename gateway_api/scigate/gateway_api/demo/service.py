@@ -42,8 +42,8 @@ type = "s3"
 endpoint = {endpoint}
 bucket = {bucket}
 region = {region}
-access_key_id = {access_key}
-secret_access_key = {{ file = {secret_file} }}
+access_key = {access_key}
+secret_key = {{ file = {secret_file} }}
 summary = "SeaweedFS, an S3 server on this machine"
 
 [users.demo]
