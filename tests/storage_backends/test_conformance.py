@@ -1,23 +1,36 @@
-"""The conformance suite on every backend and on real servers."""
+"""The conformance suite on every backend and on real servers; on web servers it runs in ``test_http``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from scigate.storage_backends.backend import Backend
 from scigate.storage_backends.layers import Meter, compose
 from scigate.storage_backends.memory import TYPE as MEMORY
 from scigate.storage_backends.memory import MemoryOptions
+from scigate.storage_backends.posix import TYPE as POSIX
+from scigate.storage_backends.posix import PosixOptions
 from scigate.storage_backends.testing.case import Seed
 from scigate.storage_backends.testing.pytest_suite import BackendConformance
 
 
 class TestMemory(BackendConformance):
+    many = 12_000
+
     @pytest.fixture
     def open_backend(self) -> Callable[[], Backend]:
         options = MemoryOptions()
         return lambda: MEMORY.build(options)
+
+
+class TestPosix(BackendConformance):
+    many = 3_000
+
+    @pytest.fixture
+    def open_backend(self, tmp_path: Path) -> Callable[[], Backend]:
+        return lambda: POSIX.build(PosixOptions(root=str(tmp_path)))
 
 
 class TestLayers(BackendConformance):

@@ -63,6 +63,11 @@ def parse(text: str) -> Location:
             f"{text!r} is not a location",
             next_step="Write storage:/path, for example demo-s3:/run7/a.bam ('scigate ls' shows the storages).",
         )
+    if path.startswith("/"):  # s3://bucket/key is no path of the storage that happens to be named s3
+        raise InvalidName(
+            f"{redact(text)!r} is neither a location nor an http or https URL",
+            next_step="Write storage:/path with one slash; of outside URLs only http and https can be sources.",
+        )
     if not _STORAGE_NAME.fullmatch(storage):
         raise InvalidName(f"{storage!r} is not the name of a storage: use a-z, 0-9 and '-', at most 63 characters")
     return Location(storage, check_path(path))
