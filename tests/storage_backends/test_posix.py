@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import socket
+import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -420,11 +423,41 @@ def test_a_folder_swapped_for_a_link_never_leads_out(storage: PosixBackend, root
     assert os.listdir(tmp_path / "outside") == ["x"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
-def test_missing_rights_are_access_denied(storage: PosixBackend, root: Path) -> None:
-    (root / "closed").mkdir(mode=0)
-    with pytest.raises(AccessDenied):
-        storage.put("closed/x", b"")
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder, and this process without the rights of root while the test runs."""
+    folder = Path(tempfile.mkdtemp(prefix="scigate-posix-"))
+    user = os.geteuid()
+    if user == 0:
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        os.seteuid(user)
+        subprocess.run(["chmod", "-R", "u+rwx", folder], check=True)
+        shutil.rmtree(folder)
+
+
+def test_missing_rights_are_access_denied_and_never_hidden(unprivileged: Path) -> None:
+    storage = PosixBackend(PosixOptions(root=str(unprivileged)))
+    storage.put("closed/x", b"")
+    storage.put("read-only/x", b"")
+    storage.put("z", b"")
+    (unprivileged / "closed").chmod(0)
+    (unprivileged / "read-only").chmod(0o555)
+    for attempt in (
+        lambda: storage.stat("closed/x"),
+        lambda: list(storage.read("closed/x")),
+        lambda: list(storage.scan("closed/")),
+        lambda: storage.put("read-only/y", b""),
+        lambda: storage.delete("read-only/x"),
+    ):
+        with pytest.raises(AccessDenied, match="Permission denied"):
+            attempt()
+    found = list(storage.scan())
+    assert [entry.path for entry in found] == ["closed/", "read-only/x", "z"]
+    assert found[0].kind is Kind.OTHER and "Permission denied" in (found[0].note or "")
 
 
 def test_a_deep_path_works(storage: PosixBackend) -> None:

@@ -467,3 +467,37 @@ def test_the_error_of_a_source_passes_through_as_it_is(storage: PosixBackend) ->
     draft = storage.draft("x", 2, key="k")
     with pytest.raises(SourceError):
         draft.write(0, 0, 2, source())
+
+
+@pytest.mark.parametrize("finish", ["again", "publish", "discard"])
+def test_a_writer_that_was_overtaken_writes_no_more(storage: PosixBackend, tmp_path: Path, finish: str) -> None:
+    draft = storage.draft("x", BLOCK, key="k")
+    stalled, go = threading.Event(), threading.Event()
+    errors: list[StorageError] = []
+
+    def slow() -> Iterator[bytes]:
+        yield b"1" * 10
+        stalled.set()
+        go.wait(30)
+        yield b"1" * (BLOCK - 10)
+
+    def write_slowly() -> None:
+        try:
+            draft.write(0, 0, BLOCK, slow())
+        except StorageError as error:
+            errors.append(error)
+
+    writer = threading.Thread(target=write_slowly)
+    writer.start()
+    assert stalled.wait(30)
+    receipts = write(draft, b"2" * BLOCK)
+    if finish == "discard":
+        draft.discard()
+    elif finish == "publish":
+        publish(draft, receipts)
+    go.set()
+    writer.join()
+    assert [type(error) for error in errors] == [Fenced]
+    if finish == "again":
+        publish(draft, receipts)
+    assert finish == "discard" or (tmp_path / "x").read_bytes() == b"2" * BLOCK

@@ -121,7 +121,8 @@ class PosixDraft:
         self._unfinished: dict[int, object] = {}  # by number: the last write of a block, until it succeeds
         self._sealed = False
         self._broken = ""
-        self._lock = threading.Lock()
+        self._idle = threading.Condition()  # held for moments; notified when a write ends
+        self._storing = 0
 
     def write(self, number: int, offset: int, length: int, buffers: Iterable[Buffer]) -> PartReceipt:
         self._require_inside(offset, length)
@@ -133,7 +134,7 @@ class PosixDraft:
             if at + len(data) > end:
                 raise Truncated(f"block {number} has more than its {length} bytes", path=self._place.path)
             if not (skip and len(data) >= HOLE and is_zero(data)):
-                self._store(file, data, at)
+                self._store(file, data, at, number, started)
             at += len(data)
         if at < end:
             raise Truncated(f"block {number} has {at - offset} of its {length} bytes", path=self._place.path)
@@ -163,9 +164,9 @@ class PosixDraft:
         self._require_sound()
         if not self._deferred:
             self._sync(self._opened())
-        with self._lock:
-            self._sealed = True
-            self._file = None if self._deferred else self._file
+        self._sealed = True
+        if self._deferred:
+            self._close()
 
     def read(self, offset: int, length: int) -> Iterator[Buffer]:
         """What is stored, with the page cache dropped first. Deferred: from the medium after ``extras.sync``."""
@@ -186,8 +187,8 @@ class PosixDraft:
         place = self._place
         with Doing("publish", place.path), place.open_folder() as folder:
             self._require_mine(_look(folder.fd, place))
+            self._close()  # a late writer must not reach the published file
             rename(folder.fd, place.temporary, folder.fd, place.name, if_absent=if_absent)
-            self._file = None
             if not self._deferred:
                 sync_folder(folder.fd)
             return entry_of(place.path, os.stat(place.name, dir_fd=folder.fd, follow_symlinks=False))
@@ -201,7 +202,7 @@ class PosixDraft:
         """The file to write to, whether the block's place is still a hole that zeros can stay, this write's mark."""
         file = self._opened()
         started = object()
-        with self._lock:
+        with self._idle:
             self._sealed = False
             self._unfinished[number] = started
             skip = self._fresh and self._size >= SMALL and number not in self._begun
@@ -209,17 +210,34 @@ class PosixDraft:
         return file, skip, started
 
     def _finish_block(self, number: int, started: object) -> None:
-        with self._lock:
+        with self._idle:
             if self._unfinished.get(number) is started:
                 del self._unfinished[number]
 
-    def _store(self, file: Descriptor, data: memoryview, offset: int) -> None:
-        with Doing("write", self._place.path):
-            write_all(file.fd, data, offset)
+    def _store(self, file: Descriptor, data: memoryview, offset: int, number: int, started: object) -> None:
+        """Write, unless this block or the draft has meanwhile been finished by somebody faster."""
+        with self._idle:
+            if self._file is not file or self._unfinished.get(number) is not started:
+                text = f"block {number} of {self._place.path!r} was written again, or the draft finished, meanwhile"
+                raise Fenced(text, path=self._place.path)
+            self._storing += 1
+        try:
+            with Doing("write", self._place.path):
+                write_all(file.fd, data, offset)
+        finally:
+            with self._idle:
+                self._storing -= 1
+                self._idle.notify_all()
+
+    def _close(self) -> None:
+        """Let go of the file when nobody writes to it any more; whoever comes later finds the draft finished."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._storing)
+            self._file = None
 
     def _opened(self) -> Descriptor:
         self._require_sound()
-        with self._lock:
+        with self._idle:
             file = self._file or self._reopened()
             self._file = file
             return file
