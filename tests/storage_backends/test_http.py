@@ -27,7 +27,7 @@ from scigate.storage_backends.http import TYPE, HttpOptions, open_url, redirects
 from scigate.storage_backends.registry import connect_directly
 from scigate.storage_backends.testing.case import Seed
 from scigate.storage_backends.testing.pytest_suite import BackendConformance
-from scigate.storage_backends.testing.servers import S3Server
+from scigate.storage_backends.testing.servers import S3Server, free_ports
 from scigate.storage_backends.web_url import InvalidUrl, parse_web_url
 
 BY_SECONDS = "Last-Modified counts seconds and these servers have no ETag: a change within one second has no version"
@@ -103,11 +103,11 @@ def rclone_server(folder: Path, rclone: Path, port: int) -> Iterator[str]:
 
 
 class OnServer(BackendConformance):
-    @pytest.fixture
-    def root(self, tmp_path: Path) -> Path:
-        return tmp_path
+    @pytest.fixture(scope="class")
+    def root(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return tmp_path_factory.mktemp("served")
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def url(self, root: Path) -> Iterator[str]:
         raise NotImplementedError
 
@@ -130,7 +130,7 @@ class OnServer(BackendConformance):
 
 
 class TestTornado(OnServer):
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def url(self, root: Path) -> Iterator[str]:
         with tornado_server(root) as url:
             yield url
@@ -139,7 +139,7 @@ class TestTornado(OnServer):
 class TestPlain(OnServer):
     deviations: ClassVar = {"read.version-changes": BY_SECONDS}
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def url(self, root: Path) -> Iterator[str]:
         with plain_server(root) as url:
             yield url
@@ -148,9 +148,9 @@ class TestPlain(OnServer):
 class TestRclone(OnServer):
     deviations: ClassVar = {"read.version-changes": BY_SECONDS}
 
-    @pytest.fixture
-    def url(self, root: Path, require: Callable[[str], Path], free_port: int) -> Iterator[str]:
-        with rclone_server(root, require("rclone"), free_port) as url:
+    @pytest.fixture(scope="class")
+    def url(self, root: Path, require: Callable[[str], Path]) -> Iterator[str]:
+        with rclone_server(root, require("rclone"), *free_ports(1)) as url:
             yield url
 
 

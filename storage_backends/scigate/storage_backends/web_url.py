@@ -87,8 +87,10 @@ def safe_name(name: str) -> str:
     """
     base = re.split(r"[/\\]", name)[-1]
     visible = "".join(c for c in base if unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp"})
-    short = visible.strip(" ").lstrip(".").encode("utf-8", "surrogateescape")[:LONGEST_NAME]
-    return short.decode("utf-8", "surrogateescape")
+    name = visible.strip(" ").lstrip(". ")[:LONGEST_NAME]
+    while len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+        name = name[:-1]
+    return name.rstrip(" ")
 
 
 def _refuse_ambiguous(text: str) -> None:
