@@ -28,7 +28,7 @@ def test_it_holds_exactly_the_packages(wheel: zipfile.ZipFile, packages: dict[st
         str(path.relative_to(package.parents[1]))
         for package in packages.values()
         for path in package.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(package).parts)
     }
     assert shipped == there
     assert "scigate/__init__.py" not in shipped
