@@ -10,6 +10,8 @@ from typing import Final
 
 from scigate.storage_backends.errors import ErrorKind, StorageError
 
+from .resources import Cause
+
 TYPE_ROOT: Final = "tag:scigate,2026:problem:"
 
 _STATUS: Final = {
@@ -87,12 +89,20 @@ def conflict(code: str, title: str, next_step: str) -> Problem:
 
 
 def from_storage(error: StorageError) -> Problem:
-    """The problem for a storage's failure."""
+    """The problem for a storage's failure; it names the path, which the storage's own words may leave out."""
+    named = error.path is None or error.path in error.message
     return Problem(
         _STATUS.get(error.code, 502),
         error.code,
         error.message,
+        detail=error.message if named else f"{error.path}: {error.message}",
         next_step=error.next_step,
         retriable=error.kind in (ErrorKind.TRANSIENT, ErrorKind.THROTTLED, ErrorKind.SPACE),
         retry_after=getattr(error, "retry_after", None),
     )
+
+
+def cause_of(error: StorageError) -> Cause:
+    """The same for what is not an answer but a fact: why a file failed, why a storage is down."""
+    problem = from_storage(error)
+    return Cause(code=problem.code, message=problem.detail, retriable=problem.retriable, next_step=problem.next_step)

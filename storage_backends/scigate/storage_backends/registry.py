@@ -38,6 +38,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
+    @property
+    def root_url(self) -> str | None:
+        """The storage's own URL of its root, ending in ``/``, without secrets; None: it has none."""
+        return None
+
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 

@@ -1,0 +1,59 @@
+"""What storages hold, as the API shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from urllib.parse import quote
+
+from scigate.storage_backends.backend import Entry, Extras
+from scigate.storage_backends.location import Location
+
+from .resources import Entry as EntryView
+from .resources import Page
+from .storages import OpenStorage
+
+
+def view(storage: OpenStorage, entry: Entry) -> EntryView:
+    """One entry."""
+    return EntryView(
+        location=str(Location(storage.name, entry.path)),
+        name=entry.path.rstrip("/").rsplit("/", 1)[-1],
+        kind=entry.kind.value,
+        size=entry.size,
+        modified=entry.modified,
+        version=entry.version,
+        digests=dict(entry.digests),
+        surl=surl(storage, entry.path),
+        note=entry.note,
+    )
+
+
+def page(storage: OpenStorage, folder: str, *, after: str | None, recursive: bool, limit: int) -> Page[EntryView]:
+    """A page of a folder. Takes from the storage what the page holds, however large the folder is."""
+    with _closed(storage.backend.scan(folder, after=after, recursive=recursive)) as entries:
+        found: Sequence[Entry] = list(islice(entries, limit + 1))
+    more = found[limit - 1].path if len(found) > limit else None
+    return Page(items=[view(storage, entry) for entry in found[:limit]], next=more)
+
+
+def surl(storage: OpenStorage, path: str) -> str | None:
+    """The storage's own URL of a path."""
+    root = storage.root_url
+    return None if root is None else root + quote(path.encode("utf-8", "surrogateescape"))
+
+
+def abilities(extras: Extras) -> list[str]:
+    """What the storage can do beyond the contract."""
+    return [name for name in Extras.__slots__ if getattr(extras, name) is not None]
+
+
+@contextmanager
+def _closed(entries: Iterator[Entry]) -> Iterator[Iterator[Entry]]:
+    try:
+        yield entries
+    finally:
+        close = getattr(entries, "close", None)
+        if close is not None:
+            close()

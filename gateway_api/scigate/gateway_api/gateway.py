@@ -1,0 +1,282 @@
+"""Every use case of the gateway, one short method each. No HTTP, no SQL: it checks, asks, and answers resources."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from scigate.storage_backends.backend import Buffer, Kind
+from scigate.storage_backends.backend import Entry as StoredEntry
+from scigate.storage_backends.errors import DigestMismatch, NotRegular, Permanent, StorageError, Unsupported
+from scigate.storage_backends.location import check_path
+from scigate.storage_backends.location import parse as parse_location
+
+from . import entries
+from .actor import Actor
+from .metrics import Metrics
+from .policy import check_storage, check_writable, may_use, owner_seen
+from .problems import Problem, cause_of, conflict, not_found
+from .resources import (
+    Entry,
+    Event,
+    FileRequest,
+    FileState,
+    MoveRequest,
+    Overwrite,
+    Page,
+    Status,
+    Storage,
+    Submitted,
+    Transfer,
+    TransferFile,
+    TransferRequest,
+    TransferState,
+)
+from .status import Health
+from .storages import STAGING, OpenStorage, Storages
+from .transfers import submission
+from .transfers.egress import Egress
+from .transfers.store import TransferStore
+from .transfers.wishes import Wish
+from .uploads.staging import StagedUpload, Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that may be read: what it is, and its bytes by (offset, length), of this version only."""
+
+    entry: StoredEntry
+    read: Callable[[int, int], Iterator[Buffer]]
+
+
+class Gateway:
+    """What people can do. Every method may block and may be called from many threads; refusals are ``Problem`` or
+    ``StorageError``."""
+
+    def __init__(
+        self,
+        storages: Storages,
+        store: TransferStore,
+        *,
+        staging: Staging,
+        egress: Egress,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._storages, self._store, self._staging, self._egress = storages, store, staging, egress
+        self._health, self.metrics = health, metrics
+
+    # --- storages ------------------------------------------------------------------------------------------------
+
+    def list_storages(self, actor: Actor) -> Page[Storage]:
+        """The storages that ``actor`` may use."""
+        return Page(items=[self._view(name) for name in self._storages.names() if self._sees(actor, name)])
+
+    def show_storage(self, actor: Actor, name: str) -> Storage:
+        """One of them."""
+        check_storage(actor, name, self._storages.section(name), write=False)
+        return self._view(name)
+
+    # --- files ---------------------------------------------------------------------------------------------------
+
+    def list_folder(
+        self, actor: Actor, storage: str, path: str, *, recursive: bool, after: str | None, limit: int
+    ) -> Page[Entry]:
+        """A page of what is in a folder; ``after`` is the path of the last entry seen."""
+        opened = self._readable(actor, storage)
+        return entries.page(opened, check_path(path), after=after, recursive=recursive, limit=limit)
+
+    def look_at(self, actor: Actor, storage: str, path: str) -> Entry:
+        """What is at a path."""
+        opened = self._readable(actor, storage)
+        return entries.view(opened, opened.backend.stat(check_path(path)))
+
+    def download(self, actor: Actor, storage: str, path: str) -> Download:
+        """A regular file, ready to be read."""
+        backend = self._readable(actor, storage).backend
+        entry = backend.stat(check_path(path))
+        if entry.kind is not Kind.FILE:
+            raise NotRegular(f"{storage}:/{path} is not a regular file", path=path)
+        return Download(entry, lambda offset, length: backend.read(path, offset, length, version=entry.version))
+
+    def delete(self, actor: Actor, storage: str, path: str) -> None:
+        """Remove a file or an empty folder."""
+        if path == "":
+            raise conflict("root", "The root of a storage cannot be deleted.", "Name a file or folder below it.")
+        self._writable(actor, storage).backend.delete(check_path(path))
+
+    def make_folder(self, actor: Actor, storage: str, path: str) -> Entry:
+        """Create a folder and those above it; there already is fine."""
+        if not path.endswith("/"):
+            raise NotRegular("a folder is written with a trailing '/'", path=path)
+        opened = self._writable(actor, storage)
+        make = opened.backend.extras.mkdir
+        if make is None:
+            raise Unsupported(
+                f"the storage {storage!r} has no empty folders", next_step="Put a file there: its folder comes with it."
+            )
+        make(check_path(path))
+        return entries.view(opened, opened.backend.stat(path))
+
+    def move(self, actor: Actor, request: MoveRequest) -> Entry:
+        """Rename a file within its storage."""
+        source, destination = parse_location(request.source), parse_location(request.destination)
+        opened = self._writable(actor, source.storage)
+        if destination.storage != source.storage:
+            raise Problem(422, "across-storages", "A file moves within its storage only.",
+                          next_step="Submit a transfer, and delete the source when it is DONE.")  # fmt: skip
+        if source.is_folder or destination.is_folder:
+            raise NotRegular("only files move; name a file on both sides", path=source.path)
+        if source == destination:
+            raise conflict("same-file", "Source and destination are the same.", "Choose another destination.")
+        return entries.view(opened, _moved(opened, source.path, destination.path, not request.overwrite))
+
+    # --- uploads -------------------------------------------------------------------------------------------------
+
+    def begin_upload(
+        self, actor: Actor, storage: str, path: str, size: int | None, digests: dict[str, str]
+    ) -> StagedUpload:
+        """Room for an upload, if ``actor`` may write there."""
+        self._writable(actor, storage)
+        if path == "" or path.endswith("/"):
+            raise NotRegular("an upload needs the name of a file", path=path)
+        check_path(path)
+        return self._staging.begin(size, digests)
+
+    def finish_upload(
+        self, actor: Actor, upload: StagedUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None
+    ) -> Submitted:
+        """Make what arrived durable and submit its transfer; ends the upload in any case."""
+        try:
+            upload.finish()
+            file = FileRequest(source=f"{STAGING}:/{upload.name}", destination=f"{storage}:/{path}")
+            request = TransferRequest(files=[file], overwrite=overwrite)
+            content = [file.destination, overwrite.value, str(upload.length), *sorted(upload.digests.items())]
+            fingerprint = hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()
+            return self._submit(actor, request, key, fingerprint, staged=STAGING)
+        except DigestMismatch as error:
+            raise Problem(422, "digest-mismatch", error.message, next_step=error.next_step) from None
+        finally:
+            upload.close()
+
+    def sweep_uploads(self) -> int:
+        """Remove staged files that no transfer needs any more."""
+        return self._staging.sweep(lambda names: self._store.staged_in_use(STAGING, names))
+
+    # --- transfers -----------------------------------------------------------------------------------------------
+
+    def submit(self, actor: Actor, request: TransferRequest, key: str | None) -> Submitted:
+        """Accept a transfer; from the answer on it is never lost."""
+        return self._submit(actor, request, key, submission.fingerprint(request))
+
+    def list_transfers(
+        self, actor: Actor, *, state: TransferState | None, after: str | None, limit: int
+    ) -> Page[Transfer]:
+        """The actor's transfers, newest first; an admin sees everybody's."""
+        return self._store.list(owner_seen(actor), state=state, after=after, limit=limit)
+
+    def show_transfer(self, actor: Actor, id: str) -> Transfer:
+        """One of them."""
+        return self._store.get(id, owner_seen(actor))
+
+    def list_files(
+        self, actor: Actor, id: str, *, state: FileState | None, after: str | None, limit: int
+    ) -> Page[TransferFile]:
+        """The files of a transfer."""
+        return self._store.files(id, owner_seen(actor), state=state, after=after, limit=limit)
+
+    def list_events(self, actor: Actor, id: str, *, after: int, limit: int) -> Page[Event]:
+        """The journal of a transfer."""
+        return self._store.events(id, owner_seen(actor), after=after, limit=limit)
+
+    def ask(self, actor: Actor, id: str, wish: Wish) -> Transfer:
+        """Pause, resume, cancel or retry."""
+        return self._store.ask(id, owner_seen(actor), wish)
+
+    # --- the gateway itself --------------------------------------------------------------------------------------
+
+    def status(self, actor: Actor) -> Status:
+        """How the gateway is, as far as ``actor`` may know."""
+        names = [name for name in self._storages.names() if self._sees(actor, name)]
+        return self._health.status(names, details=actor.is_admin)
+
+    def check_ready(self) -> None:
+        """Raise a ``Problem`` unless requests can be served."""
+        self._health.check_ready()
+
+    # --- shared --------------------------------------------------------------------------------------------------
+
+    def _sees(self, actor: Actor, name: str) -> bool:
+        section = self._storages.section(name)
+        return section is not None and may_use(actor, section)
+
+    def _readable(self, actor: Actor, name: str) -> OpenStorage:
+        check_storage(actor, name, self._storages.section(name), write=False)
+        return self._storages.get(name)
+
+    def _writable(self, actor: Actor, name: str) -> OpenStorage:
+        check_storage(actor, name, self._storages.section(name), write=True)
+        opened = self._storages.get(name)
+        check_writable(name, read_only=opened.limits.read_only)
+        return opened
+
+    def _view(self, name: str) -> Storage:
+        section = self._storages.section(name)
+        if section is None:
+            raise not_found("storage", name)
+        status = self._storages.status(name)
+        common = Storage(
+            name=name, type=section.type, summary=section.summary, site=section.site, url=None,
+            read_only=section.read_only, state=status.state, cause=status.cause, can=[],
+        )  # fmt: skip
+        try:
+            opened = self._storages.get(name)
+        except StorageError as error:
+            return common.model_copy(update={"cause": cause_of(error)})
+        can = entries.abilities(opened.backend.extras)
+        return common.model_copy(update={"url": opened.root_url, "read_only": opened.limits.read_only, "can": can})
+
+    def _submit(
+        self, actor: Actor, request: TransferRequest, key: str | None, fingerprint: str, *, staged: str | None = None
+    ) -> Submitted:
+        accepted = submission.read(
+            request,
+            may_read=lambda name: _refusing(self._readable, actor, name),
+            may_write=lambda name: _refusing(self._writable, actor, name),
+            check_url=lambda url: _refusing(self._egress.check, url),
+            staged=staged,
+        )
+        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
+        return Submitted(transfer=self._store.get(id, None), replayed=replayed)
+
+
+def _refusing(check: Callable[..., object], *arguments: object) -> None:
+    """Call ``check``; a refusal becomes an error of one pair of the request, not of the request."""
+    try:
+        check(*arguments)
+    except Problem as problem:
+        raise Permanent(problem.detail or problem.title, next_step=problem.next_step) from None
+
+
+def _moved(storage: OpenStorage, source: str, destination: str, if_absent: bool) -> StoredEntry:
+    """Rename where the storage can; else copy inside it, compare, and only then delete the source."""
+    backend = storage.backend
+    if backend.extras.move is not None:
+        return backend.extras.move(source, destination, if_absent)
+    if backend.extras.copy is None:
+        raise Unsupported(f"the storage {storage.name!r} cannot move files", next_step="Submit a transfer instead.")
+    before = backend.stat(source)
+    after = backend.extras.copy(
+        source, destination, version=before.version, if_absent=if_absent, key=secrets.token_hex(16), progress=_ignored
+    )
+    known = before.digests.keys() & after.digests.keys()
+    if after.size != before.size or any(before.digests[name] != after.digests[name] for name in known):
+        raise DigestMismatch("the copy differs from the source; the source was kept", path=destination)
+    backend.delete(source)
+    return after
+
+
+def _ignored(count: int) -> None:
+    """Nobody watches the progress of a move."""

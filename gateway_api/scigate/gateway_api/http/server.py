@@ -1,0 +1,157 @@
+"""The HTTP server: the route table on a socket, in an event loop of its own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+from scigate.storage_backends.backend import MiB
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from ..auth.token import TokenAuthenticator
+from ..gateway import Gateway
+from ..policy import Rule
+from ..problems import Problem
+from ..settings import Settings
+from .handler import Handler, JsonHandler, NotFoundHandler, host_of, url_path
+from .route import Route
+from .routes import ROUTES
+
+access_log = logging.getLogger("scigate.access")
+HEADERS_MAX: Final = 32 << 10  # bytes; a path of 4,096 bytes, percent-encoded, and a token fit
+IDLE: Final = 60.0  # seconds for the headers of a request, and between requests of one connection
+DRAIN: Final = 5.0  # seconds that running requests get when the server stops
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Site:
+    """What every handler needs at hand."""
+
+    def __init__(self, settings: Settings, gateway: Gateway, routes: tuple[Route, ...] = ROUTES) -> None:
+        self.gateway, self.routes = gateway, routes
+        self.authenticator = TokenAuthenticator(settings.users)
+        self.body_max = settings.limits.body_max
+        self.pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api")
+        self.storage_pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="api-storage")
+        public = (settings.gateway.public_url or "").partition("://")[2]
+        self._prefix = "/".join(["", *public.split("/")[1:]]).rstrip("/")
+        own = {host_of(public.partition("/")[0]), settings.gateway.host.strip("[]").lower()}
+        self._hosts = LOOPBACK_NAMES | own if settings.gateway.is_loopback else None
+
+    def check_host(self, host: str) -> None:
+        """Refuse a foreign ``Host``: on loopback it means that a web page was pointed at us (DNS rebinding)."""
+        if self._hosts is not None and host_of(host) not in self._hosts:
+            raise Problem(
+                421, "wrong-host", "This gateway does not go by this host name.",
+                next_step="Use its own address; an admin can set public_url under [gateway] in scigate.toml.",
+            )  # fmt: skip
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+        """The route of a request and its path parameters; ``HEAD`` goes where ``GET`` goes."""
+        wanted = "GET" if method == "HEAD" else method
+        for route in self.routes:
+            if route.method == wanted and (found := route.match(self._own(path))) is not None:
+                return route, found
+        return None
+
+    def allowed(self, path: str) -> list[str]:
+        """The methods that a path has."""
+        methods = {route.method for route in self.routes if route.match(self._own(path)) is not None}
+        return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+    def url(self, template: str, **parameters: str) -> str:
+        """The URL path of a route, as clients see it."""
+        return url_path(self._prefix, template, **parameters)
+
+    def close(self) -> None:
+        for pool in (self.pool, self.storage_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _own(self, path: str) -> str:
+        """A proxy in front may have taken the prefix of ``public_url`` off, or left it."""
+        return path.removeprefix(self._prefix) if path.startswith(self._prefix + "/") else path
+
+
+class SiteApplication(Application):
+    """Tornado's application, with our table in place of its own."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(log_function=self._log)
+        self.site = site
+        self.running = 0  # requests begun and not ended
+        self._nothing = Route("GET", "(no route)", Rule.ANYONE, "What no route has", NotFoundHandler)
+
+    def find_handler(self, request: HTTPServerRequest, **_: Any) -> Any:
+        found = self.site.find(request.method or "", request.path)
+        route, params = found or (self._nothing, {})
+        kind = route.endpoint if isinstance(route.endpoint, type) else JsonHandler
+        return self.get_handler_delegate(request, kind, {"site": self.site, "route": route, "params": params})
+
+    def _log(self, handler: RequestHandler) -> None:
+        assert isinstance(handler, Handler)
+        request, status = handler.request, handler.get_status()
+        seconds = request.request_time()
+        self.site.gateway.metrics.request(request.method or "", handler.route.path, status, seconds)
+        access_log.info(
+            "%s %s %d %.1f ms", request.method, request.path, status, 1000 * seconds,
+            extra={"user": handler.actor.id or None, "remote": request.remote_ip},
+        )  # fmt: skip
+
+
+class HttpServer:
+    """Listens from ``start`` to ``stop``; ``port`` is then the real one."""
+
+    def __init__(self, site: Site, host: str, port: int) -> None:
+        self._site, self.host, self.port = site, host, port
+        self._ready: Future[int] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Return when connections are accepted. ``OSError`` if the address cannot be had."""
+        self._thread.start()
+        self.port = self._ready.result()
+
+    def stop(self) -> None:
+        """Accept no more, give running requests a moment, then close."""
+        if self._loop is not None and self._stopping is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+        self._site.close()
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        try:
+            sockets = bind_sockets(self.port, self.host.strip("[]"))
+        except OSError as error:
+            self._ready.set_exception(error)
+            return
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        application = SiteApplication(self._site)
+        server = HTTPServer(
+            application, chunk_size=MiB, max_header_size=HEADERS_MAX, idle_connection_timeout=IDLE,
+            max_body_size=2 * self._site.body_max, max_buffer_size=2 * self._site.body_max + MiB,
+        )  # fmt: skip
+        server.add_sockets(sockets)
+        self._ready.set_result(sockets[0].getsockname()[1])
+        await self._stopping.wait()
+        server.stop()
+        await _until(lambda: application.running == 0, DRAIN)
+        await server.close_all_connections()
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)

@@ -1,0 +1,164 @@
+"""The storages of the settings, opened when first asked for, each with its layers; one that is broken stays alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from scigate.storage_backends.backend import Backend, Limits
+from scigate.storage_backends.errors import Misconfigured, NotFound, NotRegular, StorageError, Unsupported
+from scigate.storage_backends.layers import Meter, compose
+from scigate.storage_backends.registry import BackendRegistry
+
+from .problems import cause_of
+from .resources import Cause, StorageState
+from .settings import StorageSection
+
+STAGING: Final = "staging"
+"""The storage of uploads on their way; users can neither see nor name it."""
+
+FRESH: Final = timedelta(seconds=20)
+PATIENCE: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStorage:
+    """A storage ready for use: ``backend`` is composed with its layers; ``meter`` has counted what it did."""
+
+    name: str
+    type: str
+    backend: Backend
+    meter: Meter
+    settings: StorageSection
+    limits: Limits
+    root_url: str | None = None
+    """The storage's own URL of its root, ending in ``/``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStatus:
+    """What the last look at a storage showed."""
+
+    state: StorageState
+    cause: Cause | None = None
+
+
+UNKNOWN: Final = StorageStatus(StorageState.UNKNOWN)
+
+
+class Storages:
+    """All storages by name. Thread-safe."""
+
+    def __init__(
+        self,
+        sections: dict[str, StorageSection],
+        registry: BackendRegistry,
+        internal: dict[str, StorageSection] | None = None,
+    ) -> None:
+        self._listed = dict(sections)
+        self._sections = {**sections, **(internal or {})}
+        self._registry = registry
+        self._open: dict[str, OpenStorage] = {}
+        self._lock = threading.Lock()
+        self._probes = Probes(self._probe)
+
+    def names(self) -> list[str]:
+        """The storages of the settings; internal ones are not listed."""
+        return sorted(self._listed)
+
+    def section(self, name: str) -> StorageSection | None:
+        """The settings of a listed storage; None if there is none of this name."""
+        return self._listed.get(name)
+
+    def get(self, name: str) -> OpenStorage:
+        """Open the storage, or return the one that is open. ``NotFound`` for an unknown name, ``Misconfigured`` when
+        its settings or its plug-in cannot work. Never touches the network."""
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = self._opened(name)
+            return self._open[name]
+
+    def opened(self) -> list[OpenStorage]:
+        """Those that have been used so far."""
+        with self._lock:
+            return list(self._open.values())
+
+    def status(self, name: str) -> StorageStatus:
+        """Whether the storage answers: from the last look if it is fresh, else from a new one, with little patience."""
+        return self._probes.status(name)
+
+    def close(self) -> None:
+        """Stop looking at storages."""
+        self._probes.close()
+
+    def _opened(self, name: str) -> OpenStorage:
+        section = self._sections.get(name)
+        if section is None:
+            raise NotFound(f"there is no storage {name!r}", next_step="List the storages with 'scigate ls'.")
+        kind = self._registry.get(section.type)
+        if section.options is None:
+            raise Misconfigured(f"the options of the storage {name!r} were not read: its plug-in was broken at start")
+        meter = Meter()
+        backend = _composed(kind.build(section.options), section, meter)
+        return OpenStorage(name, section.type, backend, meter, section, backend.limits, section.options.root_url)
+
+    def _probe(self, name: str) -> StorageStatus:
+        try:
+            self.get(name).backend.stat("")
+        except (NotRegular, Unsupported):
+            return UNKNOWN  # it has no root that could be asked about
+        except StorageError as error:
+            return StorageStatus(StorageState.DOWN, cause_of(error))
+        return StorageStatus(StorageState.UP)
+
+
+def _composed(backend: Backend, section: StorageSection, meter: Meter) -> Backend:
+    """With the layers that the settings ask for.
+
+    No limit on requests at once: a read holds its place until it ends, so transfers from A to B and from B to A could
+    each wait for a place that the other holds. The scheduler bounds how much moves at a storage.
+    """
+    return compose(backend, min_rate=section.min_rate, meter=meter, read_only=section.read_only)
+
+
+class Probes:
+    """Looks at storages in threads of its own, so that one that hangs keeps nobody waiting for long."""
+
+    def __init__(self, look: Callable[[str], StorageStatus]) -> None:
+        self._look = look
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[StorageStatus]] = {}
+        self._seen: dict[str, tuple[float, StorageStatus]] = {}
+
+    def status(self, name: str) -> StorageStatus:
+        with self._lock:
+            when, last = self._seen.get(name, (float("-inf"), UNKNOWN))
+            if time.monotonic() - when < FRESH.total_seconds():
+                return last
+            if name not in self._running:
+                self._running[name] = self._pool.submit(self._look_and_remember, name)
+            running = self._running[name]
+        try:
+            return running.result(PATIENCE.total_seconds())
+        except NotYet:
+            return StorageStatus(StorageState.UNKNOWN, last.cause)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look_and_remember(self, name: str) -> StorageStatus:
+        try:
+            status = self._look(name)
+            with self._lock:
+                self._seen[name] = (time.monotonic(), status)
+            return status
+        finally:
+            with self._lock:
+                self._running.pop(name, None)

@@ -1,0 +1,1 @@
+"""Uploads on their way from a client to a storage."""

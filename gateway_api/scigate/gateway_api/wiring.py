@@ -1,0 +1,207 @@
+"""Settings → a gateway that runs. The only place that knows all parts, and how they are put together."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from scigate.storage_backends.backend import Backend
+from scigate.storage_backends.errors import StorageError
+from scigate.storage_backends.http import UrlSource
+from scigate.storage_backends.layers import Totals
+from scigate.storage_backends.registry import BackendRegistry
+from scigate.storage_backends.web_url import parse_web_url
+from scigate.storage_backends.wire import Pool
+
+from . import logs
+from .db.database import Database
+from .db.migrate import migrate
+from .entries import surl
+from .gateway import Gateway
+from .http.server import HttpServer, Site
+from .metrics import Metrics
+from .settings import Settings, StorageSection
+from .settings_errors import SettingsError
+from .status import Health, Vitals
+from .storages import STAGING, Storages
+from .transfers.egress import Egress
+from .transfers.engine import Engine, EngineSettings
+from .transfers.runtime import OpenUrl
+from .transfers.scheduler import SlotLimits
+from .transfers.store import TransferStore
+from .uploads.staging import Staging
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """A whole gateway in this process: database, engine, HTTP. ``start`` once, ``stop`` once."""
+
+    def __init__(self, settings: Settings, registry: BackendRegistry) -> None:
+        self.settings = settings
+        folder = _state_folder(settings.gateway.state_dir)
+        self._claim = _claimed(folder)
+        migrate(settings.database_url.reveal())
+        self._database = Database(settings.database_url.reveal())
+        self._staging = Staging(folder / STAGING, settings.limits.staging_quota)
+        self._storages = Storages(settings.storages, registry, {STAGING: _staging_section(folder, registry)})
+        egress = Egress(settings.egress)
+        store = TransferStore(self._database, self._surl)
+        self._engine = Engine(
+            self._database, self._backend, _url_opener(egress), _engine_settings(settings), folder,
+            chores=(self._sweep_uploads,),
+        )  # fmt: skip
+        store.progress, store.on_new = self._engine.progress, self._engine.look
+        health = Health(self._storages, registry, store.counts, self._staged, self._vitals())
+        self.gateway = Gateway(
+            self._storages, store, staging=self._staging, egress=egress, health=health, metrics=self._metrics(store)
+        )
+        self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
+
+    @property
+    def port(self) -> int:
+        """The port that is really listened on."""
+        return self._http.port
+
+    @property
+    def url(self) -> str:
+        """Where the gateway answers on this machine."""
+        host = self._http.host
+        return f"http://[{host}]:{self.port}" if ":" in host.strip("[]") else f"http://{host}:{self.port}"
+
+    def start(self) -> None:
+        """Go on with what was running before, then listen. ``OSError`` if the address is taken."""
+        self._staging.prepare()
+        self._engine.start()
+        self._sweep_uploads()
+        try:
+            self._http.start()
+        except OSError:
+            self._close()
+            raise
+        log.info("the gateway listens on %s", self.url)
+
+    def stop(self) -> None:
+        """Answer what is being asked, give running files back to the queue, close."""
+        self._http.stop()
+        self._close()
+
+    def _close(self) -> None:
+        self._engine.stop()
+        self._storages.close()
+        self._database.close()
+        os.close(self._claim)
+
+    def _backend(self, storage: str) -> Backend:
+        return self._storages.get(storage).backend
+
+    def _surl(self, storage: str, path: str) -> str | None:
+        try:
+            return surl(self._storages.get(storage), path)
+        except StorageError:
+            return None
+
+    def _sweep_uploads(self) -> None:
+        self.gateway.sweep_uploads()
+
+    def _staged(self) -> tuple[int, int]:
+        return self._staging.used(), self._staging.quota
+
+    def _vitals(self) -> Vitals:
+        def failure() -> str | None:
+            return None if self._engine.is_alive() else "The engine does not run, or has lost its lease."
+
+        return Vitals(self.settings.limits.max_active, self._engine.active, failure)
+
+    def _metrics(self, store: TransferStore) -> Metrics:
+        metrics = Metrics()
+        metrics.gauge("scigate_files", "Files of all transfers", ["state"],
+                      lambda: {(state,): count for state, count in store.counts().items()})  # fmt: skip
+        metrics.gauge("scigate_active", "Files or batches moving now", [], lambda: {(): self._engine.active()})
+        metrics.gauge("scigate_staged_bytes", "Uploads on their way", [], lambda: {(): self._staging.used()})
+        metrics.gauge("scigate_storage_bytes", "Bytes moved by this gateway since it started",
+                      ["storage", "operation"], self._metered(lambda totals: totals.bytes))  # fmt: skip
+        metrics.gauge("scigate_storage_calls", "Calls of this gateway since it started",
+                      ["storage", "operation"], self._metered(lambda totals: totals.calls))  # fmt: skip
+        return metrics
+
+    def _metered(self, number: Callable[[Totals], float]) -> Callable[[], Mapping[tuple[str, ...], float]]:
+        return lambda: {
+            (storage.name, operation): number(totals)
+            for storage in self._storages.opened()
+            for operation, totals in storage.meter.totals().items()
+        }
+
+
+def build(settings: Settings, registry: BackendRegistry | None = None) -> Service:
+    """A gateway made from settings, not started yet. ``SettingsError`` if its folder or another gateway forbids it."""
+    return Service(settings, registry or BackendRegistry())
+
+
+def serve(settings: Settings, ready: Callable[[Service], None] = lambda service: None) -> None:
+    """Run a gateway until SIGINT or SIGTERM; ``ready`` is called once it listens. For the main thread."""
+    logs.configure()
+    service = build(settings)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    service.start()
+    try:
+        ready(service)
+        stopping.wait()
+    finally:
+        service.stop()
+
+
+def _state_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"gateway.state_dir: the folder {folder} cannot be made: {error.strerror}."
+        raise SettingsError("scigate.toml", [problem]) from None
+    return folder
+
+
+def _claimed(folder: Path) -> int:
+    """A lock on the folder, as a descriptor: two gateways would remove each other's uploads."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        problem = f"gateway.state_dir: another gateway is running in {folder}. Stop it, or give this one its own."
+        raise SettingsError("scigate.toml", [problem]) from None
+    return descriptor
+
+
+def _staging_section(folder: Path, registry: BackendRegistry) -> StorageSection:
+    options = registry.get("posix").options.model_validate({"root": str(folder / STAGING), "verify_from": "cache"})
+    return StorageSection(type="posix", users=(), options=options)
+
+
+def _engine_settings(settings: Settings) -> EngineSettings:
+    limits = settings.limits
+    slots = SlotLimits(
+        total=limits.max_active,
+        per_owner=limits.per_user or limits.max_active,
+        per_storage=limits.per_storage,
+        owners={name: user.max_active for name, user in settings.users.items() if user.max_active},
+        storages={name: storage.max_active for name, storage in settings.storages.items() if storage.max_active},
+    )
+    return EngineSettings(slots, limits.streams, limits.batch_files, limits.batch_bytes, lease=limits.lease_seconds)
+
+
+def _url_opener(egress: Egress) -> OpenUrl:
+    """Outside URLs as sources: one pool of connections, each of them vetted."""
+    pool = Pool(egress.connect)
+
+    def open_url(url: str) -> tuple[Backend, str]:
+        source = UrlSource(parse_web_url(url), pool, egress.vet_redirect, max_redirects=egress.policy.max_redirects)
+        return source, source.path
+
+    return open_url
