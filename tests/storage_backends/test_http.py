@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,12 +24,13 @@ from pydantic import ValidationError
 from scigate.storage_backends.backend import Backend, KiB, MiB
 from scigate.storage_backends.credential import Secret
 from scigate.storage_backends.errors import CredentialRefused, NotFound, SourceChanged, Unsupported
-from scigate.storage_backends.http import TYPE, HttpOptions, open_url, redirects_within
+from scigate.storage_backends.http import TYPE, HttpOptions, UrlSource, open_url, redirects_within
 from scigate.storage_backends.registry import connect_directly
 from scigate.storage_backends.testing.case import Seed
 from scigate.storage_backends.testing.pytest_suite import BackendConformance
 from scigate.storage_backends.testing.servers import S3Server, free_ports
 from scigate.storage_backends.web_url import InvalidUrl, parse_web_url
+from scigate.storage_backends.wire import Pool
 
 BY_SECONDS = "Last-Modified counts seconds and these servers have no ETag: a change within one second has no version"
 
@@ -104,11 +106,13 @@ def rclone_server(folder: Path, rclone: Path, port: int) -> Iterator[str]:
 
 class OnServer(BackendConformance):
     @pytest.fixture(scope="class")
-    def root(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @classmethod
+    def root(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return tmp_path_factory.mktemp("served")
 
     @pytest.fixture(scope="class")
-    def url(self, root: Path) -> Iterator[str]:
+    @classmethod
+    def url(cls, root: Path) -> Iterator[str]:
         raise NotImplementedError
 
     @pytest.fixture
@@ -131,7 +135,8 @@ class OnServer(BackendConformance):
 
 class TestTornado(OnServer):
     @pytest.fixture(scope="class")
-    def url(self, root: Path) -> Iterator[str]:
+    @classmethod
+    def url(cls, root: Path) -> Iterator[str]:
         with tornado_server(root) as url:
             yield url
 
@@ -140,7 +145,8 @@ class TestPlain(OnServer):
     deviations: ClassVar = {"read.version-changes": BY_SECONDS}
 
     @pytest.fixture(scope="class")
-    def url(self, root: Path) -> Iterator[str]:
+    @classmethod
+    def url(cls, root: Path) -> Iterator[str]:
         with plain_server(root) as url:
             yield url
 
@@ -149,7 +155,8 @@ class TestRclone(OnServer):
     deviations: ClassVar = {"read.version-changes": BY_SECONDS}
 
     @pytest.fixture(scope="class")
-    def url(self, root: Path, require: Callable[[str], Path]) -> Iterator[str]:
+    @classmethod
+    def url(cls, root: Path, require: Callable[[str], Path]) -> Iterator[str]:
         with rclone_server(root, require("rclone"), *free_ports(1)) as url:
             yield url
 
@@ -217,6 +224,15 @@ def test_without_ranges_any_order_gives_the_right_bytes(tmp_path: Path) -> None:
         source = open_url(f"{url}f", connect_directly, redirects_within(()))
         for at in (2 * MiB, 0, MiB, 17, MiB + 1, 2 * MiB + 5, 3 * MiB - 10, 5, 0):
             assert b"".join(map(bytes, source.read("f", at, 10))) == data[at : at + 10]
+
+
+def test_without_ranges_a_source_that_is_dropped_gives_its_connection_back(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(bytes(3 * MiB))
+    pool = Pool(per_host=2, stall=timedelta(seconds=1))
+    with plain_server(tmp_path) as url:
+        for _ in range(5):  # each is dropped with an answer that is kept for the next block
+            source = UrlSource(parse_web_url(f"{url}f"), pool, redirects_within(()))
+            assert sum(map(len, source.read("f", 0, MiB))) == MiB
 
 
 def test_without_ranges_a_replaced_file_is_noticed(tmp_path: Path) -> None:
