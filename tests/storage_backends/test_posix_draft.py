@@ -501,3 +501,33 @@ def test_a_writer_that_was_overtaken_writes_no_more(storage: PosixBackend, tmp_p
     if finish == "again":
         publish(draft, receipts)
     assert finish == "discard" or (tmp_path / "x").read_bytes() == b"2" * BLOCK
+
+
+def bytes_from_the_medium() -> int:
+    """How many bytes this process had fetched from a disk so far."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("read_bytes:")))
+
+
+@pytest.mark.parametrize(("verify_from", "deferred"), [("disk", False), ("disk", True), ("cache", False)])
+def test_a_draft_is_verified_from_the_medium(tmp_path: Path, verify_from: str, deferred: bool) -> None:
+    probe = os.open(tmp_path / "probe", os.O_CREAT | os.O_RDWR)
+    os.pwrite(probe, bytes(MiB), 0)
+    os.fsync(probe)
+    os.posix_fadvise(probe, 0, 0, os.POSIX_FADV_DONTNEED)
+    before = bytes_from_the_medium()
+    os.pread(probe, MiB, 0)
+    os.close(probe)
+    if bytes_from_the_medium() == before:
+        pytest.skip("needs a temporary folder on a disk: here the page cache is the medium")
+    storage = PosixBackend(PosixOptions(root=str(tmp_path), verify_from=verify_from))
+    draft = storage.draft("x", 4 * BLOCK, key="k", deferred=deferred)
+    data = os.urandom(4 * BLOCK)
+    write(draft, data)
+    draft.seal()
+    assert storage.extras.sync
+    storage.extras.sync()
+    before = bytes_from_the_medium()
+    assert b"".join(bytes(b) for b in draft.read(0, len(data))) == data
+    fetched = bytes_from_the_medium() - before
+    assert fetched >= len(data) if verify_from == "disk" else fetched == 0

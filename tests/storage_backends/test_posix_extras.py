@@ -239,6 +239,23 @@ PosixBackend(PosixOptions(root=sys.argv[1] + "/root")).put("a/b/x", b"1")
     assert [word.split()[0] for word in order[3:]] == ["renameat", "fsync"] and order[4] == "fsync /root/a/b"
 
 
+def test_an_abandoned_draft_does_not_come_back_after_a_power_cut(
+    require: Callable[[str], Path], tmp_path: Path
+) -> None:
+    script = """
+import sys
+from datetime import UTC, datetime
+from scigate.storage_backends.posix import PosixBackend, PosixOptions
+storage = PosixBackend(PosixOptions(root=sys.argv[1]))
+storage.draft("x", 1, key="k", deferred=True)
+for _ in range(2):
+    storage.abandon("x", key="k", ref=None, since=datetime.now(UTC))
+"""
+    strace = [require("strace"), "-f", "-qq", "-o", tmp_path / "trace", "-e", "trace=fsync,fdatasync"]
+    subprocess.run([*strace, sys.executable, "-c", script, tmp_path], check=True)
+    assert os.listdir(tmp_path) == ["trace"] and (tmp_path / "trace").read_text().count("fsync(") == 1
+
+
 def test_free(extras: Extras, tmp_path: Path) -> None:
     assert extras.free
     found = os.statvfs(tmp_path)

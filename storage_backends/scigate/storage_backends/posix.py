@@ -104,9 +104,9 @@ class PosixBackend:
 
     def abandon(self, path: str, *, key: str, ref: str | None, since: datetime) -> None:
         place = place_of(self._root, path, key)
-        remove(place, place.temporary)
+        remove(place, place.temporary, durable=True)
         if ref is not None:
-            remove(place, temporary_name(ref))
+            remove(place, temporary_name(ref), durable=True)
 
     def delete(self, path: str) -> None:
         """The removal itself is not synced: after a power cut a file may be there again, never half of it."""
@@ -135,8 +135,6 @@ class PosixBackend:
                 )
             if from_disk:
                 forget_cache(file.fd)
-            if length > MiB:
-                os.posix_fadvise(file.fd, offset, length, os.POSIX_FADV_SEQUENTIAL)
             seen = version_of(found)
             yield from buffers(file.fd, path, offset, length, lambda: require_version(os.fstat(file.fd), seen, path))
 

@@ -24,6 +24,8 @@ def buffers(fd: int, path: str, offset: int, length: int, settled: Callable[[], 
 
     ``settled`` is called when all is read and before the last buffer is given out, to look whether it still holds.
     """
+    if length > BUFFER:
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_SEQUENTIAL)
     room = memoryview(bytearray(min(length, BUFFER)))
     while length:
         with Doing("read", path):

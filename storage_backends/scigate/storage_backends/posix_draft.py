@@ -91,16 +91,20 @@ def take_over(place: Place, ref: str, size: int) -> Descriptor:
     return file
 
 
-def remove(place: Place, name: bytes) -> None:
-    """Remove one draft and the copy that a take-over may have begun; nothing there is fine."""
+def remove(place: Place, name: bytes, *, durable: bool) -> None:
+    """Remove one draft and the copy that a take-over may have begun; nothing there is fine.
+
+    ``durable``: a power cut does not bring it back when nobody remembers it any more.
+    """
     with Doing("remove the draft of", place.path):
         try:
             folder = place.root.open_folder(place.folder)
         except (FileNotFoundError, NotADirectoryError):
             return
         with folder:
-            for leftover in (name, _copy_of(name)):
-                _unlink(folder.fd, leftover)
+            found = [_unlink(folder.fd, leftover) for leftover in (name, _copy_of(name))]
+            if durable and any(found):
+                sync_folder(folder.fd)
 
 
 class PosixDraft:
@@ -196,7 +200,7 @@ class PosixDraft:
     def discard(self) -> None:
         self._broken = self._broken or "it was discarded"
         self._file = None  # closed when the last writer lets go
-        remove(self._place, self._place.temporary)
+        remove(self._place, self._place.temporary, durable=not self._deferred)
 
     def _start_block(self, number: int) -> tuple[Descriptor, bool, object]:
         """The file to write to, whether the block's place is still a hole that zeros can stay, this write's mark."""
@@ -348,11 +352,12 @@ def _copy_of(name: bytes) -> bytes:
     return name + b"~"  # no key holds this character
 
 
-def _unlink(folder: int, name: bytes) -> None:
+def _unlink(folder: int, name: bytes) -> bool:
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
-        return
+        return False
+    return True
 
 
 def _require_space(fd: int, size: int, path: str) -> None:

@@ -25,6 +25,7 @@ Opener: TypeAlias = Callable[[int, bytes, int, int], int]
 RESERVED: Final = ".scigate-"  # names of drafts
 NAME_MAX: Final = 255  # bytes; of every file system that matters (limits.h)
 READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW  # a FIFO without a writer must not hang us
+NO_FOLDER: Final = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)
 LOOK: Final = os.O_PATH | os.O_NOFOLLOW
 
 REFUSED: Final = (
@@ -111,7 +112,7 @@ class Root:
 
     def _missing(self, error: OSError) -> Misconfigured | Unreachable:
         message = f"the root {self.path!r} of this storage cannot be opened: {os.strerror(error.errno or errno.EIO)}"
-        return Unreachable(message) if self._held else Misconfigured(message)
+        return Misconfigured(message) if error.errno in NO_FOLDER and not self._held else Unreachable(message)
 
 
 def encode(path: str) -> bytes:
