@@ -26,6 +26,11 @@ class BackendConformance:
         raise NotImplementedError("give a fixture open_backend: each call returns a further client of one storage")
 
     @pytest.fixture
+    def backend(self, open_backend: Callable[[], Backend]) -> Backend:
+        """The client that the cases work with; give it a wider scope where opening one takes long."""
+        return open_backend()
+
+    @pytest.fixture
     def folder(self) -> str:
         """The folder to work in, with a trailing slash."""
         return "scigate-conformance/"
@@ -44,13 +49,21 @@ class BackendConformance:
     def test_contract(
         self,
         case: Case,
+        backend: Backend,
         open_backend: Callable[[], Backend],
         folder: str,
         seed: Seed | None,
         secrets: tuple[str, ...],
     ) -> None:
         result = run_case(
-            case, open_backend, folder, seed=seed, secrets=secrets, many=self.many, deviations=self.deviations
+            case,
+            open_backend,
+            folder,
+            backend=backend,
+            seed=seed,
+            secrets=secrets,
+            many=self.many,
+            deviations=self.deviations,
         )
         if result.outcome is Outcome.UNCLAIMED:
             pytest.skip(result.seen)

@@ -64,8 +64,11 @@ def run(
     ``open_backend`` gives a further, independent client of the same storage each time. ``seed`` stores a file
     where the backend itself is read-only. ``secrets`` must not show up in any error. ``many`` files are listed.
     """
+    backend, deviations = open_backend(), deviations or {}
     for case in CASES:
-        yield run_case(case, open_backend, folder, seed=seed, secrets=secrets, many=many, deviations=deviations or {})
+        yield run_case(
+            case, open_backend, folder, backend=backend, seed=seed, secrets=secrets, many=many, deviations=deviations
+        )
 
 
 def run_case(
@@ -73,13 +76,14 @@ def run_case(
     open_backend: Callable[[], Backend],
     folder: str,
     *,
+    backend: Backend | None = None,
     seed: Seed | None = None,
     secrets: Iterable[str] = (),
     many: int = 1200,
     deviations: Mapping[str, str],
 ) -> CaseResult:
-    """Run one case in a folder of its own below ``folder`` and clear that up."""
-    backend = open_backend()
+    """Run one case in a folder of its own below ``folder`` and clear that up; ``backend`` is open already."""
+    backend = backend or open_backend()
     if not case.claim(backend):
         return CaseResult(case, Outcome.UNCLAIMED, f"not claimed: {case.claim.__doc__ or 'see its limits'}")
     bench = Bench(backend, open_backend, f"{folder}{case.name}/", seed, tuple(secrets), many)
