@@ -1,0 +1,227 @@
+"""A draft as a multipart upload: its parts survive the process that wrote them.
+
+S3 lets whoever knows an upload add to it and complete it, so ownership is kept in the upload itself: the last part
+number is never part of the object but holds a mark of the attempt that owns the draft. Taking over writes a new mark;
+an attempt that finds another mark than its own is fenced. The mark goes when the upload ends. An attempt that stops
+between reading the mark and completing could still complete, but only parts that are all the ones it knows, and
+only once: the newer attempt then finds its upload gone and the object, which has the draft's identity, there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from .backend import Buffer, Digests, Entry, PartReceipt
+from .errors import AlreadyExists, DigestMismatch, Fenced, NotFound, Truncated, Unreachable, Unsupported
+from .s3_control import ControlPlane, Part
+from .s3_data import DataPlane, exists
+from .s3_options import PARTS_MAX
+from .wire import Body
+
+BLOCKS_MAX: Final = PARTS_MAX - 1
+MARK_NUMBER: Final = PARTS_MAX
+MARK_STEP: Final = 4096
+_GONE: Final = "a newer attempt has taken this draft over, or finished or removed it"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """What re-opens a draft: the upload, the identity it will have, and whether it takes a whole checksum."""
+
+    upload: str
+    identity: str
+    checked: bool
+
+    def __str__(self) -> str:
+        return f"{'crc64nvme' if self.checked else 'none'} {self.identity} {self.upload}"
+
+    @classmethod
+    def parse(cls, text: str) -> Ref:
+        """``NotFound`` if it is not one of ours."""
+        checked, _, rest = text.partition(" ")
+        identity, _, upload = rest.partition(" ")
+        if checked not in {"crc64nvme", "none"} or not upload:
+            raise NotFound("this is not the reference of an S3 draft")
+        return cls(upload, identity, checked == "crc64nvme")
+
+
+def mark_of(key: str, generation: int) -> bytes:
+    """What an attempt writes as its mark when it is the ``generation``-th to own the draft.
+
+    Later marks are longer, so that the last owner is known where a server lists a part that was written twice twice.
+    The length tells attempts apart too: with some kinds of encryption an ETag is not a digest of the content.
+    """
+    digest = hashlib.sha256(key.encode()).digest()
+    return hashlib.shake_128(digest).digest(generation * MARK_STEP + 1 + int.from_bytes(digest[:2]) % MARK_STEP)
+
+
+def may_be_mark_of(key: str, mark: Part) -> bool:
+    """Whether a mark has the length that this attempt's would have."""
+    return mark.size == len(mark_of(key, _generation(mark)))
+
+
+def is_mark_of(key: str, mark: Part) -> bool:
+    """Whether a mark is certainly this attempt's."""
+    content = mark_of(key, _generation(mark))
+    return mark.size == len(content) and mark.etag == hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def find_mark(control: ControlPlane, key: str, path: str, upload: str) -> Part | None:
+    """The mark of the last attempt that took this upload. ``NotFound`` if the upload is gone."""
+    marks = list(control.parts(key, path, upload, behind=MARK_NUMBER - 1))
+    if not marks:  # some servers take the marker for an index
+        marks = [part for part in control.parts(key, path, upload) if part.number == MARK_NUMBER]
+    return max(marks, key=lambda mark: mark.size, default=None)
+
+
+def _generation(mark: Part) -> int:
+    return (mark.size - 1) // MARK_STEP
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What a draft will become, and what its backend does for it."""
+
+    data: DataPlane
+    control: ControlPlane
+    key: str
+    path: str
+    size: int
+    put_empty: Callable[[str, bool], Entry]
+    """(identity, if_absent): publish an object without bytes, which no upload can."""
+    refuse_overwrite: Callable[[str, str], bool]
+    """(key, path): whether the storage can refuse to overwrite; ``AlreadyExists`` if it cannot and has something."""
+
+
+class S3Draft:
+    """See ``scigate.storage_backends.backend.Draft`` for what the methods promise."""
+
+    def __init__(self, destination: Destination, ref: Ref, attempt: str, *, is_new: bool) -> None:
+        self._to = destination
+        self._data, self._control = destination.data, destination.control
+        self._key, self._path, self._size = destination.key, destination.path, destination.size
+        self._upload = ref.upload
+        self._checked = ref.checked
+        self.ref = str(ref)
+        self.identity: str | None = ref.identity
+        self._mark = self._take(attempt, is_new)
+
+    def _take(self, attempt: str, is_new: bool) -> Part:
+        old = None if is_new else find_mark(self._control, self._key, self._path, self._upload)
+        content = mark_of(attempt, _generation(old) + 1 if old else 0)
+        etag = self._send(MARK_NUMBER, content, len(content))
+        return Part(MARK_NUMBER, len(content), etag)
+
+    def _send(self, number: int, body: Body, length: int) -> str:
+        return self._data.upload_part(self._key, self._path, self._upload, number, body=body, length=length)
+
+    def write(self, number: int, offset: int, length: int, buffers: Iterable[Buffer]) -> PartReceipt:
+        if not 0 <= number < BLOCKS_MAX:
+            raise Unsupported(f"an S3 object has at most {BLOCKS_MAX} blocks, this is number {number}", path=self._path)
+        if length == 0:
+            return _nothing(number, offset, buffers)
+        try:
+            etag = self._send(number + 1, iter(buffers), length)
+        except NotFound as error:
+            raise Fenced(_GONE, path=self._path) from error
+        return PartReceipt(number, offset, length, etag)
+
+    def parts(self) -> dict[int, PartReceipt]:
+        try:
+            listed = list(self._control.parts(self._key, self._path, self._upload))
+        except NotFound as error:
+            raise Fenced(_GONE, path=self._path) from error
+        return placed([part for part in listed if part.number != MARK_NUMBER], self._size)
+
+    def seal(self) -> None:
+        """Nothing to do: S3 has stored a part durably when it answers."""
+
+    def read(self, offset: int, length: int) -> Iterator[Buffer]:
+        raise Unsupported("S3 does not give back the parts of an unfinished upload", path=self._path)
+
+    def publish(self, receipts: Iterable[PartReceipt], *, if_absent: bool, digests: Digests) -> Entry:
+        parts = sorted((Part(r.number + 1, r.length, r.token) for r in receipts if r.length), key=lambda p: p.number)
+        given = sum(part.size for part in parts)
+        if given != self._size:
+            raise Truncated(f"the blocks hold {given} bytes, {self._size} were promised", path=self._path)
+        try:
+            return self._complete(parts, if_absent, digests)
+        except (NotFound, AlreadyExists) as error:
+            if (entry := self._was_it_me()) is not None:
+                return entry
+            if isinstance(error, NotFound):
+                raise Fenced(_GONE, path=self._path) from error
+            raise
+
+    def _complete(self, parts: list[Part], if_absent: bool, digests: Digests) -> Entry:
+        if not self._owned():
+            raise Fenced(_GONE, path=self._path)
+        conditional = if_absent and self._to.refuse_overwrite(self._key, self._path)
+        if not parts:
+            entry = self._to.put_empty(self.identity or "", if_absent)
+            self._control.abort(self._key, self._path, self._upload)
+            return entry
+        checksum = digests.get("crc64nvme") if self._checked else None
+        etag = self._control.complete(
+            self._key, self._path, self._upload, parts, if_none_match=conditional, crc64nvme=checksum
+        )
+        return self._confirmed(etag, digests)
+
+    def _confirmed(self, etag: str, digests: Digests) -> Entry:
+        """Look at what is there now: servers have answered 200 for what they did not do."""
+        found = exists(self._data, self._key, self._path)
+        if found is None:
+            raise Unreachable("the storage said it had published the object, but it is not there", path=self._path)
+        entry = found.entry(self._path)
+        if entry.identity not in {None, self.identity} and found.etag != etag:
+            raise Fenced("somebody else has replaced the object in the same moment", path=self._path)
+        if entry.size != self._size:
+            raise Truncated(f"the published object has {entry.size} bytes, not {self._size}", path=self._path)
+        if any(digests.get(name, value) != value for name, value in entry.digests.items()):
+            raise DigestMismatch("the storage has published other bytes than were written", path=self._path)
+        return entry
+
+    def _owned(self) -> bool:
+        return find_mark(self._control, self._key, self._path, self._upload) == self._mark
+
+    def _was_it_me(self) -> Entry | None:
+        """The published object, if it is this draft: our own answer may have got lost."""
+        found = exists(self._data, self._key, self._path)
+        return found.entry(self._path) if found and found.identity == self.identity else None
+
+    def discard(self) -> None:
+        try:
+            owned = self._owned()
+        except NotFound:
+            return
+        if owned:
+            self._control.abort(self._key, self._path, self._upload)
+
+
+def _nothing(number: int, offset: int, buffers: Iterable[Buffer]) -> PartReceipt:
+    if any(len(buffer) for buffer in buffers):
+        raise Truncated("bytes were given for a block of length 0")
+    return PartReceipt(number, offset, 0)
+
+
+def placed(parts: list[Part], size: int) -> dict[int, PartReceipt]:
+    """Where the listed parts belong. S3 does not say, but all blocks except the last have one length.
+
+    A single part other than the first could be a whole block or the last: then it is left out, and written again.
+    """
+    if not parts:
+        return {}
+    block = max(part.size for part in parts)
+    if len(parts) == 1 and parts[0].number > 1 and _may_be_last(parts[0], size):
+        return {}
+    offsets = ((part, (part.number - 1) * block) for part in parts)
+    fitting = ((part, at) for part, at in offsets if part.size == block or at + part.size == size)
+    return {p.number - 1: PartReceipt(p.number - 1, at, p.size, p.etag) for p, at in fitting if at + p.size <= size}
+
+
+def _may_be_last(part: Part, size: int) -> bool:
+    before, index = size - part.size, part.number - 1
+    return before % index == 0 and before // index > part.size
