@@ -49,6 +49,7 @@ class BackendConformance:
     def test_contract(
         self,
         case: Case,
+        *,
         backend: Backend,
         open_backend: Callable[[], Backend],
         folder: str,
