@@ -29,6 +29,7 @@ from .posix_paths import (
     encode_file,
     encode_folder,
     entry_of,
+    identity_of,
     look,
     open_regular,
     require_regular,
@@ -99,8 +100,10 @@ class PosixBackend:
     def draft(self, path: str, size: int, *, key: str, ref: str | None = None, deferred: bool = False) -> PosixDraft:
         place = place_of(self._root, path, key)
         file = begin(place, size, durable=not deferred) if ref is None else take_over(place, ref, size)
-        deferred = deferred and self._root.is_synced(os.fstat(file.fd).st_dev)
-        return PosixDraft(place, file, size, fresh=ref is None, deferred=deferred, from_disk=self._from_disk)
+        found = os.fstat(file.fd)
+        deferred = deferred and self._root.is_synced(found.st_dev)
+        identity = identity_of(found)
+        return PosixDraft(place, file, size, identity, fresh=ref is None, deferred=deferred, from_disk=self._from_disk)
 
     def abandon(self, path: str, *, key: str, ref: str | None, since: datetime) -> None:
         place = place_of(self._root, path, key)

@@ -114,10 +114,10 @@ class PosixDraft:
     """
 
     def __init__(
-        self, place: Place, file: Descriptor, size: int, *, fresh: bool, deferred: bool, from_disk: bool
+        self, place: Place, file: Descriptor, size: int, identity: str, *, fresh: bool, deferred: bool, from_disk: bool
     ) -> None:
         self.ref = place.temporary.decode()
-        self.identity: str | None = identity_of(os.fstat(file.fd))
+        self.identity: str | None = identity
         self._place, self._size = place, size
         self._file: Descriptor | None = file
         self._fresh, self._deferred, self._from_disk = fresh, deferred, from_disk

@@ -81,7 +81,7 @@ class Root:
 
     def is_synced(self, device: int) -> bool:
         """Whether ``extras.sync`` reaches this device: file systems mounted below the root are not."""
-        return os.fstat(self.descriptor().fd).st_dev == device
+        return self._held is not None and self._held[1][0] == device
 
     def _create(self, path: bytes, *, durable: bool) -> Descriptor:
         opener = self._opener or open_beneath
