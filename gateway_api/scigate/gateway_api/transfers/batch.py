@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
 from scigate.storage_backends.errors import DigestMismatch, Fenced
@@ -13,12 +14,15 @@ from scigate.storage_backends.errors import DigestMismatch, Fenced
 from ..resources import Overwrite, Proof, Verify
 from .lease import LeaseLost
 from .ledger import Held, Move
-from .looking import abandon, known_entry, source_entry
+from .looking import abandon, known_entry, refuse_broken_promise, source_entry
 from .machine import What
 from .mover import copy_inside, is_absent_only, prove, recovered, settled_already, started
 from .planner import is_small
 from .runtime import Digester, Runtime, at, crc64nvme_of, watched
 from .work import Task
+
+_HASHES: Final = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5"}
+"""Digests that sources promise (RFC 9530), by their names in ``hashlib``."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -41,9 +45,13 @@ class Item:
 
     def done(self, what: What) -> Move:
         """The move to DONE, with its evidence."""
-        digests = {"crc64nvme": self.digester.crc64nvme, "blake3": self.digester.blake3}
-        values = {"proof": self.proof, "bytes_done": self.entry.size, "digests": digests}
+        values = {"proof": self.proof, "bytes_done": self.entry.size, "digests": self.digests}
         return Move(self.held, what, values, {"proof": self.proof})
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What was read of the source, digested on the way."""
+        return {"crc64nvme": self.digester.crc64nvme, "blake3": self.digester.blake3}
 
 
 def move_batch(runtime: Runtime, tasks: Sequence[Task], on_error: OnError) -> None:
@@ -88,7 +96,8 @@ class _Batch:
         """The file if it is to be copied in this batch; else it is settled here."""
         runtime, destination = self._runtime, self._destination
         source, path = runtime.source_of(task)
-        if task.old_drafts and recovered(runtime, task, destination):
+        if task.old_drafts and (move := recovered(runtime, task, source, path, destination)):
+            runtime.work.move(move)
             return None
         entry = known_entry(task, path) or source_entry(runtime, task, source, path)
         if not is_small(entry.size, destination.limits):
@@ -128,6 +137,8 @@ class _Batch:
         buffers = item.source.read(item.path, 0, item.entry.size, version=item.entry.version)
         for buffer in watched(self._runtime, item.task, buffers, item.digester):
             data += buffer
+        found = {name: hashlib.new(_HASHES[name], data).hexdigest() for name in item.entry.digests if name in _HASHES}
+        refuse_broken_promise(item.entry, {**item.digests, **found})
         return data
 
     def _write_draft(self, item: Item, data: bytearray) -> None:
@@ -136,8 +147,7 @@ class _Batch:
         draft = self._destination.draft(path, size, key=item.task.key, deferred=deferred)
         if size:
             item.receipts.append(draft.write(0, 0, size, [data]))
-        if not deferred:
-            draft.seal()
+        draft.seal()
         item.draft = draft
 
     def _publish(self, items: list[Item]) -> None:
@@ -145,7 +155,7 @@ class _Batch:
             return
         self._sync()
         items = self._each(self._verify, self._advance(items, [Move(i.held, What.COPIED) for i in items]), _task_of)
-        verified = [Move(item.held, What.VERIFIED, {"proof": item.proof}) for item in items]
+        verified = [Move(i.held, What.VERIFIED, {"proof": i.proof, "digests": i.digests}) for i in items]
         identities = [item.draft.identity if item.draft else None for item in items]
         items = self._keep(items, self._runtime.work.publishing(verified, identities) if items else [])
         items = self._each(self._publish_one, items, _task_of)

@@ -105,7 +105,7 @@ def _copy_once(runtime: Runtime, route: Route, draft: Draft, block: Block) -> Do
 def _in_threads(runtime: Runtime, route: Route, act: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """``act`` on every item, in a few threads, lazily; results in the order in which they come. The first error ends
     it, after what has begun is over."""
-    streams = 1 if route.destination.limits.sequential else runtime.streams
+    streams = 1 if route.destination.limits.sequential else min(runtime.streams, route.source.limits.concurrency)
     todo = iter(items)
     with ThreadPoolExecutor(streams, thread_name_prefix="block") as pool:
         running: set[Future[R]] = {pool.submit(act, item) for item in islice(todo, streams)}

@@ -83,6 +83,8 @@ def write_moves(connection: Connection, moves: Sequence[Move], now: float) -> li
 
 def write_moves_that_still_fit(connection: Connection, moves: Sequence[Move], now: float) -> list[Held]:
     """Write the moves of those files that are still where they were, and leave the others alone."""
+    if not moves:
+        return []
     try:
         with connection.begin_nested():
             return write_moves(connection, moves, now)
@@ -132,13 +134,18 @@ def _plain(value: Any) -> Any:
 
 
 def _forget_drafts(connection: Connection, steps: Sequence[tuple[Move, Step]]) -> None:
-    """A published draft is the file now; a draft of an older source is of no use: its blocks are forgotten."""
-    done = [{"f": m.held.seq, "e": m.held.epoch} for m, s in steps if s.state is FileState.DONE]
-    if done:
-        connection.execute(delete(draft).where(draft.c.file == bindparam("f"), draft.c.epoch == bindparam("e")), done)
+    """Forget what is gone: the draft that is the file now, one whose copying never began, blocks of an older source."""
+    gone = [{"f": m.held.seq, "e": m.held.epoch} for m, s in steps if s.state is FileState.DONE or _never_began(m, s)]
+    if gone:
+        connection.execute(delete(draft).where(draft.c.file == bindparam("f"), draft.c.epoch == bindparam("e")), gone)
     stale = [m.held.seq for m, s in steps if s.abandon_draft and m.held.size is not None]
     if stale:
         connection.execute(delete(block).where(block.c.file.in_(stale)))
+
+
+def _never_began(move: Move, step: Step) -> bool:
+    """Nothing is created at a storage before the state is COPYING."""
+    return move.held.state is FileState.CLAIMED and step.state is not FileState.COPYING
 
 
 def _journal_line(move: Move, step: Step, now: float) -> dict[str, Any]:

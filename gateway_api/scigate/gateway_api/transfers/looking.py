@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from scigate.storage_backends.backend import Backend, Entry, Kind
-from scigate.storage_backends.errors import ErrorKind, NotFound, NotRegular, StorageError, Unsupported
+from scigate.storage_backends.backend import Backend, Digests, Entry, Kind
+from scigate.storage_backends.errors import DigestMismatch, ErrorKind, NotFound, NotRegular, StorageError, Unsupported
 
 from ..resources import Cause
 from .machine import Failure
@@ -61,8 +61,19 @@ def was_published(task: Task, destination: Backend) -> Entry | None:
 
 
 def holds_same(runtime: Runtime, task: Task, source: Backend, path: str, destination: Backend) -> bool:
-    """Whether the destination's content is the source's."""
-    return _crc(runtime, task, source, path) == _crc(runtime, task, destination, task.destination_path)
+    """Whether the destination's content is what was, or is to be, copied."""
+    expected = task.digests.get("crc64nvme") or _crc(runtime, task, source, path)
+    return expected == _crc(runtime, task, destination, task.destination_path)
+
+
+def refuse_broken_promise(entry: Entry, found: Digests) -> None:
+    """Compare what was read with the digests that the source vouches for. Raises ``DigestMismatch``."""
+    for name in entry.digests.keys() & found.keys():
+        if entry.digests[name] != found[name]:
+            raise DigestMismatch(
+                f"the source promises {name} {entry.digests[name]}, but what was read has {found[name]}",
+                path=entry.path,
+            )
 
 
 def abandon(runtime: Runtime, file: int, destination: Backend, path: str, drafts: Sequence[OldDraft]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
 from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
@@ -13,7 +13,7 @@ from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fence
 from ..resources import Overwrite, Proof, Verify
 from .copying import Route, copy_blocks, damaged_blocks
 from .ledger import Held, Move
-from .looking import abandon, holds_same, source_entry, verdict, was_published
+from .looking import abandon, holds_same, refuse_broken_promise, source_entry, verdict, was_published
 from .machine import What
 from .planner import Verdict, block_length, cut
 from .runtime import Runtime, at, combine, crc64nvme_of, guarded
@@ -30,12 +30,12 @@ def move_large(runtime: Runtime, task: Task) -> None:
     """
     source, path = runtime.source_of(task)
     destination = runtime.backend(task.destination_storage)
-    if recovered(runtime, task, destination):
+    if move := recovered(runtime, task, source, path, destination):
+        runtime.work.move(move)
         return
-    entry = source_entry(runtime, task, source, path)
-    settled = settled_already(runtime, task, source, replace(entry, path=path), destination)
-    if settled is not None:
-        runtime.work.move(settled)
+    entry = replace(source_entry(runtime, task, source, path), path=path)
+    if move := settled_already(runtime, task, source, entry, destination):
+        runtime.work.move(move)
         return
     if task.source_storage == task.destination_storage and destination.extras.copy:
         copy_inside(runtime, task, entry, destination)
@@ -58,18 +58,14 @@ def settled_already(runtime: Runtime, task: Task, source: Backend, entry: Entry,
     return None
 
 
-def recovered(runtime: Runtime, task: Task, destination: Backend) -> bool:
-    """Finish a file that had been published when its gateway died; whether it had."""
+def recovered(runtime: Runtime, task: Task, source: Backend, path: str, destination: Backend) -> Move | None:
+    """The move of a file that had been published when its gateway died: its identity and its content say so."""
     entry = was_published(task, destination)
     if entry is None or entry.size != task.held.size:
-        return False
-    digest = combine(runtime.work.blocks(task.held)) if task.held.size else None
-    stored = entry.digests.get("crc64nvme")
-    if task.proof is None and (stored is None or stored != digest):
-        return False  # it was published before it could be proven, and is not proven now: it is done again
-    proof = task.proof or Proof.B
-    runtime.work.move(Move(task.held, What.RECOVERED, {"proof": proof, "bytes_done": entry.size}, {"proof": proof}))
-    return True
+        return None
+    if not holds_same(runtime, task, source, path, destination):
+        return None
+    return Move(task.held, What.RECOVERED, {"proof": Proof.A, "bytes_done": entry.size}, {"proof": Proof.A})
 
 
 def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend) -> None:
@@ -190,6 +186,7 @@ def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Seq
         blocks = runtime.work.blocks(held)
         bad = _damaged(runtime, route, draft, blocks)
         if not bad:
+            refuse_broken_promise(entry, {"crc64nvme": combine(blocks)})
             _publish(runtime, route, draft, held, blocks)
             return
         held = _send_again(runtime, held, bad)
@@ -223,7 +220,7 @@ def _refuse_changed_source(runtime: Runtime, route: Route, entry: Entry) -> None
 def _publish(runtime: Runtime, route: Route, draft: Draft, held: Held, blocks: Sequence[DoneBlock]) -> None:
     task, digest = route.task, combine(blocks)
     proven = Proof.A if task.verify is not Verify.SIZE and route.destination.limits.drafts_readable else None
-    verified = Move(held, What.VERIFIED, {"proof": proven})
+    verified = Move(held, What.VERIFIED, {"proof": proven, "digests": {"crc64nvme": digest}})
     publishing = runtime.work.publishing([verified], [draft.identity])
     if not publishing:
         raise Fenced("another attempt has taken this file over, or its owner has stopped it")
@@ -232,7 +229,7 @@ def _publish(runtime: Runtime, route: Route, draft: Draft, held: Held, blocks: S
     with at(task.destination_storage):
         entry = draft.publish(receipts, if_absent=is_absent_only(task), digests={"crc64nvme": digest})
     proof = proven or prove(runtime, task, route.destination, entry, digest)
-    values: dict[str, Any] = {"proof": proof, "bytes_done": entry.size, "digests": {"crc64nvme": digest}}
+    values = {"proof": proof, "bytes_done": entry.size}
     runtime.work.move(Move(publishing[0], What.PUBLISHED, values, {"proof": proof, "blocks": len(blocks)}))
 
 

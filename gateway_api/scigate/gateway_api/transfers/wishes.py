@@ -65,7 +65,7 @@ def follow(connection: Connection, seq: int, now: float) -> None:
     left = PORTION
     for state, what in _FOLLOW[row.wish]:
         found = read_held(connection, file.c.transfer == seq, file.c.state == state, limit=left)
-        write_moves_that_still_fit(connection, [Move(held, what) for held in found], now) if found else None
+        write_moves_that_still_fit(connection, [Move(held, what) for held in found], now)
         left -= len(found)
         if left <= 0:
             return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -60,7 +61,7 @@ class Task:
     verify: Verify
     source_version: str | None
     source_modified: float | None
-    proof: str | None
+    digests: Mapping[str, str]
     adoptable: bool
     old_drafts: tuple[OldDraft, ...] = ()
 
@@ -82,7 +83,7 @@ class DoneBlock:
 
 _TASK_COLUMNS: Final = (
     *HELD_COLUMNS, file.c.source_storage, file.c.source_path, file.c.destination_storage, file.c.destination_path,
-    file.c.source_version, file.c.source_modified, file.c.proof, file.c.adoptable, transfer.c.id.label("transfer_id"),
+    file.c.source_version, file.c.source_modified, file.c.digests, file.c.adoptable, transfer.c.id.label("transfer_id"),
     transfer.c.overwrite, transfer.c.verify, transfer.c.wish,
 )  # fmt: skip
 
@@ -255,7 +256,7 @@ class Work:
     def _take(self, connection: Connection, chosen: Lane, rows: Sequence[Any], now: float) -> list[Task]:
         values = {"worker": self.worker, "adoptable": False}
         moves = [Move(held_from(row), What.CLAIM, {**values, "attempts": row.attempts + 1}) for row in rows]
-        held = {h.seq: h for h in write_moves_that_still_fit(connection, moves, now)} if moves else {}
+        held = {h.seq: h for h in write_moves_that_still_fit(connection, moves, now)}
         old = _old_drafts(connection, list(held))
         tasks = [_task(row, held[row.seq], chosen, old.get(row.seq, ())) for row in rows if row.seq in held]
         if tasks:
@@ -299,8 +300,7 @@ def _queued(connection: Connection, lane_id: int, limit: int) -> Sequence[Any]:
 def _obey(connection: Connection, rows: Sequence[Any], now: float) -> None:
     what = {PAUSED: What.PAUSE, CANCELLED: What.CANCEL}
     moves = [Move(held_from(row), what[row.wish]) for row in rows]
-    if moves:
-        write_moves_that_still_fit(connection, moves, now)
+    write_moves_that_still_fit(connection, moves, now)
 
 
 def _batch(rows: Sequence[Any], most_bytes: int) -> Sequence[Any]:
@@ -324,7 +324,7 @@ def _task(row: Any, held: Held, chosen: Lane, old: Iterable[OldDraft]) -> Task:
     return Task(
         held, row.transfer_id, chosen, row.source_storage, row.source_path, row.destination_storage,
         row.destination_path, Overwrite(row.overwrite), Verify(row.verify), row.source_version, row.source_modified,
-        row.proof, row.adoptable, tuple(old),
+        json.loads(row.digests) if row.digests else {}, row.adoptable, tuple(old),
     )  # fmt: skip
 
 
