@@ -19,7 +19,7 @@ from scigate.storage_backends.backend import MiB
 from tornado.httpserver import HTTPServer
 
 SOURCES: Final = {
-    "skyfield_data": ("data", "the planetary ephemeris DE421 of JPL, and Earth's rotation as measured by the IERS"),
+    "skyfield_data": ("data", "planetary ephemeris DE421 of JPL, rotation of the Earth by the IERS"),
     "pydicom": ("data/test_files", "medical images in DICOM"),
 }
 """Package → folder with its data files, and what they are."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from scigate.storage_backends.testing.servers import S3Server
 
@@ -14,6 +15,7 @@ from ..client import Gateway, Transfer, TransferHandle
 from .inputs import Inputs
 from .witness import Finding, compare, in_bucket, in_folder, of_file
 
+LONGEST: Final = timedelta(minutes=15)  # for one job: a transfer that waits would wait for days
 Watch: TypeAlias = Callable[[Transfer], None]
 Sent: TypeAlias = Callable[[int], None]
 
@@ -65,7 +67,7 @@ class Result:
 def perform(job: Job, scene: Scene, sent: Sent, watch: Watch) -> Result:
     """Do one job and check it. Raises ``GatewayError`` if it fails."""
     began = time.monotonic()
-    transfer = job.start(scene, sent).wait(progress=watch)
+    transfer = job.start(scene, sent).wait(LONGEST, progress=watch)
     seconds = time.monotonic() - began
     return Result(job, transfer, seconds, job.check(scene))
 

@@ -104,13 +104,15 @@ def _inputs(console: Console, place: Path, lab: Path, size: int) -> Inputs:
         task = bars.add_task("making a large file", total=size)
         inputs = prepare(place, lab, size, lambda count: bars.advance(task, count))
     for package, (_, what) in SOURCES.items():
-        console.print(f"Real data  {what} (from {package.replace('_', '-')})", markup=False)
+        console.print(f"Data     {what} (from {package.replace('_', '-')})", soft_wrap=True)
     return inputs
 
 
 def _bars(console: Console) -> Progress:
     columns = (BarColumn(bar_width=30), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeElapsedColumn())
-    return Progress(TextColumn("{task.description:<28}"), *columns, console=console, transient=True)
+    return Progress(
+        TextColumn("{task.description:<28}"), *columns, console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def _perform_all(console: Console, scene: Scene) -> list[Result]:
@@ -165,7 +167,10 @@ def _cells(result: Result) -> Iterator[str]:
 def _explain(console: Console, results: Sequence[Result]) -> None:
     for proof in sorted({result.transfer.proof for result in results if result.transfer.proof}):
         console.print(f"proof {MEANING[proof]}")
-    console.print("checked: SHA-256 of every file at both ends, by hashlib over boto3 and plain reads, not by SciGate")
+    console.print(
+        "checked: SHA-256 of every file at both ends, by hashlib over boto3 and plain reads, not by SciGate",
+        soft_wrap=True,
+    )
     for wrong in (line for result in results for line in result.finding.wrong):
         console.print(f"✗ {wrong}", style="red", markup=False)
 
@@ -173,8 +178,9 @@ def _explain(console: Console, results: Sequence[Result]) -> None:
 def _invite(console: Console, service: Service, scene: Scene, results: Sequence[Result]) -> None:
     scigate = shlex.quote(_command())
     lines = (
-        f"Everything stays up until Ctrl-C. Look at the API: {service.url}/docs",
-        "In another terminal:",
+        "Everything stays up until Ctrl-C. Open in a browser, with any name and the token as password:",
+        f"  {service.url}/docs    (the token: cat {shlex.quote(str(service.token_file))})",
+        "Type in another terminal:",
         f"  export SCIGATE_URL={service.url} SCIGATE_TOKEN_FILE={shlex.quote(str(service.token_file))}",
         f"  {scigate} ls archive:/observatory/",
         f"  {scigate} cp {scene.web}/de421.bsp archive:/again/",
