@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,6 @@ def playground(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str]
     folder = tmp_path_factory.mktemp("docs")
     for part in ("lab", "seaweedfs"):
         (folder / part).mkdir()
-    shutil.copytree(data_folder("pydicom") / "charset_files", folder / "lab" / "images")
     with (
         http_server(data_folder("skyfield_data")) as web,
         seaweedfs(folder / "seaweedfs") as s3,
