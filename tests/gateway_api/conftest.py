@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -31,6 +34,8 @@ class RunningGateway:
     url: str
     folder: Path
     process: subprocess.Popen[bytes]
+    web_port: int
+    """A server on this port of 127.0.0.1 may be a source: its administrator allows it."""
 
     @property
     def config(self) -> Path:
@@ -64,10 +69,38 @@ def gateway_process() -> Iterator[RunningGateway]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def slow_url(gateway_process: RunningGateway) -> Iterator[str]:
+    """The URL of a file of 100 MB whose server gives a KiB every 20 milliseconds."""
+    stopped = threading.Event()
+
+    class Trickle(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(100_000_000))
+            self.send_header("ETag", '"slow"')
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            with contextlib.suppress(OSError):
+                while not stopped.wait(0.02):
+                    self.wfile.write(b"s" * 1024)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", gateway_process.web_port), Trickle) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/slow"
+        stopped.set()
+        server.shutdown()
+
+
 @contextmanager
 def _gateway(folder: Path, extra: str = "", port: int | None = None) -> Iterator[RunningGateway]:
-    port = port or _free_port()
-    (folder / "scigate.toml").write_text(_settings(folder, port) + extra)
+    port, web_port = port or _free_port(), _free_port()
+    (folder / "scigate.toml").write_text(_settings(folder, port, web_port) + extra)
     log = folder / "gateway.log"
     command = [sys.executable, "-c", COMMAND, "serve", "--config", str(folder / "scigate.toml")]
     with log.open("ab") as out:
@@ -75,12 +108,12 @@ def _gateway(folder: Path, extra: str = "", port: int | None = None) -> Iterator
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url, process, log)
-        yield RunningGateway(url, folder, process)
+        yield RunningGateway(url, folder, process, web_port)
     finally:
         _stop(process)
 
 
-def _settings(folder: Path, port: int) -> str:
+def _settings(folder: Path, port: int, web_port: int) -> str:
     def quoted(path: Path) -> str:
         path.mkdir(exist_ok=True)
         return json.dumps(str(path))
@@ -112,7 +145,7 @@ type = "memory"
 users = ["root"]
 
 [egress]
-allow = ["127.0.0.1"]
+allow = ["127.0.0.1:{web_port}"]
 
 {users}
 """

@@ -7,6 +7,7 @@ import http.server
 import os
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ ODD = "odd \udcff ü%2F#?&+\t[b]"
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[str]:
+def web(tmp_path: Path, gateway_process: Any) -> Iterator[str]:
     """The URL of a real HTTP server of a folder that holds ``data.bin``, 100,000 bytes."""
     folder = tmp_path / "web"
     folder.mkdir()
@@ -43,7 +44,9 @@ def web(tmp_path: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: Quiet(*a, directory=str(folder))) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", gateway_process.web_port), lambda *a: Quiet(*a, directory=str(folder))
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -165,10 +168,8 @@ def test_the_failure_of_a_transfer_says_why_and_what_to_do(gateway: Gateway) -> 
     assert raised.value.transfer.state is TransferState.FAILED
 
 
-def test_pause_resume_cancel_and_waiting_in_vain(gateway: Gateway, gateway_process: Any) -> None:
-    with (gateway_process.files("lab") / "sparse").open("wb") as file:
-        file.truncate(3 << 30)
-    handle = gateway.copy("lab:/sparse", "mem:/sparse", verify="reread")
+def test_pause_resume_cancel_and_waiting_in_vain(gateway: Gateway, slow_url: str) -> None:
+    handle = gateway.pull(slow_url, "lab:/slow")
     assert handle.pause().state in (TransferState.PAUSED, TransferState.ACTIVE, TransferState.QUEUED)
     with pytest.raises(WaitTimeout, match=handle.id):
         handle.wait(0.2, progress=False)
@@ -264,9 +265,9 @@ def test_a_request_that_makes_no_sense_points_at_the_field(gateway: Gateway) -> 
 
 
 def test_a_gateway_that_is_not_there(free_port: int) -> None:
-    with Gateway(f"http://127.0.0.1:{free_port}", "token", patience=_short()) as gateway:
-        with pytest.raises(GatewayUnreachable, match="does not answer") as raised:
-            gateway.storages()
+    gateway = Gateway(f"http://127.0.0.1:{free_port}", "token", patience=timedelta(milliseconds=300))
+    with gateway, pytest.raises(GatewayUnreachable, match="does not answer") as raised:
+        gateway.storages()
     assert "scigate serve" in raised.value.next_step
 
 
@@ -287,9 +288,3 @@ def test_waiting_survives_a_restart_of_the_gateway(start_gateway: Any, tmp_path:
         assert handle.state is TransferState.DONE
     digests = [hashlib.sha256((tmp_path / name / "a").read_bytes()).digest() for name in ("lab", "archive")]
     assert digests[0] == digests[1]
-
-
-def _short() -> Any:
-    from datetime import timedelta
-
-    return timedelta(milliseconds=300)

@@ -99,6 +99,14 @@ def token(common: Common, name: str) -> None:
     import secrets
     from hashlib import sha256
 
+    from pydantic import TypeAdapter, ValidationError
+
+    from ..settings import UserName
+
+    try:
+        TypeAdapter(UserName).validate_python(name)
+    except ValidationError as error:
+        raise click.UsageError(f"{name!r} cannot be a user: {error.errors()[0]['msg']}.") from None
     made = secrets.token_urlsafe(32)
     digest = f"sha256:{sha256(made.encode()).hexdigest()}"
     if common.json:

@@ -97,9 +97,10 @@ def _ended(error: BaseException, common: Common) -> int:
         return Exit.INTERRUPTED
     if isinstance(error, click.ClickException):
         error.show()
+        code = Exit.USAGE if isinstance(error, click.UsageError) else Exit.FAILED
         if common.json:
-            emit({"error": {"code": "usage", "message": error.format_message(), "exit_code": int(Exit.USAGE)}})
-        return Exit.USAGE
+            emit({"error": {"code": code.name.lower(), "message": error.format_message(), "exit_code": int(code)}})
+        return code
     if isinstance(error, GatewayError):
         code = exit_for(error)
         report(error, code, common.json)
@@ -116,8 +117,9 @@ def _unexpected(error: BaseException, common: Common) -> int:
     from .exits import Exit
 
     if isinstance(error, SettingsError | StorageError):
-        report(error, Exit.FAILED, common.json)
-        return Exit.FAILED
+        code = Exit.USAGE if isinstance(error, SettingsError) else Exit.FAILED
+        report(error, code, common.json)
+        return code
     say(f"Error: something unexpected: {type(error).__name__}: {error}", color="red")
     say("→ This is a bug in scigate. Run the command again with --debug and report what it prints.")
     return Exit.BUG

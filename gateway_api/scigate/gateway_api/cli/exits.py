@@ -40,7 +40,7 @@ class Exit(IntEnum):
 MEANING = {
     Exit.OK: "done",
     Exit.FAILED: "a transfer failed, or 'doctor' or 'conformance' found something wrong",
-    Exit.USAGE: "the command line is wrong",
+    Exit.USAGE: "the command line, or scigate.toml, is wrong",
     Exit.NOT_FOUND: "there is no such file, folder, storage or transfer, or it is somebody else's",
     Exit.NO_ACCESS: "the token is missing or not accepted, or its user may not do this",
     Exit.UNREACHABLE: "the gateway does not answer",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from .output import Common, common, reads_settings, say
+from .output import Common, common, emit, reads_settings, say
 
 
 @click.command("demo")
@@ -18,20 +20,35 @@ def demo(once: bool) -> int:
 
 
 @click.command("serve")
-@click.option("--host", help="Listen here instead of where the settings say.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port; 0 takes a free one.")
 @reads_settings
 @click.pass_obj
-def serve(common: Common, host: str | None, port: int | None) -> int:
-    """Run the gateway until Ctrl-C or SIGTERM; transfers go on at the next start."""
+def serve(common: Common, port: int | None) -> int:
+    """Run the gateway until Ctrl-C or SIGTERM; transfers go on at the next start.
+
+    Its log goes to stderr. With --json, its address is printed on stdout once it listens.
+    """
     from ..settings import Settings
     from ..wiring import serve as run
 
     settings = Settings.load(common.config)
-    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    if changes:
-        settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update=changes)})
+    if port is not None:
+        settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
     if not settings.users:
         say("No user can log in yet: make a token with 'scigate token NAME'.", color="yellow")
-    run(settings)
+    try:
+        run(settings, ready=lambda service: _ready(common, service.url))
+    except OSError as error:
+        host = settings.gateway.host
+        raise click.ClickException(
+            f"The gateway cannot listen on {host}:{settings.gateway.port}: {error.strerror or error}. "
+            "'scigate doctor' says what is there; change gateway.port, or use --port."
+        ) from None
     return 0
+
+
+def _ready(common: Common, url: str) -> None:
+    if common.json:
+        emit({"url": url})
+    if sys.stderr.isatty():
+        say(f"SciGate answers at {url} (API: {url}/docs). Ctrl-C ends it.", color="green")

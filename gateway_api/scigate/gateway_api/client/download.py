@@ -72,6 +72,13 @@ class PartFile:
         self.etag = None
         self.file.truncate(0)
 
+    def forget_if_empty(self) -> None:
+        """Leave nothing behind that nobody can go on with."""
+        with suppress(FileNotFoundError):
+            if self.size == 0 and os.path.samestat(os.fstat(self.file.fileno()), self.path.lstat()):
+                self.path.unlink()
+                self._note.unlink()
+
     def publish(self, overwrite: bool) -> None:
         """Give it its name, durably; without ``overwrite`` never in place of another file."""
         os.fsync(self.file.fileno())
@@ -120,6 +127,8 @@ def fetch(session: Session, resource: str, destination: Path, *, overwrite: bool
             part.publish(overwrite)
         except OSError as error:
             raise _not_written(destination, error) from None
+        finally:
+            part.forget_if_empty()
     return Download(destination, size, digest, begun_with)
 
 
@@ -186,7 +195,7 @@ def _check_of_prefix(response: httpx.Response, part: PartFile) -> Check:
 
 
 def _append(response: httpx.Response, part: PartFile, check: Check, received: Received, size: int | None) -> None:
-    for chunk in response.iter_raw(CHUNK):
+    for chunk in response.iter_raw():  # as they come: gathered ones would be lost when the connection breaks
         part.append(chunk)
         check.update(chunk)
         received(len(chunk))
@@ -251,6 +260,6 @@ def _broken(session: Session, error: Exception, part: PartFile) -> Exception:
     if isinstance(error, RequestRefused):
         return error
     return GatewayUnreachable(
-        f"The download of {str(part.destination)!r} broke off after {part.size} bytes: {session.explained(error)}",
+        f"The download of {str(part.destination)!r} broke off after {part.size} bytes: {error}.",
         next_step="Get it again when the gateway answers: it goes on where it stopped.",
     )

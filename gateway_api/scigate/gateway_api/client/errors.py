@@ -76,8 +76,8 @@ class RequestRefused(GatewayError):
 
     def fields(self) -> list[str]:
         """What is wrong with which field of the request, a line each."""
-        where = [error.get("pointer") or error.get("parameter") or "" for error in self.errors]
-        return [f"{place}: {error.get('message', '')}" for place, error in zip(where, self.errors, strict=True)]
+        wrong = [error for error in self.errors if error.get("message") != self.message]
+        return [f"{error.get('pointer') or error.get('parameter') or ''}: {error.get('message')}" for error in wrong]
 
 
 class NotFound(RequestRefused):

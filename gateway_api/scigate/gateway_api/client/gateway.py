@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scigate.storage_backends.errors import InvalidName
-from scigate.storage_backends.location import Location, Source, check_path, parse_source
+from scigate.storage_backends.location import Location
 from scigate.storage_backends.location import parse as parse_location
 
 from ..resources import (
@@ -275,14 +275,6 @@ def location(text: str) -> Location:
         raise InvalidLocation(error.message + ".", next_step=error.next_step) from None
 
 
-def source(text: str) -> Source:
-    """Read ``storage:/path`` or an ``http(s)`` URL."""
-    try:
-        return parse_source(text)
-    except InvalidName as error:
-        raise InvalidLocation(error.message + ".", next_step=error.next_step) from None
-
-
 def _named(target: Location, name: str) -> Location:
     return Location(target.storage, target.path + name) if target.is_folder else target
 
@@ -297,7 +289,7 @@ def _below(root: Location, entry: Entry) -> str:
     """The entry's path below the root; never one that leads out of the folder it is written to."""
     path = location(entry.location).path
     prefix = root.path if root.is_folder else root.path + "/"
-    below = check_path(path[len(prefix) :])
+    below = path[len(prefix) :]
     if not path.startswith(prefix) or not below or below.startswith("/"):
         raise LocalFileError(f"{entry.location!r} has no name that this machine can hold.")
     return below
