@@ -230,7 +230,7 @@ def _probe(section: StorageSection, registry: BackendRegistry) -> str:
 
 
 def _write_and_remove(backend: Backend) -> str:
-    path, data = f".scigate-doctor-{secrets.token_hex(6)}", secrets.token_bytes(64)
+    path, data = f"scigate-doctor-{secrets.token_hex(6)}", secrets.token_bytes(64)
     backend.put(path, data, if_absent=True)
     try:
         same = b"".join(bytes(buffer) for buffer in backend.read(path)) == data
