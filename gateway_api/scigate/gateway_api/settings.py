@@ -159,6 +159,7 @@ class LimitsSection(Section):
     batch_files: Annotated[int, Field(ge=1, le=10_000)] = 256
     batch_bytes: Size = 32 * MiB
     lease_seconds: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    reconcile_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     retry_for: Duration = timedelta(days=7)
     page_max: Annotated[int, Field(ge=1, le=1000)] = 1000
     body_max: Annotated[Size, Field(ge=1024)] = 16 * MiB

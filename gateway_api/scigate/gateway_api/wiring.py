@@ -193,7 +193,10 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         owners={name: user.max_active for name, user in settings.users.items() if user.max_active},
         storages={name: storage.max_active for name, storage in settings.storages.items() if storage.max_active},
     )
-    return EngineSettings(slots, limits.streams, limits.batch_files, limits.batch_bytes, lease=limits.lease_seconds)
+    return EngineSettings(
+        slots, limits.streams, limits.batch_files, limits.batch_bytes, lease=limits.lease_seconds,
+        reconcile_every=limits.reconcile_seconds,
+    )  # fmt: skip
 
 
 def _url_opener(egress: Egress) -> OpenUrl:
