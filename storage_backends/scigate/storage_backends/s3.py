@@ -6,8 +6,6 @@ consoles make for "create folder") is listed as that folder when listing one lev
 
 from __future__ import annotations
 
-import secrets
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -36,8 +34,9 @@ from .s3_control import LINK_MAX, ControlPlane
 from .s3_copy import CopyJob, about_copy
 from .s3_data import IDENTITY, DataPlane, Object, exists, in_base64, vouched
 from .s3_draft import BLOCKS_MAX, Destination, Ref, S3Draft, find_mark, is_mark_of, may_be_mark_of
-from .s3_names import PROBE, Names
+from .s3_names import Names
 from .s3_options import PART_MAX, PART_MIN, S3Options
+from .s3_probe import Features
 from .s3_xml import Found
 from .wire import Headers, Pool, tls_context
 
@@ -53,8 +52,8 @@ class S3Backend:
         self._data = DataPlane(options, Pool(connect, tls))
         self._control = ControlPlane(options)
         self._names = Names(self._data, options.prefix)
-        self._probing = threading.Lock()
-        self._conditional = True if options.endpoint is None else None
+        is_aws = options.endpoint is None
+        self._features = Features(self._data, self._control, options.prefix, complete=is_aws)
         self.limits = Limits(
             block_min=PART_MIN,
             block_preferred=options.part_size,
@@ -64,7 +63,7 @@ class S3Backend:
             put_max=8 * MiB,
             concurrency=options.concurrency,
             equal_blocks=True,
-            atomic_no_replace=bool(self._conditional),
+            atomic_no_replace=is_aws,
         )
         self.extras = Extras(copy=self._copy, digest=self._digest, presign=self._presign, mkdir=self._mkdir)
 
@@ -113,13 +112,14 @@ class S3Backend:
         else:
             known = Ref.parse(ref)
 
+        return S3Draft(self._destination(name, path, size), known, key, is_new=ref is None)
+
+    def _destination(self, name: str, path: str, size: int) -> Destination:
         def put_empty(identity: str, if_absent: bool) -> Entry:
             return self.put(path, b"", if_absent=if_absent, key=identity)
 
-        refuse = self._refuse_overwrite
-        return S3Draft(
-            Destination(self._data, self._control, name, path, size, put_empty, refuse), known, key, is_new=ref is None
-        )
+        marked = self._features.leftovers
+        return Destination(self._data, self._control, name, path, size, marked, put_empty, self._refuse_overwrite)
 
     def abandon(self, path: str, *, key: str, ref: str | None, since: datetime) -> None:
         """With ``ref``: abort that upload, unless another attempt has taken it over.
@@ -150,19 +150,10 @@ class S3Backend:
     def probe(self) -> None:
         """Find out whether the storage refuses to overwrite when asked to; ``limits.atomic_no_replace`` then says so.
 
-        Writes a small object under a random name twice and removes it.
+        Writes a small object under a random name and removes it. Otherwise done when first needed.
         """
-        name = self._key(PROBE + secrets.token_hex(8))
-        condition = {"if-none-match": "*"}
-        self._data.put(name, name, b"scigate", condition)
-        try:
-            self._data.put(name, name, b"scigate", condition)
-            self._conditional = False
-        except AlreadyExists:
-            self._conditional = True
-        finally:
-            self._data.delete(name, name)
-        self.limits = replace(self.limits, atomic_no_replace=self._conditional)
+        if self._features.conditional != self.limits.atomic_no_replace:
+            self.limits = replace(self.limits, atomic_no_replace=self._features.conditional)
 
     # --- names ---------------------------------------------------------------------------------------------------
 
@@ -237,14 +228,14 @@ class S3Backend:
 
     def _refuse_overwrite(self, key: str, path: str) -> bool:
         """Whether the storage can refuse to overwrite; if it cannot, look now: the best that can be done."""
-        with self._probing:
-            if self._conditional is None:
-                self.probe()
-        if not self._conditional and exists(self._data, key, path) is not None:
+        self.probe()
+        if not self._features.conditional and exists(self._data, key, path) is not None:
             raise AlreadyExists("something is here already", path=path)
-        return bool(self._conditional)
+        return self._features.conditional
 
     def _owner_may_be(self, key: str, name: str, path: str, upload: str) -> bool:
+        if not self._features.leftovers:
+            return True
         try:
             mark = find_mark(self._control, name, path, upload)
         except NotFound:
@@ -253,7 +244,7 @@ class S3Backend:
 
     def _is_orphan_of(self, key: str, name: str, path: str, upload: str) -> bool:
         try:
-            mark = find_mark(self._control, name, path, upload)
+            mark = find_mark(self._control, name, path, upload) if self._features.leftovers else None
             return is_mark_of(key, mark) if mark else not any(self._control.parts(name, path, upload))
         except NotFound:
             return False

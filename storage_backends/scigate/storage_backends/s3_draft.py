@@ -5,6 +5,7 @@ number is never part of the object but holds a mark of the attempt that owns the
 an attempt that finds another mark than its own is fenced. The mark goes when the upload ends. An attempt that stops
 between reading the mark and completing could still complete, but only parts that are all the ones it knows, and
 only once: the newer attempt then finds its upload gone and the object, which has the draft's identity, there.
+On a server that wants every part completed there are no marks, and that last sentence is all the fence there is.
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ class Destination:
     key: str
     path: str
     size: int
+    marked: bool
+    """Whether the storage completes an upload without the part that holds the mark."""
     put_empty: Callable[[str, bool], Entry]
     """(identity, if_absent): publish an object without bytes, which no upload can."""
     refuse_overwrite: Callable[[str, str], bool]
@@ -107,13 +110,21 @@ class S3Draft:
         self._checked = ref.checked
         self.ref = str(ref)
         self.identity: str | None = ref.identity
+        self._asked = False  # to complete the upload
         self._mark = self._take(attempt, is_new)
 
-    def _take(self, attempt: str, is_new: bool) -> Part:
+    def _take(self, attempt: str, is_new: bool) -> Part | None:
+        if not self._to.marked:
+            if not is_new:
+                self._require_upload()
+            return None
         old = None if is_new else find_mark(self._control, self._key, self._path, self._upload)
         content = mark_of(attempt, _generation(old) + 1 if old else 0)
         etag = self._send(MARK_NUMBER, content, len(content))
         return Part(MARK_NUMBER, len(content), etag)
+
+    def _require_upload(self) -> None:
+        next(self._control.parts(self._key, self._path, self._upload), None)
 
     def _send(self, number: int, body: Body, length: int) -> str:
         return self._data.upload_part(self._key, self._path, self._upload, number, body=body, length=length)
@@ -150,7 +161,7 @@ class S3Draft:
         try:
             return self._complete(parts, if_absent, digests)
         except (NotFound, AlreadyExists) as error:
-            if (entry := self._was_it_me()) is not None:
+            if self._asked and (entry := self._was_it_me()) is not None:
                 return entry
             if isinstance(error, NotFound):
                 raise Fenced(_GONE, path=self._path) from error
@@ -165,19 +176,21 @@ class S3Draft:
             self._control.abort(self._key, self._path, self._upload)
             return entry
         checksum = digests.get("crc64nvme") if self._checked else None
+        self._asked = True
         etag = self._control.complete(
             self._key, self._path, self._upload, parts, if_none_match=conditional, crc64nvme=checksum
         )
-        return self._confirmed(etag, digests)
+        return self._confirmed(etag, if_absent, digests)
 
-    def _confirmed(self, etag: str, digests: Digests) -> Entry:
+    def _confirmed(self, etag: str, if_absent: bool, digests: Digests) -> Entry:
         """Look at what is there now: servers have answered 200 for what they did not do."""
         found = exists(self._data, self._key, self._path)
         if found is None:
             raise Unreachable("the storage said it had published the object, but it is not there", path=self._path)
         entry = found.entry(self._path)
         if entry.identity not in {None, self.identity} and found.etag != etag:
-            raise Fenced("somebody else has replaced the object in the same moment", path=self._path)
+            lost = AlreadyExists if if_absent else Fenced
+            raise lost("somebody else has published here in the same moment", path=self._path)
         if entry.size != self._size:
             raise Truncated(f"the published object has {entry.size} bytes, not {self._size}", path=self._path)
         if any(digests.get(name, value) != value for name, value in entry.digests.items()):
@@ -185,6 +198,9 @@ class S3Draft:
         return entry
 
     def _owned(self) -> bool:
+        if self._mark is None:
+            self._require_upload()
+            return True
         return find_mark(self._control, self._key, self._path, self._upload) == self._mark
 
     def _was_it_me(self) -> Entry | None:

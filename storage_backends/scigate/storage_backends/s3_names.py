@@ -9,31 +9,47 @@ from __future__ import annotations
 import re
 import secrets
 import threading
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import AccessDenied, InvalidName, Permanent
-from .s3_data import DataPlane
+from .errors import AccessDenied, InvalidName, Permanent, StorageError, Unreachable
+from .s3_data import DataPlane, exists
+from .s3_errors import Refusal
+from .s3_probe import CONTENT, PROBE
 
-PROBE: Final = ".scigate-probe-"
 KEY_MAX: Final = 1024  # bytes of UTF-8: "Amazon S3, naming objects"
 
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """A kind of odd name, and what is put behind a random name to make a sample of it."""
+    """A kind of odd name, what is put behind a random name to make a sample of it, and what a server that changes
+    such names makes of the sample."""
 
     words: str
-    pattern: re.Pattern[str]
+    test: Callable[[str], object]
     sample: str
+    twin: str = ""
+
+
+def _is_long(path: str) -> bool:
+    return len(path) > 63 and any(len(name.encode()) > 255 for name in path.split("/"))
+
+
+def _is_decomposed(path: str) -> bool:
+    return not path.isascii() and not unicodedata.is_normalized("NFC", path)
 
 
 ODDITIES: Final = (
-    Oddity("an empty folder name ('//')", re.compile(r"^/|//"), "/a//b"),
-    Oddity("a folder named '.'", re.compile(r"(^|/)\.(/|$)"), "/a/./b"),
-    Oddity("a backslash", re.compile(r"\\"), "/a\\b"),
-    Oddity("a line break", re.compile(r"[\n\r]"), "/a\nb\rc"),
-    Oddity("a control character", re.compile(r"[\x01-\x09\x0b\x0c\x0e-\x1f\x7f]"), "/a\tb\x01c\x7fd"),
+    Oddity("an empty folder name ('//')", re.compile("^/|//").search, "/a//b", "/a/b"),
+    Oddity("a folder named '.'", re.compile(r"(^|/)\.(/|$)").search, "/a/./b", "/a/b"),
+    Oddity("a backslash", re.compile(r"\\").search, "/a\\b", "/a/b"),
+    Oddity("a line break", re.compile(r"[\n\r]").search, "/a\nb\rc"),
+    Oddity("a control character", re.compile(r"[\x01-\x09\x0b\x0c\x0e-\x1f\x7f]").search, "/a\tb\x01c\x7fd"),
+    Oddity("more than 255 bytes between two '/'", _is_long, "/" + 256 * "n"),
+    Oddity("letters that are not composed (Unicode NFC)", _is_decomposed, "/e\u0301", "/\u00e9"),
 )
 
 
@@ -55,7 +71,7 @@ class Names:
             text = f"a name in S3 has at most {KEY_MAX} bytes, with the storage's prefix; this has {length}"
             raise InvalidName(text, path=path)
         for oddity in ODDITIES:
-            if oddity.pattern.search(path) and not self._keeps(oddity):
+            if oddity.test(path) and not self._keeps(oddity):
                 raise InvalidName(f"this storage does not keep a name with {oddity.words}", path=path)
         return self._prefix + path
 
@@ -67,20 +83,27 @@ class Names:
 
     def _ask(self, oddity: Oddity) -> bool:
         start = f"{self._prefix}{PROBE}{secrets.token_hex(8)}"
-        key = start + oddity.sample
         try:
-            self._data.put(key, key, b"scigate", {})
-            return [item.key for item in self._data.page(start, after="", token=None).found] == [key]
+            self._data.put(start + oddity.sample, start, CONTENT, {})
+            return self._is_kept(start, oddity)
         except AccessDenied:
             return True  # it may only be read: whatever it lists has a name that it keeps
         except Permanent:
             return False
+        except Unreachable as error:
+            if isinstance(error.__cause__, Refusal):
+                return False  # it answered, and failed over this name
+            raise
         finally:
-            self._remove(start)
+            self._remove(start, oddity)
 
-    def _remove(self, start: str) -> None:
-        try:
-            for item in self._data.page(start, after="", token=None).found:
-                self._data.delete(item.key, item.key)
-        except Permanent:
-            return
+    def _is_kept(self, start: str, oddity: Oddity) -> bool:
+        if oddity.twin and exists(self._data, start + oddity.twin, start):
+            return False
+        listed = self._data.page(start, after="", token=None).found
+        return [item.key for item in listed] == [start + oddity.sample]
+
+    def _remove(self, start: str, oddity: Oddity) -> None:
+        for end in filter(None, (oddity.sample, oddity.twin)):
+            with suppress(StorageError):  # what matters is known by now
+                self._data.delete(start + end, start)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, Final
 
 START_TIME: Final = timedelta(seconds=60)
 STOP_TIME: Final = timedelta(seconds=1)  # SeaweedFS waits 15 s for its own streams; what it stored is safe before
+PORTS: Final = range(15_000, 32_000)
 BUCKET: Final = "scigate"
 REGION: Final = "us-east-1"
 
@@ -90,12 +91,19 @@ def program(name: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different loopback ports on which nobody listened a moment ago."""
+    """Different loopback ports on which nobody listens.
+
+    They lie below those that the kernel gives to outgoing connections, which could take one before its server does.
+    """
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        found: list[int] = []
+        while len(found) < count:
+            probe = stack.enter_context(socket.socket())
+            port = secrets.choice(PORTS)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 @contextmanager
@@ -192,12 +200,12 @@ def moto_s3(folder: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def _running(
-    command: list[str], folder: Path, secrets: dict[str, str] | None = None
+    command: list[str], folder: Path, hidden: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is ended with the context, or with us if we are killed (where ``setpriv`` is installed)."""
     setpriv = shutil.which("setpriv")
     wrapped = [setpriv, "--pdeathsig", "KILL", *command] if setpriv else command
-    environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "TMPDIR": str(folder)} | (secrets or {})
+    environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "TMPDIR": str(folder)} | (hidden or {})
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             wrapped, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environment
