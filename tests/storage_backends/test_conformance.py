@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from scigate.storage_backends.backend import Backend
+from scigate.storage_backends.credential import Secret
 from scigate.storage_backends.layers import Meter, compose
 from scigate.storage_backends.memory import TYPE as MEMORY
 from scigate.storage_backends.memory import MemoryOptions
 from scigate.storage_backends.posix import TYPE as POSIX
 from scigate.storage_backends.posix import PosixOptions
+from scigate.storage_backends.registry import connect_directly
+from scigate.storage_backends.s3 import S3Backend
+from scigate.storage_backends.s3_options import S3Options
 from scigate.storage_backends.testing.case import Seed
+from scigate.storage_backends.testing.deviations import DEVIATIONS
 from scigate.storage_backends.testing.pytest_suite import BackendConformance
+from scigate.storage_backends.testing.servers import S3Server
 
 
 class TestMemory(BackendConformance):
@@ -54,3 +61,72 @@ class TestReadOnlyLayer(BackendConformance):
     @pytest.fixture
     def seed(self, options: MemoryOptions) -> Seed:
         return lambda path, data: (MEMORY.build(options).put(path, data), None)[1]
+
+
+def open_s3(server: S3Server, name: str) -> Backend:
+    options = S3Options(
+        bucket=server.bucket,
+        prefix=f"{name} ä+/",
+        endpoint=server.endpoint,
+        region=server.region,
+        access_key=server.access_key,
+        secret_key=Secret(server.secret_key),
+        addressing="path",
+    )
+    backend = S3Backend(options, connect_directly)
+    backend.probe()
+    return backend
+
+
+class OnS3(BackendConformance):
+    """A prefix of its own in the bucket of a real server."""
+
+    many = 1_100  # more than one page of a listing
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls) -> S3Server:
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend(cls, server: S3Server) -> Backend:
+        return open_s3(server, cls.__name__)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_backend(cls, server: S3Server) -> Callable[[], Backend]:
+        """One further client, opened once: setting up boto3 takes longer than most cases."""
+        return cache(lambda: open_s3(server, cls.__name__))
+
+    @pytest.fixture
+    def secrets(self, server: S3Server) -> tuple[str, ...]:
+        return (server.secret_key,)
+
+
+class TestSeaweedFS(OnS3):
+    deviations = DEVIATIONS["seaweedfs"]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, seaweedfs: S3Server) -> S3Server:
+        return seaweedfs
+
+
+class TestRclone(OnS3):
+    deviations = DEVIATIONS["rclone"]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, rclone_s3: S3Server) -> S3Server:
+        return rclone_s3
+
+
+class TestMoto(OnS3):
+    deviations = DEVIATIONS["moto"]
+    many = 100  # it lists slowly; the others show that pages are right
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, moto_s3: S3Server) -> S3Server:
+        return moto_s3

@@ -14,6 +14,7 @@ from scigate.storage_backends.backend import Entry, Extras
 from scigate.storage_backends.errors import Fenced, NotFound, Truncated, Unreachable
 from scigate.storage_backends.memory import Contents, MemoryBackend, MemoryDraft
 from scigate.storage_backends.testing import CASES, Outcome, run_case
+from scigate.storage_backends.testing.deviations import DEVIATIONS, SOMETIMES
 
 SECRET = "canary-secret-4711"
 MUTANTS: list[tuple[type[MemoryBackend], str]] = []
@@ -523,6 +524,30 @@ def test_a_deviation_is_run_and_expected_to_fail() -> None:
     case = next(case for case in CASES if case.name == "read.whole")
     result = run_case(case, lambda: EndsEarly(contents, 1 << 30), "c/", deviations={case.name: "it ends early"})
     assert (result.outcome, result.good) == (Outcome.DEVIATES, True)
+
+
+@pytest.mark.parametrize(("backend", "expected"), [(EndsEarly, Outcome.DEVIATES), (MemoryBackend, Outcome.PASSED)])
+def test_a_race_that_is_lost_sometimes_may_end_either_way(backend: type[MemoryBackend], expected: Outcome) -> None:
+    contents = Contents()
+    case = next(case for case in CASES if case.name == "read.whole")
+    result = run_case(
+        case, lambda: backend(contents, 1 << 30), "c/", deviations={case.name: f"{SOMETIMES}it is a race"}
+    )
+    assert (result.outcome, result.good) == (expected, True)
+
+
+def test_deviations_are_of_cases_that_there_are_and_say_why() -> None:
+    names = {case.name for case in CASES}
+    for server, deviations in DEVIATIONS.items():
+        assert set(deviations) <= names, server
+        assert all(len(reason.split()) > 5 for reason in deviations.values()), server
+
+
+def test_only_races_may_end_either_way() -> None:
+    sometimes = {
+        case for table in DEVIATIONS.values() for case, reason in table.items() if reason.startswith(SOMETIMES)
+    }
+    assert sometimes <= {"draft.if-absent-raced", "put.if-absent-raced", "put.whole-for-readers"}
 
 
 def test_nothing_is_left_after_a_run() -> None:

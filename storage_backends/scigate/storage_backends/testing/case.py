@@ -220,7 +220,7 @@ class Bench:
         require(not any(secret in shown for secret in self.secrets), f"{type(error).__name__} shows a secret")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def sample(size: int, seed: int = 0) -> bytes:
     """Bytes that do not repeat, the same in every run."""
     return random.Random(seed).randbytes(size)

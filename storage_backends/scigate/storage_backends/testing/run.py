@@ -13,6 +13,7 @@ from ..backend import Backend, Kind
 from ..errors import InvalidName, NotFound, StorageError
 from . import drafting, extending, listing, naming, reading, recovering, writing
 from .case import Bench, Case, Failed, Seed, listable
+from .deviations import SOMETIMES
 
 CASES: Final[tuple[Case, ...]] = (
     *reading.CASES,
@@ -90,7 +91,7 @@ def run_case(
     began = perf_counter()
     seen = [_seen(lambda: case.check(bench)), _seen(lambda: clear(bench), "when clearing up ")]
     first = next(filter(None, seen), "")
-    return CaseResult(case, _outcome(first, case.name in deviations), first, perf_counter() - began)
+    return CaseResult(case, _outcome(first, deviations.get(case.name)), first, perf_counter() - began)
 
 
 def clear(bench: Bench) -> None:
@@ -127,7 +128,9 @@ def _seen(action: Callable[[], None], when: str = "") -> str:
     return ""
 
 
-def _outcome(seen: str, deviates: bool) -> Outcome:
-    if deviates:
-        return Outcome.DEVIATES if seen else Outcome.STALE
-    return Outcome.FAILED if seen else Outcome.PASSED
+def _outcome(seen: str, deviation: str | None) -> Outcome:
+    if deviation is None:
+        return Outcome.FAILED if seen else Outcome.PASSED
+    if seen:
+        return Outcome.DEVIATES
+    return Outcome.PASSED if deviation.startswith(SOMETIMES) else Outcome.STALE
