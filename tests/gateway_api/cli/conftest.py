@@ -1,18 +1,16 @@
-"""The command line as a process of its own, as people run it."""
+"""The command line, called as the ``scigate`` program calls it."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-COMMAND = [sys.executable, "-c", "from scigate.gateway_api.cli import main; main()"]
+from scigate.gateway_api.cli.app import run
 
 
 @dataclass(frozen=True)
@@ -29,26 +27,23 @@ class Ran:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-Run = Callable[..., Ran]
-
-
 @pytest.fixture
-def scigate(gateway_process: Any, tmp_path: Path) -> Run:
+def scigate(
+    gateway_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ran]:
     """``scigate("ls", "lab:/")`` runs that as ada, in a folder of its own; ``env`` changes the environment."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(*words: str | Path, env: dict[str, str] | None = None, user: str | None = "ada", input: str = "") -> Ran:
-        environment = gateway_process.environment(user) | {"HOME": str(tmp_path)} | (env or {})
-        done = subprocess.run(
-            [*COMMAND, *map(str, words)],
-            env=environment,
-            cwd=tmp_path,
-            input=input.encode(),
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
-        assert "Traceback" not in err or "--debug" in words
-        return Ran(done.returncode, out, err)
+    def call(*words: str | Path, env: dict[str, str] | None = None, user: str | None = "ada") -> Ran:
+        with monkeypatch.context() as patched:
+            for name in [name for name in os.environ if name.startswith("SCIGATE_")]:
+                patched.delenv(name)
+            for name, value in (gateway_process.environment(user) | {"HOME": str(tmp_path)} | (env or {})).items():
+                patched.setenv(name, value)
+            capsys.readouterr()
+            code = run([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err or "--debug" in words
+        return Ran(code, captured.out, captured.err)
 
-    return run
+    return call
