@@ -70,6 +70,7 @@ class Limits:
     largest: int | None = None  # largest object
     put_max: int = 8 * MiB  # up to this size ``put`` is the right way, above it a draft
     concurrency: int = 8  # requests at once that the storage likes
+    local: bool = False  # calls are system calls of this machine: waiting in many threads gains nothing
     sequential: bool = False  # blocks of a draft must come in order, one at a time
     equal_blocks: bool = False  # all blocks but the last have the same length
     atomic_no_replace: bool = True  # ``if_absent`` is decided by the storage; False: best effort

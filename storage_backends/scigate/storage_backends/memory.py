@@ -141,7 +141,7 @@ class MemoryBackend:
 
     def __init__(self, contents: Contents, capacity: int) -> None:
         self.contents, self.capacity = contents, capacity
-        self.limits = Limits(block_max=64 * MiB, largest=capacity, drafts_readable=True)
+        self.limits = Limits(local=True, block_max=64 * MiB, largest=capacity, drafts_readable=True)
         self.extras = Extras(copy=self._copy, digest=self._digest, move=self._move, free=self._free)
 
     def stat(self, path: str) -> Entry:

@@ -67,7 +67,7 @@ class PosixBackend:
     def __init__(self, options: PosixOptions, opener: Opener | None = None) -> None:
         self._root = Root(options.root, opener)
         self._from_disk = options.verify_from == "disk"
-        self.limits = Limits(block_preferred=32 * MiB, put_max=0, concurrency=8, drafts_readable=True)
+        self.limits = Limits(local=True, block_preferred=32 * MiB, put_max=0, concurrency=8, drafts_readable=True)
         self.extras = Extras(
             copy=self._copy, digest=self._digest, move=self._move, mkdir=self._mkdir, sync=self._sync, free=self._free
         )

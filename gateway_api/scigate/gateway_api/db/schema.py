@@ -35,6 +35,11 @@ metadata: Final = MetaData(
 Serial = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up by itself only on INTEGER
 
 
+def path_bytes(path: str) -> bytes:
+    """A path as it is stored."""
+    return path.encode("utf-8", "surrogateescape")
+
+
 class PathBytes(TypeDecorator[str]):
     """A path, byte-exact: text columns refuse names that are not UTF-8, and collations would mix up twins."""
 
@@ -42,7 +47,7 @@ class PathBytes(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
-        return None if value is None else value.encode("utf-8", "surrogateescape")
+        return None if value is None else path_bytes(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
         return None if value is None else bytes(value).decode("utf-8", "surrogateescape")

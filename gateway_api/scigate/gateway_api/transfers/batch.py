@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
 from scigate.storage_backends.errors import DigestMismatch, Fenced
 
-from ..resources import Overwrite, Proof, Verify
+from ..resources import FileState, Overwrite, Proof, Verify
 from .lease import LeaseLost
 from .ledger import Held, Move
 from .looking import abandon, known_entry, refuse_broken_promise, source_entry
@@ -48,6 +48,11 @@ class Item:
         values = {"proof": self.proof, "bytes_done": self.entry.size, "digests": self.digests}
         return Move(self.held, what, values, {"proof": self.proof})
 
+    def verified(self) -> Move:
+        """The move to PUBLISHING: all is written, and proven as far as it can be before."""
+        values = {"proof": self.proof, "digests": self.digests}
+        return Move(self.held, What.VERIFIED, values, before=(What.COPIED,))
+
     @property
     def digests(self) -> dict[str, str]:
         """What was read of the source, digested on the way."""
@@ -68,13 +73,22 @@ class _Batch:
         self._tasks = tasks
         self._on_error = on_error
         self._destination = runtime.backend(tasks[0].destination_storage)
+        self._threads = self._useful_threads()
 
     def run(self) -> None:
         looked = self._each(self._look, self._tasks, lambda task: task)
-        items = self._advance(looked, [started(item.held, item.entry) for item in looked])
+        items = [item for item in looked if item.held.state is FileState.COPYING]
+        fresh = [item for item in looked if item.held.state is not FileState.COPYING]
+        items += self._advance(fresh, [started(item.held, item.entry) for item in fresh])
         written = self._each(self._write, items, _task_of)
         self._finish([item for item in written if item.draft is None], What.STORED)
         self._publish([item for item in written if item.draft is not None])
+
+    def _useful_threads(self) -> int:
+        """Threads hide the latency of a remote storage; between local ones they only stand in each other's way."""
+        source = self._tasks[0].source_storage
+        local = self._destination.limits.local and bool(source) and self._runtime.backend(source).limits.local
+        return 1 if local else self._runtime.streams
 
     def _each(self, act: Callable[[A], B | None], things: Iterable[A], task_of: Callable[[A], Task]) -> list[B]:
         """``act`` on each in a few threads; what fails, and what gives None, is left out."""
@@ -89,7 +103,9 @@ class _Batch:
                 self._on_error(task_of(thing), error)
                 return None
 
-        with ThreadPoolExecutor(self._runtime.streams, thread_name_prefix="small") as pool:
+        if self._threads == 1:
+            return [found for found in map(safely, things) if found is not None]
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="small") as pool:
             return [found for found in pool.map(safely, things) if found is not None]
 
     def _look(self, task: Task) -> Item | None:
@@ -154,10 +170,9 @@ class _Batch:
         if not items:
             return
         self._sync()
-        items = self._each(self._verify, self._advance(items, [Move(i.held, What.COPIED) for i in items]), _task_of)
-        verified = [Move(i.held, What.VERIFIED, {"proof": i.proof, "digests": i.digests}) for i in items]
+        items = self._each(self._verify, items, _task_of)
         identities = [item.draft.identity if item.draft else None for item in items]
-        items = self._keep(items, self._runtime.work.publishing(verified, identities) if items else [])
+        items = self._keep(items, self._runtime.work.publishing([item.verified() for item in items], identities))
         items = self._each(self._publish_one, items, _task_of)
         self._sync()
         self._finish(items, What.PUBLISHED)

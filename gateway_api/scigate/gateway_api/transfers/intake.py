@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from ..db.schema import file, idempotency, lane, transfer, walk
 from ..problems import Problem
 from ..resources import FileState
-from .ledger import change_counters, finish, journal
+from .counters import change_counters, finish, journal
 from .submission import Pair, Submission
 from .wishes import RUN
 

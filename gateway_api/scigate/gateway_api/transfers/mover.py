@@ -10,7 +10,7 @@ from typing import Final
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
 from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
 
-from ..resources import Overwrite, Proof, Verify
+from ..resources import FileState, Overwrite, Proof, Verify
 from .copying import Route, copy_blocks, damaged_blocks
 from .ledger import Held, Move
 from .looking import abandon, holds_same, refuse_broken_promise, source_entry, verdict, was_published
@@ -97,8 +97,8 @@ def is_absent_only(task: Task) -> bool:
 
 
 def start(runtime: Runtime, held: Held, entry: Entry) -> Held:
-    """Write down which version of the source is copied."""
-    return runtime.work.move(started(held, entry))[0]
+    """Write down which version of the source is copied, unless that was done with the claim."""
+    return held if held.state is FileState.COPYING else runtime.work.move(started(held, entry))[0]
 
 
 def started(held: Held, entry: Entry) -> Move:

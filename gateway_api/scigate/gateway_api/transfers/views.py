@@ -22,7 +22,7 @@ from ..resources import (
     TransferState,
     Verify,
 )
-from .ledger import final_state
+from .counters import final_state
 from .wishes import CANCELLED, PAUSED
 
 _COUNTS: Final = tuple(Counts.model_fields)

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Select, select, update
 from ..db.database import Database
 from ..db.schema import transfer, walk
 from ..resources import Cause, FileState
+from .counters import change_counters, finish, journal
 from .intake import add_files, lane_of, rank_of
 from .lease import Lease
-from .ledger import change_counters, finish, journal
 from .machine import Failure, retry_delay
 from .wishes import CANCELLED, RUN
 

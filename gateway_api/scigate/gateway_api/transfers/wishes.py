@@ -14,7 +14,8 @@ from sqlalchemy import Connection, select, update
 from ..db.schema import file, transfer, walk
 from ..problems import conflict
 from ..resources import FileState
-from .ledger import Move, change_counters, finish, journal, read_held, write_moves_that_still_fit
+from .counters import change_counters, finish, journal
+from .ledger import Move, read_held, write_moves_that_still_fit
 from .machine import What
 
 PORTION: Final = 1000  # files that follow a wish in one commit

@@ -11,20 +11,13 @@ from typing import Any, Final
 from scigate.storage_backends.errors import ErrorKind, Fenced
 from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
+from ..db.bulk import BulkStatement
 from ..db.database import Database
-from ..db.schema import block, draft, file, lane, transfer
+from ..db.schema import block, draft, file, lane, path_bytes, transfer
 from ..resources import Cause, FileState, Overwrite, Verify
+from .counters import change_counters
 from .intake import insert_for
-from .ledger import (
-    HELD_COLUMNS,
-    Held,
-    Move,
-    change_counters,
-    held_from,
-    read_held,
-    write_moves,
-    write_moves_that_still_fit,
-)
+from .ledger import HELD_COLUMNS, Held, Move, held_from, read_held, write_moves, write_moves_that_still_fit
 from .machine import Failure, What
 from .planner import SMALL, Block
 from .scheduler import Head, Lane
@@ -162,13 +155,12 @@ class Work:
         """Write VERIFIED moves together with the drafts' identities, in one commit, before anything is published.
         Returns those that are still held."""
         rows = [
-            {"f": move.held.seq, "e": move.held.epoch, "i": identity}
+            {"of_file": move.held.seq, "of_epoch": move.held.epoch, "new": identity}
             for move, identity in zip(moves, identities, strict=True)
         ]
-        mine = (draft.c.file == bindparam("f"), draft.c.epoch == bindparam("e"))
 
         def job(connection: Connection) -> list[Held]:
-            connection.execute(update(draft).where(*mine).values(identity=bindparam("i")), rows)
+            _IDENTITIES.run(connection, rows)
             return write_moves_that_still_fit(connection, moves, self._database.now(connection))
 
         return self._database.write(job)
@@ -254,13 +246,11 @@ class Work:
             return {row.seq: row.wish for row in connection.execute(query)}
 
     def _take(self, connection: Connection, chosen: Lane, rows: Sequence[Any], now: float) -> list[Task]:
-        values = {"worker": self.worker, "adoptable": False}
-        moves = [Move(held_from(row), What.CLAIM, {**values, "attempts": row.attempts + 1}) for row in rows]
+        moves = [_claim(row, self.worker) for row in rows]
         held = {h.seq: h for h in write_moves_that_still_fit(connection, moves, now)}
         old = _old_drafts(connection, list(held))
         tasks = [_task(row, held[row.seq], chosen, old.get(row.seq, ())) for row in rows if row.seq in held]
-        if tasks:
-            connection.execute(insert(draft), [_intent(task, now) for task in tasks])
+        _INTENTS.run(connection, [_intent(task, now) for task in tasks])
         return tasks
 
     def _lane(self, connection: Connection, lane_id: int) -> Lane:
@@ -320,6 +310,15 @@ def _batch(rows: Sequence[Any], most_bytes: int) -> Sequence[Any]:
     return taken
 
 
+def _claim(row: Any, worker: str) -> Move:
+    """Of a small file that a listing has told all about, the copying begins with the claim, in one commit."""
+    values = {"worker": worker, "adoptable": False, "attempts": row.attempts + 1}
+    known = row.size is not None and row.size <= SMALL and row.source_version is not None
+    if known and row.attempts == 0:
+        return Move(held_from(row), What.START, values, before=(What.CLAIM,))
+    return Move(held_from(row), What.CLAIM, values)
+
+
 def _task(row: Any, held: Held, chosen: Lane, old: Iterable[OldDraft]) -> Task:
     return Task(
         held, row.transfer_id, chosen, row.source_storage, row.source_path, row.destination_storage,
@@ -331,7 +330,7 @@ def _task(row: Any, held: Held, chosen: Lane, old: Iterable[OldDraft]) -> Task:
 def _intent(task: Task, now: float) -> dict[str, Any]:
     return {
         "file": task.held.seq, "epoch": task.held.epoch, "key": task.key, "storage": task.destination_storage,
-        "path": task.destination_path, "created": now,
+        "path": path_bytes(task.destination_path), "created": now,
     }  # fmt: skip
 
 
@@ -357,3 +356,13 @@ def _block_row(held: Held, done: DoneBlock) -> dict[str, Any]:
         "file": held.seq, "number": done.block.number, "offset": done.block.offset, "length": done.block.length,
         "crc64nvme": done.crc64nvme, "blake3": done.blake3, "token": done.token, "epoch": held.epoch,
     }  # fmt: skip
+
+
+_INTENTS: Final = BulkStatement(
+    insert(draft).values({name: bindparam(name) for name in ("file", "epoch", "key", "storage", "path", "created")})
+)
+_IDENTITIES: Final = BulkStatement(
+    update(draft)
+    .where(draft.c.file == bindparam("of_file"), draft.c.epoch == bindparam("of_epoch"))
+    .values(identity=bindparam("new"))
+)

@@ -1,0 +1,93 @@
+"""The counters of a transfer: always the sums over its files, changed in the same transaction as they are."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, case, insert, or_, update
+
+from ..db.schema import event, transfer
+from ..resources import Cause, FileState, TransferState
+from .machine import ACTIVE
+
+_BUCKETS: Final = {
+    FileState.QUEUED: "queued",
+    FileState.WAITING: "waiting",
+    FileState.PAUSED: "paused",
+    FileState.DONE: "done",
+    FileState.FAILED: "failed",
+    FileState.CANCELLED: "cancelled",
+    **dict.fromkeys(ACTIVE, "active"),
+}
+"""File state → the counter of its transfer."""
+
+
+@dataclass(slots=True)
+class Delta:
+    """How one transfer changes."""
+
+    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    proof: str | None = None
+    cause: Cause | None = None
+    reopened: bool = False
+
+    def move(self, before: FileState, after: FileState) -> None:
+        """A file went from one state to another."""
+        if _BUCKETS[before] != _BUCKETS[after]:
+            self.counts[_BUCKETS[before]] -= 1
+            self.counts[_BUCKETS[after]] += 1
+
+    def weaken(self, proof: str | None) -> None:
+        """Of all proofs the weakest is the transfer's."""
+        if proof is not None and (self.proof is None or proof > self.proof):
+            self.proof = proof
+
+
+def apply(connection: Connection, deltas: Mapping[int, Delta], now: float) -> None:
+    """Write the changes of several transfers; those of which nothing is left to do are finished."""
+    for seq, delta in deltas.items():
+        change_counters(connection, seq, delta.counts, proof=delta.proof, cause=delta.cause)
+        if delta.reopened:
+            connection.execute(update(transfer).where(transfer.c.seq == seq).values(finished=None))
+    finish(connection, list(deltas), now)
+
+
+def change_counters(
+    connection: Connection, seq: int, counts: Mapping[str, int], *, proof: str | None = None, cause: Cause | None = None
+) -> None:
+    """Add ``counts`` to the counters of a transfer; keep the weakest proof and the newest cause."""
+    columns = transfer.c
+    values: dict[str, Any] = {name: columns[name] + change for name, change in counts.items() if change}
+    if proof:
+        values["proof"] = case((or_(columns.proof.is_(None), columns.proof < proof), proof), else_=columns.proof)
+    if cause:
+        values["cause"] = json.dumps(cause.model_dump())
+    if values:
+        connection.execute(update(transfer).where(columns.seq == seq).values(values))
+
+
+def finish(connection: Connection, seqs: Sequence[int], now: float) -> None:
+    """Mark those transfers finished of which nothing is left to do, and say so in the journal, once."""
+    columns = transfer.c
+    open_files = columns.queued + columns.active + columns.waiting + columns.paused
+    over = and_(columns.seq.in_(seqs), columns.finished.is_(None), columns.listing == 0, open_files == 0)
+    told = (columns.seq, columns.failed, columns.cancelled)
+    for row in connection.execute(update(transfer).where(over).values(finished=now).returning(*told)).all():
+        journal(connection, row.seq, f"transfer.{final_state(row.failed, row.cancelled).lower()}", {}, now)
+
+
+def final_state(failed: int, cancelled: int) -> TransferState:
+    """The state of a transfer when all its files are final."""
+    if cancelled:
+        return TransferState.CANCELLED
+    return TransferState.FAILED if failed else TransferState.DONE
+
+
+def journal(connection: Connection, seq: int, kind: str, data: Mapping[str, Any], now: float) -> None:
+    """Write a line about a whole transfer."""
+    line = {"time": now, "type": kind, "transfer": seq, "file": None, "data": json.dumps(data)}
+    connection.execute(insert(event), line)
