@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
 from urllib.parse import quote
 
 from scigate.storage_backends.backend import Entry, Extras
 from scigate.storage_backends.location import Location
 
 from .resources import Entry as EntryView
-from .resources import Page
 from .storages import OpenStorage
 
 
@@ -30,14 +26,6 @@ def view(storage: OpenStorage, entry: Entry) -> EntryView:
     )
 
 
-def page(storage: OpenStorage, folder: str, *, after: str | None, recursive: bool, limit: int) -> Page[EntryView]:
-    """A page of a folder. Takes from the storage what the page holds, however large the folder is."""
-    with _closed(storage.backend.scan(folder, after=after, recursive=recursive)) as entries:
-        found: Sequence[Entry] = list(islice(entries, limit + 1))
-    more = found[limit - 1].path if len(found) > limit else None
-    return Page(items=[view(storage, entry) for entry in found[:limit]], next=more)
-
-
 def surl(storage: OpenStorage, path: str) -> str | None:
     """The storage's own URL of a path."""
     root = storage.root_url
@@ -47,13 +35,3 @@ def surl(storage: OpenStorage, path: str) -> str | None:
 def abilities(extras: Extras) -> list[str]:
     """What the storage can do beyond the contract."""
     return [name for name in Extras.__slots__ if getattr(extras, name) is not None]
-
-
-@contextmanager
-def _closed(entries: Iterator[Entry]) -> Iterator[Iterator[Entry]]:
-    try:
-        yield entries
-    finally:
-        close = getattr(entries, "close", None)
-        if close is not None:
-            close()

@@ -15,6 +15,7 @@ from scigate.storage_backends.location import parse as parse_location
 
 from . import entries
 from .actor import Actor
+from .listings import Listings
 from .metrics import Metrics
 from .policy import check_storage, check_writable, may_use, owner_seen
 from .problems import Problem, cause_of, conflict, not_found
@@ -67,6 +68,7 @@ class Gateway:
     ) -> None:
         self._storages, self._store, self._staging, self._egress = storages, store, staging, egress
         self._health, self.metrics = health, metrics
+        self._listings = Listings()
 
     # --- storages ------------------------------------------------------------------------------------------------
 
@@ -86,7 +88,8 @@ class Gateway:
     ) -> Page[Entry]:
         """A page of what is in a folder; ``after`` is the path of the last entry seen."""
         opened = self._readable(actor, storage)
-        return entries.page(opened, check_path(path), after=after, recursive=recursive, limit=limit)
+        after = None if after is None else check_path(after)
+        return self._listings.page(opened, check_path(path), after, recursive=recursive, limit=limit)
 
     def look_at(self, actor: Actor, storage: str, path: str) -> Entry:
         """What is at a path."""
@@ -103,15 +106,16 @@ class Gateway:
 
     def delete(self, actor: Actor, storage: str, path: str) -> None:
         """Remove a file or an empty folder."""
+        opened = self._writable(actor, storage)
         if path == "":
             raise conflict("root", "The root of a storage cannot be deleted.", "Name a file or folder below it.")
-        self._writable(actor, storage).backend.delete(check_path(path))
+        opened.backend.delete(check_path(path))
 
     def make_folder(self, actor: Actor, storage: str, path: str) -> Entry:
         """Create a folder and those above it; there already is fine."""
+        opened = self._writable(actor, storage)
         if not path.endswith("/"):
             raise NotRegular("a folder is written with a trailing '/'", path=path)
-        opened = self._writable(actor, storage)
         make = opened.backend.extras.mkdir
         if make is None:
             raise Unsupported(

@@ -41,7 +41,7 @@ class Overwrite(StrEnum):
     """What happens when the destination exists."""
 
     FAIL = "fail"
-    SKIP_SAME = "skip-same"  # equal content: skip; different content: fail
+    SKIP_SAME = "skip-same"  # equal content: nothing to do; different content: replace it
     NEWER = "newer"  # replace it when the source is newer or differs in size, skip otherwise
     OVERWRITE = "overwrite"
 
@@ -120,7 +120,7 @@ class TransferRequest(Request):
     overwrite: Overwrite = Overwrite.FAIL
     verify: Verify = Verify.AUTO
     priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
-    label: str | None = Field(default=None, max_length=200)
+    label: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     deadline: datetime | None = Field(default=None, description="retried until then; default 7 days from now")
 
 

@@ -71,7 +71,8 @@ class Handler(RequestHandler):
             self.query = read_query(self.request.query, self.route.query)
             await self.prepare_body()
         except (Problem, StorageError) as error:
-            if not 0 < self._content_length() <= DRAINED:
+            if self._content_length() > DRAINED or "Transfer-Encoding" in self.request.headers:
+                self.error_headers["Connection"] = "close"  # the body is not read, so nothing can follow it
                 raise
             self._refused = error  # said when the body has been drained
 
@@ -111,6 +112,8 @@ class Handler(RequestHandler):
             self.set_header(name, value)
         if problem.status == 401:
             self._challenge()
+        if isinstance(error, HTTPError):
+            self.set_header("Connection", "close")  # tornado refused it before it was read
         if problem.status == 405:
             self.set_header("Allow", ", ".join(self.site.allowed(self.request.path)))
         if problem.retry_after is not None:
@@ -181,6 +184,7 @@ class JsonHandler(Handler):
         if self.route.body is not None:
             self._body += chunk
         if len(self._body) > self.site.body_max:  # only a chunked body comes here
+            self.error_headers["Connection"] = "close"
             self.send_error(exc_info=(Problem, too_large(self.site.body_max), None))
 
     async def dispatch(self) -> None:

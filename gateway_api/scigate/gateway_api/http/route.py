@@ -94,7 +94,14 @@ class Route:
     def match(self, raw_path: str) -> dict[str, str] | None:
         """The path parameters if ``raw_path`` (still percent-encoded) is of this route; bytes are kept exactly."""
         found = self._pattern.fullmatch(raw_path)
-        return {name: _decoded(value) for name, value in found.groupdict().items()} if found else None
+        params = {name: _decoded(value) for name, value in found.groupdict().items()} if found else None
+        return params if params is not None and all(map(_is_sound, params.items())) else None
+
+
+def _is_sound(param: tuple[str, str]) -> bool:
+    """Only a path may hold any byte; nothing else has such a name."""
+    name, value = param
+    return name == "path" or (value.isascii() and value.isprintable())
 
 
 def _decoded(value: str) -> str:

@@ -80,6 +80,7 @@ class UploadHandler(Handler):
             await self.run(self.upload.write, buffers)
         except StorageError as error:  # the rest of the body need not come
             if not self._finished:
+                self.error_headers["Connection"] = "close"
                 self.send_error(exc_info=(type(error), error, None))
 
     def _check_progress(self) -> None:
