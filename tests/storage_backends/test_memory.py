@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import ValidationError
 from scigate.storage_backends.errors import NoSpace
+from scigate.storage_backends.layers import compose
 from scigate.storage_backends.memory import TYPE, MemoryBackend, MemoryOptions
 from scigate.storage_backends.testing import CASES, Outcome, run
 
@@ -86,3 +87,12 @@ def test_the_suite_runs_without_pytest_and_leaves_nothing() -> None:
     assert {result.case.name: result.seen for result in results if not result.good} == {}
     assert all(result.seen for result in results if result.outcome is Outcome.UNCLAIMED)
     assert [entry.path for entry in TYPE.build(options).scan()] == ["kept"]
+
+
+def test_a_read_only_storage_that_nobody_can_seed_is_said_to_be_so() -> None:
+    options = MemoryOptions()
+    results = list(run(lambda: compose(TYPE.build(options), read_only=True), "scratch/"))
+    assert {result.case.name: result.seen for result in results if not result.good} == {}
+    unseeded = {result.case.name for result in results if "there is no seed" in result.seen}
+    assert {"read.whole", "scan.recursive", "read-only.writes-nothing"} <= unseeded
+    assert "read.missing" not in unseeded

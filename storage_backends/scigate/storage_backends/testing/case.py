@@ -26,6 +26,10 @@ class Failed(AssertionError):
     """The backend broke its promise; the message says what was seen."""
 
 
+class Unseeded(Exception):
+    """The case needs a file at a read-only storage, and nobody can place one."""
+
+
 def require(condition: object, seen: str) -> None:
     """Fail the case unless ``condition``; unlike ``assert`` it also works under ``python -O``."""
     if not condition:
@@ -134,6 +138,8 @@ class Bench:
         path = self.path(name)
         if self.seed is not None:
             self.seed(path, data)
+        elif self.backend.limits.read_only:
+            raise Unseeded
         elif len(data) <= self.backend.limits.put_max:
             self.backend.put(path, data)
         else:

@@ -12,7 +12,7 @@ from typing import Final
 from ..backend import Backend, Kind
 from ..errors import InvalidName, NotFound, StorageError
 from . import drafting, extending, listing, naming, reading, recovering, writing
-from .case import Bench, Case, Failed, Seed, listable
+from .case import Bench, Case, Failed, Seed, Unseeded, listable
 from .deviations import SOMETIMES
 
 CASES: Final[tuple[Case, ...]] = (
@@ -70,6 +70,9 @@ def run(
         yield run_case(
             case, open_backend, folder, backend=backend, seed=seed, secrets=secrets, many=many, deviations=deviations
         )
+    if not backend.limits.read_only:
+        with suppress(StorageError):  # whatever else is in it keeps the folder; never more than an empty one goes
+            backend.delete(folder)
 
 
 def run_case(
@@ -89,7 +92,10 @@ def run_case(
         return CaseResult(case, Outcome.UNCLAIMED, f"not claimed: {case.claim.__doc__ or 'see its limits'}")
     bench = Bench(backend, open_backend, f"{folder}{case.name}/", seed, tuple(secrets), many)
     began = perf_counter()
-    seen = [_seen(lambda: case.check(bench)), _seen(lambda: clear(bench), "when clearing up ")]
+    try:
+        seen = [_seen(lambda: case.check(bench)), _seen(lambda: clear(bench), "when clearing up ")]
+    except Unseeded:
+        return CaseResult(case, Outcome.UNCLAIMED, "not run: the storage is read-only, and there is no seed")
     first = next(filter(None, seen), "")
     return CaseResult(case, _outcome(first, deviations.get(case.name)), first, perf_counter() - began)
 
@@ -119,6 +125,8 @@ def _seen(action: Callable[[], None], when: str = "") -> str:
     """What was seen against the contract; empty when there was nothing."""
     try:
         action()
+    except Unseeded:
+        raise
     except Failed as failure:
         return f"{when}{failure}"
     except StorageError as error:
