@@ -1,0 +1,98 @@
+"""Storages: opened when asked for, looked at with patience, broken ones alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from scigate.gateway_api import storages as module
+from scigate.gateway_api.resources import StorageState
+from scigate.gateway_api.settings import Settings
+from scigate.gateway_api.storages import Probes, Storages, StorageStatus
+from scigate.storage_backends.errors import Misconfigured, NotFound
+from scigate.storage_backends.registry import BackendRegistry
+
+
+@pytest.fixture
+def storages(tmp_path: object) -> Iterator[Storages]:
+    registry = BackendRegistry()
+    text = f"""
+[storages.mem]
+type = "memory"
+[storages.frozen]
+type = "memory"
+read_only = true
+[storages.gone]
+type = "posix"
+root = "{tmp_path}/none"
+[storages.web]
+type = "http"
+url = "http://127.0.0.1:9/"
+"""
+    found = Storages(Settings.parse(text, registry=registry).storages, registry)
+    yield found
+    found.close()
+
+
+def test_one_storage_is_opened_once(storages: Storages) -> None:
+    assert storages.names() == ["frozen", "gone", "mem", "web"]
+    assert storages.get("mem") is storages.get("mem")
+    assert [opened.name for opened in storages.opened()] == ["mem"]
+    with pytest.raises(NotFound):
+        storages.get("none")
+
+
+def test_read_only_is_seen_in_the_limits(storages: Storages) -> None:
+    assert storages.get("frozen").limits.read_only
+    assert not storages.get("mem").limits.read_only
+
+
+def test_status(storages: Storages) -> None:
+    assert storages.status("mem").state is StorageState.UP
+    gone = storages.status("gone")
+    assert gone.state is StorageState.DOWN
+    assert gone.cause is not None
+    assert gone.cause.next_step
+    assert storages.status("web").state is StorageState.UNKNOWN
+
+
+def test_what_is_moved_is_counted(storages: Storages) -> None:
+    backend = storages.get("mem").backend
+    backend.put("a", b"12345")
+    b"".join(backend.read("a"))
+    totals = storages.get("mem").meter.totals()
+    assert (totals["put"].bytes, totals["read"].bytes) == (5, 5)
+
+
+def test_a_storage_whose_plugin_was_broken_says_so() -> None:
+    registry = BackendRegistry()
+    section = Settings.parse("[storages.m]\ntype = 'memory'").storages["m"].model_copy(update={"options": None})
+    found = Storages({"m": section}, registry)
+    with pytest.raises(Misconfigured, match="plug-in was broken"):
+        found.get("m")
+    assert found.status("m").state is StorageState.DOWN
+    found.close()
+
+
+def test_a_storage_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", timedelta(milliseconds=50))
+    release, looks = threading.Event(), []
+
+    def look(name: str) -> StorageStatus:
+        looks.append(name)
+        release.wait(30)
+        return StorageStatus(StorageState.UP)
+
+    probes = Probes(look)
+    began = time.monotonic()
+    assert [probes.status("slow").state for _ in range(5)] == [StorageState.UNKNOWN] * 5
+    assert time.monotonic() - began < 15
+    assert looks == ["slow"], "one look is enough for all who ask"
+    release.set()
+    end = time.monotonic() + 10
+    while probes.status("slow").state is not StorageState.UP:
+        assert time.monotonic() < end
+    probes.close()
