@@ -97,7 +97,7 @@ def _clock() -> Check:
 
 def _settings(settings: Settings, path: Path | None) -> Iterator[Check]:
     if path is None:
-        yield right("settings", "no scigate.toml, so the defaults are used", "Write one: docs/reference/settings.")
+        yield right("settings", "no scigate.toml, so the defaults are used", "Write one; docs/reference/configuration.md explains every key.")
     else:
         counted = f"{len(settings.storages)} storages and {len(settings.users)} users"
         yield right("settings", f"{path} is valid: {counted}")
@@ -132,8 +132,8 @@ def _secret_files(value: Any) -> Iterator[Path]:
 def _state(settings: Settings) -> Iterator[Check]:
     folder = settings.gateway.state_dir
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        yield wrong("state", f"{there} cannot be written by this user", "Correct its owner, or gateway.state_dir.")
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        yield wrong("state", f"{there} is no folder that this user can write", "Correct it, or gateway.state_dir.")
         return
     if there != folder:
         yield right("state", f"{folder} is not there yet; 'scigate serve' makes it")

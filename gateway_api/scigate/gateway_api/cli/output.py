@@ -39,8 +39,12 @@ class Common:
 
 def common(command: F) -> F:
     """Add ``--json`` and ``--debug``."""
-    command = _flag("--debug", "debug", "On errors, show where they come from.")(command)
-    return _flag("--json", "json", "Print JSON on stdout: a document, or a line for each item.")(command)
+    return _flag("--json", "json", "Print JSON on stdout: a document, or a line for each item.")(debug(command))
+
+
+def debug(command: F) -> F:
+    """Add ``--debug``."""
+    return _flag("--debug", "debug", "On errors, show where they come from.")(command)
 
 
 def asks_gateway(command: F) -> F:

@@ -6,12 +6,12 @@ import sys
 
 import click
 
-from .output import Common, common, emit, reads_settings, say
+from .output import Common, debug, emit, reads_settings, say
 
 
 @click.command("demo")
 @click.option("--once", is_flag=True, help="End by itself, with the right exit code.")
-@common
+@debug
 def demo(once: bool) -> int:
     """Show the main job on this machine: real storages, real files, everything checked independently."""
     from ..demo import run

@@ -1,0 +1,176 @@
+"""The doctor finds what is wrong, says what to do, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scigate.gateway_api.db.migrate import migrate
+from scigate.gateway_api.doctor import NETWORK, examine, filesystem
+from scigate.gateway_api.resources import Check
+
+Examine = Callable[..., dict[str, Check]]
+USER = f'[users.ada]\ntoken_hash = "sha256:{"0" * 64}"\n'
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Examine:
+    """``doctor(toml)`` examines these settings; the checks by name, of several with one name a wrong one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("SCIGATE_CONFIG", "SCIGATE_URL", "SCIGATE_TOKEN", "SCIGATE_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "lab").mkdir()
+    state = json.dumps(str(tmp_path / "state"))
+    lab = f'[storages.lab]\ntype = "posix"\nroot = {json.dumps(str(tmp_path / "lab"))}\n'
+
+    def run(toml: str | None = None, *, more: str = "", gateway: str = "", **env: str) -> dict[str, Check]:
+        usual = f"[gateway]\nport = {free_port}\nstate_dir = {state}\n{gateway}\n{lab}{USER}{more}"
+        (tmp_path / "scigate.toml").write_text(usual if toml is None else toml)
+        found = sorted(examine(tmp_path / "scigate.toml", env), key=lambda check: not check.ok)
+        return {check.name: check for check in reversed(found)} | {c.name: c for c in found if not c.ok}
+
+    return run
+
+
+def wrong(checks: dict[str, Check]) -> set[str]:
+    assert all(check.next_step for check in checks.values() if not check.ok)
+    return {check.name for check in checks.values() if not check.ok}
+
+
+def test_all_in_order_and_nothing_left_behind(doctor: Examine, tmp_path: Path) -> None:
+    checks = doctor(SCIGATE_TOKEN="a-token")
+    assert wrong(checks) == set()
+    assert "a file was written, read and removed" in checks["storage lab"].message
+    assert "is free" in checks["gateway"].message
+    assert list((tmp_path / "lab").iterdir()) == []
+    assert not (tmp_path / "state").exists()
+
+
+def test_settings_that_are_wrong_are_all_said(doctor: Examine, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("[gateway]\nprot = 1\n[limits]\nmax_active = 0\n")
+    messages = [check.message for check in examine(tmp_path / "own.toml", {}) if check.name == "settings"]
+    assert len(messages) == 2
+    assert any("prot" in message and "port" in message for message in messages)
+
+
+def test_no_users_and_no_storages(doctor: Examine) -> None:
+    assert {"users", "storages"} <= wrong(doctor("[gateway]\nport = 0\n"))
+
+
+def test_a_storage_that_cannot_be_used_is_named_and_the_others_are_examined(doctor: Examine, tmp_path: Path) -> None:
+    gone = json.dumps(str(tmp_path / "gone"))
+    checks = doctor(more=f'[storages.other]\ntype = "posix"\nroot = {gone}\n')
+    assert wrong(checks) == {"storage other"}
+    assert checks["storage lab"].ok
+
+
+def test_a_storage_for_reading_is_not_written(doctor: Examine, tmp_path: Path) -> None:
+    root = json.dumps(str(tmp_path / "lab"))
+    checks = doctor(more=f'[storages.other]\ntype = "posix"\nread_only = true\nroot = {root}\n')
+    assert "for reading only" in checks["storage other"].message
+
+
+def test_modes_of_files(doctor: Examine, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x" * 40)
+    secret.chmod(0o644)
+    (tmp_path / "state").mkdir(mode=0o755)
+    checks = doctor(more=f"[users.bo]\ntoken = {{ file = {json.dumps(str(secret))} }}\n")
+    assert {"files", "state"} <= wrong(checks)
+    assert f"chmod 600 {secret}" in str(checks["files"].next_step)
+    assert "x" * 40 not in str(checks)
+    secret.chmod(0o600)
+    (tmp_path / "state").chmod(0o700)
+    (tmp_path / "scigate.toml").chmod(0o666)
+    assert wrong(doctor()) == {"files"}
+
+
+@pytest.mark.parametrize("blocked", ["state", "state/deeper"])
+def test_a_state_folder_that_cannot_be_one(doctor: Examine, tmp_path: Path, blocked: str) -> None:
+    (tmp_path / "state").write_text("a file")
+    state = json.dumps(str(tmp_path / blocked))
+    assert "state" in wrong(doctor(f"[gateway]\nport = 0\nstate_dir = {state}\n"))
+
+
+def test_a_database_behind_the_newest_revision(doctor: Examine, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    database = tmp_path / "state" / "scigate.db"
+    database.touch(0o600)
+    checks = doctor()
+    assert "scigate migrate" in str(checks["database"].next_step)
+    migrate(f"sqlite:///{database}")
+    assert wrong(doctor()) == set()
+
+
+def test_a_database_that_is_not_one(doctor: Examine, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / "scigate.db").write_bytes(b"no database" * 1000)
+    assert wrong(doctor()) == {"database"}
+
+
+def test_a_database_server_that_does_not_answer(
+    doctor: Examine, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE", f"postgresql+psycopg://scigate:s3cret-word@127.0.0.1:{free_port}/x")
+    checks = doctor(more='[database]\nurl = { env = "DATABASE" }\n')
+    assert wrong(checks) == {"database"}
+    assert "s3cret-word" not in str(checks)
+
+
+def test_a_token_file_that_others_can_read(doctor: Examine, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("secret-token")
+    path.chmod(0o644)
+    checks = doctor(SCIGATE_TOKEN_FILE=str(path))
+    assert wrong(checks) == {"token"}
+    assert "chmod 600" in str(checks["token"].next_step)
+
+
+def test_a_port_that_somebody_else_has(doctor: Examine, free_port: int) -> None:
+    with socket.create_server(("127.0.0.1", free_port)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as client:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+        threading.Thread(target=answer, daemon=True).start()
+        checks = doctor()
+    assert wrong(checks) == {"gateway"}
+    assert "something else answers" in checks["gateway"].message
+
+
+def test_a_gateway_that_runs(gateway_process: Any, tmp_path: Path) -> None:
+    checks = {check.name: check for check in examine(gateway_process.config, gateway_process.environment())}
+    assert all(check.ok for check in checks.values()), checks
+    assert "runs at" in checks["gateway"].message
+    assert "agree" in checks["clocks"].message
+
+
+def test_a_gateway_that_runs_but_refuses_the_token(gateway_process: Any) -> None:
+    env = gateway_process.environment() | {"SCIGATE_TOKEN": "wrong" * 10}
+    checks = [check for check in examine(gateway_process.config, env) if not check.ok]
+    assert [check.name for check in checks] == ["gateway"]
+
+
+def test_on_a_machine_with_only_the_client(
+    gateway_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SCIGATE_CONFIG", raising=False)
+    checks = {check.name: check for check in examine(None, gateway_process.environment())}
+    assert "only a client" in checks["settings"].message
+    assert checks["gateway"].ok
+    assert "database" not in checks
+
+
+def test_file_systems_are_told_by_their_mount() -> None:
+    assert filesystem(Path("/proc/self/status")) == "proc"
+    assert filesystem(Path("/proc/self/not-there/at/all")) == "proc"
+    assert filesystem(Path("/tmp/x")) not in NETWORK
