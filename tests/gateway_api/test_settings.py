@@ -20,6 +20,10 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", CANARY)
 
 
+MEMORY = "[storages.m]\ntype = 'memory'\n"
+ADA = "[users.a]\ntoken = { env = 'SECRET' }\n"
+
+
 def wrong(text: str) -> list[str]:
     with pytest.raises(SettingsError) as raised:
         Settings.parse(text)
@@ -48,15 +52,15 @@ def test_units() -> None:
         ("[gatway]\nport = 1", "gatway: this key is unknown. Did you mean 'gateway'?"),
         ("[gateway]\nprot = 1", "gateway.prot: this key is unknown. Did you mean 'port'?"),
         ("[gateway]\nport = 70000", "gateway.port: input should be less than or equal to 65535."),
-        ("[storages.m]\ntype = 'memory'\ncapacty = 1", "storages.m.capacty: this key is unknown. Did you mean 'capacity'?"),
-        ("[storages.m]\ntype = 'memory'\nread_onl = true", "storages.m.read_onl: this key is unknown. Did you mean 'read_only'?"),
-        ("[storages.m]\ntype = 'memroy'", "storages.m.type: there is no storage backend 'memroy'. Did you mean 'memory'?"),
+        (MEMORY + "capacty = 1", "storages.m.capacty: this key is unknown. Did you mean 'capacity'?"),
+        (MEMORY + "read_onl = true", "storages.m.read_onl: this key is unknown. Did you mean 'read_only'?"),
+        ("[storages.m]\ntype = 'memroy'", "there is no storage backend 'memroy'. Did you mean 'memory'?"),
         ("[storages.m]\nsummary = ''", "storages.m.type: this key is missing."),
-        ("[storages.m]\ntype = 'memory'\ncapacity = -1", "storages.m.capacity: input should be greater than or equal to 0."),
-        ("[storages.m]\ntype = 'memory'\noptions = 1", "storages.m.options: this key is unknown."),
+        (MEMORY + "capacity = -1", "storages.m.capacity: input should be greater than or equal to 0."),
+        (MEMORY + "options = 1", "storages.m.options: this key is unknown."),
         ("[storages.Big]\ntype = 'memory'", "storages.Big: this name is not allowed"),
         ("[storages.staging]\ntype = 'memory'", "the name 'staging' is reserved"),
-        ("[storages.m]\ntype = 'memory'\nusers = ['*', 'a b']", "storages.m.users[1]: write '*'"),
+        (MEMORY + "users = ['*', 'a b']", "storages.m.users[1]: write '*'"),
         ("storages = 3", "storages: it must be a table."),
         ("[storages]\nm = 3", "storages.m: it must be a table."),
         ("[users.a]", "users.a: give either token"),
@@ -64,8 +68,8 @@ def test_units() -> None:
         ("[users.a]\ntoken = { env = 'NOT_SET' }", "the environment variable NOT_SET is not set"),
         ("[users.a]\ntoken = { file = '/none' }", "the secret file /none cannot be read"),
         ("[users.a]\ntoken_hash = 'sha256:abc'", "users.a.token_hash: write"),
-        ("[users.a]\ntoken = { env = 'SECRET' }\nroles = ['boss']", "users.a.roles[0]"),
-        ("[users.a]\ntoken = { env = 'SECRET' }\n[users.b]\ntoken = { env = 'SECRET' }", "users.b: this is the token of 'a'"),
+        (ADA + "roles = ['boss']", "users.a.roles[0]"),
+        (ADA + "[users.b]\ntoken = { env = 'SECRET' }", "users.b: this is the token of 'a'"),
         ("[database]\nurl = 'postgresql://a:hunter2@b/c'", "database.url: it holds a password"),
         ("[database]\nurl = 'postgresql://b/c?password=hunter2'", "database.url: it holds a password"),
         ("[database]\nurl = 'nonsense'", "database.url: this is not a database URL"),

@@ -12,7 +12,7 @@ from typing import Final
 _HIDDEN: Final = "***"
 _SECRETS: Final = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{4,}"), rf"\1 {_HIDDEN}"),
-    (re.compile(r"(?i)\b((?:[a-z0-9_-]*(?:token|secret|password|passwd|signature|credential))\"?'?\s*[=:]\s*\"?'?)"
+    (re.compile(r"(?i)\b((?:[a-z0-9_-]*(?:token|secret|password|passwd|signature|credential|secret_key|api_key))\"?'?\s*[=:]\s*\"?'?)"
                 r"(?!bearer\b|basic\b|[*{])[^\s\"'&,;})]+"), rf"\1{_HIDDEN}"),
     (re.compile(r"(?<=://)[^\s/@]+(?=@)"), _HIDDEN),
     (re.compile(r"-----BEGIN [^-]*PRIVATE KEY-----.*?(?:-----END [^-]*PRIVATE KEY-----|\Z)", re.DOTALL), _HIDDEN),

@@ -164,7 +164,8 @@ def test_a_source_that_shrinks_while_it_is_sent_is_not_passed_off_as_whole(gatew
 
 NAMES = [
     b"plain", b"with space", b"a%2Fb", "grüße.txt".encode(), b"not-utf8-\xff\xfe", b"quote\"'", b"new\nline",
-    b"semi;colon", b"hash#mark", b"what?", b"back\\slash", "\u202egpj.exe".encode(), b"plus+plus", b"tab\there", b"-leading", b"...",
+    b"semi;colon", b"hash#mark", b"what?", b"back\\slash",
+    "\u202egpj.exe".encode(), b"plus+plus", b"tab\there", b"-leading", b"...",
 ]  # fmt: skip
 
 

@@ -134,12 +134,17 @@ class StagedUpload:
         self._staging.release(self.name)
 
     def _publish(self) -> None:
+        self._check_open()
         try:
             os.fsync(self._file)
             self._part.rename(self._staging.folder / self.name)
             _sync_folder(self._staging.folder)
         except OSError as error:
             raise _failed(error) from None
+
+    def _check_open(self) -> None:
+        if self._file < 0:
+            raise Truncated("the upload was broken off")
 
     def _check_length(self) -> None:
         if self._size is None:
@@ -156,8 +161,7 @@ class StagedUpload:
                 )
 
     def _write(self, buffer: Buffer) -> None:
-        if self._file < 0:
-            raise Truncated("the upload was broken off")
+        self._check_open()
         rest = memoryview(buffer)
         try:
             while rest:
