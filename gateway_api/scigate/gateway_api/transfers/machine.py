@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -174,8 +174,13 @@ def _fail(file: Snapshot, failure: Failure, now: float, jitter: Callable[[], flo
         return _stop(S.PAUSED, failure, now)
     delay = retry_delay(file.failures, failure.retry_after, jitter)
     if now + delay > file.deadline:
-        return _stop(S.FAILED, failure, now)
+        return _stop(S.FAILED, replace(failure, cause=_too_late(failure.cause)), now)
     return _wait(file, failure, now, delay, {})
+
+
+def _too_late(cause: Cause) -> Cause:
+    step = "The deadline of the transfer has come: submit it again, with a later one."
+    return cause.model_copy(update={"retriable": False, "next_step": step})
 
 
 def retry_delay(failures: int, wish: float | None, jitter: Callable[[], float] = random.random) -> float:

@@ -62,8 +62,14 @@ class LiveProgress:
                 return None
             return sum(length for _, length in buckets) / max(now - buckets[0][0], TICK)
 
+    def _forget_idle(self, now: float) -> None:
+        for idle in [of for of, buckets in self._buckets.items() if buckets[-1][0] < now - WINDOW]:
+            del self._buckets[idle]
+
     def _add_to_bucket(self, transfer: int, length: int) -> None:
         now = time.monotonic()
+        if transfer not in self._buckets:
+            self._forget_idle(now)
         buckets = self._buckets[transfer]
         if buckets and now - buckets[-1][0] < TICK:
             buckets[-1] = (buckets[-1][0], buckets[-1][1] + length)

@@ -96,10 +96,10 @@ def _destination(source: Source, destination: Location) -> Location:
             f"the source {source} is a folder, but the destination {destination} is not",
             next_step="End the destination with '/': the content of the folder goes below it.",
         )
-    if source.is_folder or not destination.is_folder:
-        _refuse_overlap(source, destination)
-        return destination
-    return Location(destination.storage, destination.path + _name_of(source))
+    if destination.is_folder and not source.is_folder:
+        destination = Location(destination.storage, destination.path + _name_of(source))
+    _refuse_overlap(source, destination)
+    return destination
 
 
 def _refuse_overlap(source: Source, destination: Location) -> None:

@@ -1,0 +1,164 @@
+"""Fair shares, limits, priorities, and storages that rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scigate.gateway_api.transfers.scheduler import (
+    FIRST_REST,
+    LONGEST_REST,
+    TRIPS_AFTER,
+    Breaker,
+    Head,
+    Lane,
+    Load,
+    SlotLimits,
+    choose,
+)
+
+WIDE = SlotLimits(total=8, per_owner=8, per_storage=8)
+
+
+def lane(owner: str, source: str = "a", destination: str = "b", number: int = 0) -> Lane:
+    return Lane(number or abs(hash((owner, source, destination))), owner, source, destination)
+
+
+class Queue:
+    """Queues in memory: owner → how many files; every file takes one unit of time."""
+
+    def __init__(self, limits: SlotLimits, **files: int) -> None:
+        self.limits, self.load = limits, Load()
+        self.left = {lane(owner): count for owner, count in files.items()}
+        self.running: list[Lane] = []
+        self.order: list[str] = []
+
+    def start(self) -> bool:
+        heads = [Head(of, 4, index) for index, (of, count) in enumerate(self.left.items()) if count]
+        found = choose(heads, self.load, self.limits)
+        if found is None:
+            return False
+        self.left[found.lane] -= 1
+        self.load.take(found.lane)
+        self.running.append(found.lane)
+        self.order.append(found.lane.owner)
+        return True
+
+    def fill(self) -> None:
+        while self.start():
+            pass
+
+    def end_one(self) -> None:
+        self.load.give_back(self.running.pop(0))
+
+
+def test_ten_thousand_files_of_one_user_delay_anothers_first_by_one_slot_at_most() -> None:
+    queue = Queue(WIDE, ada=10_000)
+    queue.fill()
+    for _ in range(100):
+        queue.end_one()
+        queue.fill()
+    queue.left[lane("bo")] = 1
+    before = len(queue.order)
+    queue.fill()
+    assert len(queue.order) == before, "all slots are taken"
+    queue.end_one()
+    queue.fill()
+    assert queue.order[before] == "bo"
+
+
+def test_users_with_full_queues_get_equal_shares() -> None:
+    queue = Queue(WIDE, ada=5000, bo=5000, cy=5000)
+    for _ in range(3000):
+        queue.fill()
+        queue.end_one()
+    counts = {owner: queue.order.count(owner) for owner in ("ada", "bo", "cy")}
+    assert max(counts.values()) - min(counts.values()) <= 2
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 40), min_size=1), st.integers(1, 9))
+def test_no_slot_stays_free_and_nobody_starves(files: dict[str, int], total: int) -> None:
+    queue = Queue(SlotLimits(total, total, total), **files)
+    while any(queue.left.values()) or queue.running:
+        queue.fill()
+        assert queue.load.total == min(total, len(queue.running)) or not any(queue.left.values())
+        queue.end_one()
+    assert {owner: queue.order.count(owner) for owner in files} == files
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        (SlotLimits(3, 8, 8), 3),
+        (SlotLimits(8, 2, 8), 2),
+        (SlotLimits(8, 8, 4), 4),
+        (SlotLimits(8, 8, 8, owners={"ada": 1}), 1),
+        (SlotLimits(8, 8, 8, storages={"b": 5}), 5),
+        (SlotLimits(8, 2, 8, owners={"ada": 6}), 6),
+    ],
+)
+def test_limits_are_kept(limits: SlotLimits, most: int) -> None:
+    queue = Queue(limits, ada=100)
+    queue.fill()
+    assert queue.load.total == most
+
+
+def test_a_storage_counts_as_source_and_as_destination_but_once_for_a_copy_inside() -> None:
+    load = Load()
+    load.take(lane("ada", "a", "b"))
+    load.take(lane("bo", "b", "a"))
+    load.take(lane("cy", "a", "a"))
+    assert load.by_storage == {"a": 3, "b": 2}
+    load.take(lane("dy", "", "b"))
+    assert load.by_storage["b"] == 3
+    assert "" not in load.by_storage
+    load.give_back(lane("ada", "a", "b"))
+    assert (load.by_storage["a"], load.by_owner["ada"], load.total) == (2, 0, 3)
+
+
+def best(heads: Iterable[Head], resting: Iterable[str] = ()) -> Head | None:
+    return choose(heads, Load(), WIDE, resting)
+
+
+def test_priority_goes_before_age() -> None:
+    urgent, old = Head(lane("ada", "a"), 0, 99), Head(lane("ada", "c"), 4, 1)
+    assert best([old, urgent]) is urgent
+    older = Head(lane("ada", "d"), 4, 0)
+    assert best([old, older]) is older
+
+
+def test_a_high_priority_of_one_user_does_not_push_another_aside() -> None:
+    load = Load()
+    load.take(lane("ada"))
+    urgent, ordinary = Head(lane("ada"), 0, 1), Head(lane("bo"), 9, 2)
+    assert choose([urgent, ordinary], load, WIDE) is ordinary
+
+
+def test_a_resting_storage_is_left_alone_on_either_side() -> None:
+    heads = [Head(lane("ada", "a", "b"), 4, 1), Head(lane("ada", "c", "a"), 4, 2), Head(lane("ada", "c", "d"), 4, 3)]
+    assert best(heads, ["a"]) is heads[2]
+    assert best(heads[:2], ["a"]) is None
+
+
+def test_nothing_queued_is_nothing_chosen() -> None:
+    assert best([]) is None
+
+
+def test_the_breaker_trips_rests_longer_each_time_and_closes() -> None:
+    breaker = Breaker()
+    for _ in range(TRIPS_AFTER - 1):
+        breaker.failed("s", 0.0)
+    assert breaker.resting(0.0) == set()
+    breaker.failed("s", 0.0)
+    assert breaker.resting(FIRST_REST - 0.01) == {"s"}
+    assert breaker.resting(FIRST_REST) == set()
+    breaker.failed("s", 10.0)
+    assert breaker.resting(10 + 2 * FIRST_REST - 0.01) == {"s"}
+    for _ in range(1000):
+        breaker.failed("s", 20.0)
+    assert breaker.resting(20 + LONGEST_REST) == set()
+    breaker.worked("s")
+    breaker.failed("s", 100.0)
+    assert breaker.resting(100.0) == set()
