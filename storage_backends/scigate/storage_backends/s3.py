@@ -127,7 +127,7 @@ class S3Backend:
         Without: the process died before it could record the upload it had begun, so of the open uploads of exactly
         this key, begun no earlier (the clocks may differ by ``CLOCK_SKEW``), ours is the one that carries our mark,
         or, if it died between beginning and marking, one without a single part. Nobody loses data by the latter: an
-        upload without parts holds none.
+        upload without parts holds none. On a server that takes no marks nothing tells ours from others': all stay.
         """
         name = self._file_key(path)
         if ref is not None:
@@ -135,7 +135,7 @@ class S3Backend:
             if self._owner_may_be(key, name, path, upload):
                 self._control.abort(name, path, upload)
             return
-        for upload, begun in list(self._control.uploads(name, path)):
+        for upload, begun in list(self._control.uploads(name, path)) if self._features.leftovers else ():
             if begun >= since - CLOCK_SKEW and self._is_orphan_of(key, name, path, upload):
                 self._control.abort(name, path, upload)
 
@@ -244,7 +244,7 @@ class S3Backend:
 
     def _is_orphan_of(self, key: str, name: str, path: str, upload: str) -> bool:
         try:
-            mark = find_mark(self._control, name, path, upload) if self._features.leftovers else None
+            mark = find_mark(self._control, name, path, upload)
             return is_mark_of(key, mark) if mark else not any(self._control.parts(name, path, upload))
         except NotFound:
             return False
