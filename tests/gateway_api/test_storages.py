@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from scigate.gateway_api import storages as module
+from scigate.gateway_api.entries import surl
 from scigate.gateway_api.resources import StorageState
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.storages import Probes, Storages, StorageStatus
@@ -96,3 +97,25 @@ def test_a_storage_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPat
     while probes.status("slow").state is not StorageState.UP:
         assert time.monotonic() < end
     probes.close()
+
+
+def test_every_path_has_the_url_of_its_own_storage(storages: Storages, tmp_path: object) -> None:
+    assert surl(storages.get("gone"), "a b/\udcff") == f"file://{tmp_path}/none/a%20b/%FF"
+    assert surl(storages.get("web"), "x") == "http://127.0.0.1:9/x"
+    assert surl(storages.get("mem"), "x") is None
+
+
+def test_the_url_of_an_s3_storage_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "canary")
+    registry = BackendRegistry()
+    text = """
+[storages.s]
+type = "s3"
+bucket = "data"
+prefix = "h3a"
+access_key = "id"
+secret_key = { env = "KEY" }
+"""
+    found = Storages(Settings.parse(text, registry=registry).storages, registry)
+    assert surl(found.get("s"), "run7/a.bam") == "s3://data/h3a/run7/a.bam"
+    found.close()

@@ -73,6 +73,10 @@ class HttpOptions(Options):
             raise ValueError("a token would travel in clear over http: use https")
         return self
 
+    @property
+    def root_url(self) -> str:
+        return f"{self.url.rstrip('/')}/"
+
 
 class HttpBackend:
     """Files below a base URL, or with ``open_url`` a single one."""

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import field_validator
 
@@ -56,6 +57,11 @@ class PosixOptions(Options):
         if not os.path.isabs(root) or "\0" in root:
             raise ValueError(f"root must be an absolute path such as /data/scigate, not {root!r}")
         return root
+
+    @property
+    def root_url(self) -> str:
+        """RFC 8089."""
+        return f"file://{quote(self.root.rstrip('/'), errors='surrogateescape')}/"
 
 
 class PosixBackend:

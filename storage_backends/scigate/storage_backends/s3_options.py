@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -57,6 +57,11 @@ class S3Options(Options):
         if self.addressing == "virtual" and "." in self.bucket and self.base.scheme == "https":
             raise ValueError("a bucket with a dot in its name needs addressing = 'path': no certificate fits otherwise")
         return self
+
+    @property
+    def root_url(self) -> str:
+        """As S3 clients write it; the endpoint is theirs to know."""
+        return f"s3://{self.bucket}/{quote(self.prefix)}"
 
     @property
     def credential(self) -> AccessKey:
