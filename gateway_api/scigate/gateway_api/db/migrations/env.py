@@ -1,7 +1,6 @@
 """Alembic's entry: runs on the connection that ``migrate`` hands over."""
 
 from alembic import context
-
 from scigate.gateway_api.db.schema import metadata
 
 connection = context.config.attributes["connection"]
