@@ -1,0 +1,165 @@
+"""``./run bench``: compares, writes the result as JSON and the page of the documentation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from scigate.gateway_api.units import parse_size
+from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
+
+from . import cases, machine, report
+from .compare import Comparison, Plan
+from .peers import Rclone, SciGate
+from .summary import summarise
+from .workspace import MEMORY, Media, Sources, needs
+
+ROOT: Final = Path(__file__).parents[1]
+RESULTS: Final = ROOT / "benchmarks" / "results"
+PAGE: Final = ROOT / "docs" / "reference" / "benchmarks.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.page_from:
+            (options.page or PAGE).write_text(report.page(json.loads(options.page_from.read_text())))
+            return 0
+        result = run(options)
+    except (cases.BenchmarkFailed, ServerMissing, ServerFailed) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    _publish(result, options)
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All chosen cases, in a folder of their own that is gone afterwards."""
+    folder = options.folder.absolute()
+    _claim(folder)
+    memory = MEMORY / f"scigate-{folder.name.strip('.')}-{random.getrandbits(32):08x}"
+    try:
+        return _compare_all(options, folder, memory)
+    finally:
+        shutil.rmtree(folder)
+        shutil.rmtree(memory, ignore_errors=True)
+
+
+def _claim(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        raise cases.BenchmarkFailed(
+            f"{folder} is there already: another benchmark is running, or one was killed. Remove it, or take --folder"
+        ) from None
+
+
+def _compare_all(options: argparse.Namespace, folder: Path, memory: Path) -> dict[str, Any]:
+    plan, media, rclone = _plan(options), Media(folder, folder, folder, options.tls), Rclone()
+    media = _placed(media, memory, options, plan)
+    result: dict[str, Any] = {
+        "name": _name(options),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "setup": {"rounds": plan.rounds, "seed": plan.seed, "cold": plan.cold, **media.describe()},
+        "machine": machine.machine() | {"load": machine.load()},
+        "versions": machine.versions(),
+        "rclone": {"flags": list(rclone.flags), "startup": round(rclone.startup(folder), 3)},
+    }
+    comparison = Comparison(plan, [SciGate(), rclone], media, Sources(media.local / "source"), _tell)
+    result["cases"] = [summarise(case, comparison.run(case)) for case in plan.cases]
+    return result
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    large, small = (cases.QUICK_LARGE, cases.QUICK_SMALL) if options.quick else (cases.LARGE, cases.SMALL)
+    large = replace(large, size=options.large_size or large.size)
+    small = replace(small, count=options.small_files or small.count)
+    chosen = cases.select(cases.all_cases([large, small]), [name for name in options.cases.split(",") if name])
+    rounds = options.rounds or (2 if options.quick else 5)
+    seed = random.getrandbits(32) if options.seed is None else options.seed
+    return Plan(chosen, rounds, seed, cold=not options.warm)
+
+
+def _placed(media: Media, memory: Path, options: argparse.Namespace, plan: Plan) -> Media:
+    """``auto`` is memory where it is large enough: the engines are compared, not the servers' disk."""
+    wanted = {"local": options.local_on, "s3": options.s3_on}
+    if wanted["s3"] == "auto":
+        wanted["s3"] = "memory" if _has_room(replace(media, s3=memory), memory, plan) else "disk"
+    if "memory" in wanted.values():
+        memory.mkdir(mode=0o700)
+    at = {"memory": memory, "disk": media.disk}
+    return replace(media, local=at[wanted["local"]], s3=at[wanted["s3"]])
+
+
+def _has_room(media: Media, memory: Path, plan: Plan) -> bool:
+    if not MEMORY.is_dir():
+        return False
+    most = max(needs(case, media, plan.rounds * 2).get(memory, 0) for case in plan.cases)
+    return shutil.disk_usage(MEMORY).free > 2 * most
+
+
+def _is_whole(options: argparse.Namespace) -> bool:
+    return not (options.cases or options.large_size or options.small_files)
+
+
+def _name(options: argparse.Namespace) -> str:
+    """A part of the comparison never takes the place of a whole one."""
+    usual = ("quick" if options.quick else "full") if _is_whole(options) else "part"
+    return str(options.name or usual)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
+    """The page shows the full comparison; that of a part, or of a quick run, only where it is asked for."""
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / f"{result['name']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    if page := options.page or (PAGE if result["name"] == "full" else None):
+        page.write_text(report.page(result))
+    print(report.table(result["cases"]))
+    print("\n".join(f"{report.title(case)}: wall ratio {case['ratios']['wall']['median']}" for case in result["cases"]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./run bench", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="smaller loads and 2 rounds: whether it works, not how fast it is")
+    add("--cases", default="", metavar="NAME,…", help="only these, such as large-local-s3 or small-s3-s3")
+    add("--rounds", type=int, metavar="N", help="how often each program runs each case [default: 5, quick: 2]")
+    add("--seed", type=int, help="draws the order of the runs [default: a new one, which the result names]")
+    add("--large-size", type=_size, metavar="SIZE", help="of the large file [default: 2 GiB]")
+    add("--small-files", type=int, metavar="N", help="how many small files [default: 5000]")
+    add("--warm", action="store_true", help="sources are in the page cache; else they are read from the medium")
+    add("--tls", action="store_true", help="speak HTTPS to the S3 servers")
+    add("--local-on", choices=["disk", "memory"], default="disk", help="where local files are [default: disk]")
+    add("--s3-on", choices=["auto", "disk", "memory"], default="auto", help="where the S3 servers keep their data")
+    add(
+        "--folder",
+        type=Path,
+        default=ROOT / ".bench" / "compare",
+        help="a folder to be made on the disk that is measured",
+    )
+    add("--name", help="of the result [default: full or quick]")
+    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
+    add("--page", type=Path, metavar="FILE", help="where the page goes [default: docs/, for a full run]")
+    add("--page-from", type=Path, metavar="JSON", help="measure nothing: write the page of this result")
+    return parser
+
+
+def _size(text: str) -> int:
+    return int(str(parse_size(text)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Who moves the files: SciGate with all that it promises, and rclone with flags chosen to make it fast."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Protocol
+
+from scigate.gateway_api.client import Gateway, TransferHandle
+from scigate.gateway_api.resources import TransferState
+from scigate.storage_backends.backend import KiB, MiB
+from scigate.storage_backends.testing.servers import program
+
+from .cases import DATA, BenchmarkFailed, Case
+from .gateway import DESTINATION, SOURCE, gateway
+from .measure import Figures, MemoryPeak, Stopwatch, cpu_of, run_measured
+from .places import Place
+
+POLL: Final = 0.02  # seconds between two looks near the end of a transfer, which is how exactly its end is seen
+WARM_UP: Final = {"warm-up/small": 4 * KiB, "warm-up/large": 9 * MiB}  # files that every source holds beside the data
+
+RCLONE_FLAGS: Final = (
+    "--transfers=16",
+    "--checkers=16",
+    "--multi-thread-streams=4",
+    "--multi-thread-cutoff=64Mi",
+    "--s3-upload-concurrency=4",
+    "--s3-chunk-size=16Mi",
+    "--s3-upload-cutoff=16Mi",
+    "--s3-disable-http2",
+    "--s3-no-check-bucket",
+)
+"""On top of rclone's defaults, which compare checksums after each copy wherever both sides have a common one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: a case from a filled place to an empty one. ``folder`` is for the peer's own files."""
+
+    case: Case
+    source: Place
+    destination: Place
+    folder: Path
+
+
+class Peer(Protocol):
+    """Somebody who moves files."""
+
+    name: str
+
+    def run(self, job: Job) -> Figures:
+        """Move all of the job's files. ``BenchmarkFailed`` when they did not all arrive."""
+        ...
+
+
+class SciGate:
+    """A running gateway, from the submit until the client sees DONE."""
+
+    name = "scigate"
+
+    def run(self, job: Job) -> Figures:
+        with (
+            gateway(job.folder, job.source, job.destination) as running,
+            Gateway(running.url, running.token, patience=timedelta(seconds=10)) as client,
+        ):
+            warm_up(client)
+            before = cpu_of(running.pid)
+            with MemoryPeak(running.pid) as peak:
+                watch = Stopwatch()
+                path = path_of(job.case)
+                wait(client.copy(f"{SOURCE}:/{path}", f"{DESTINATION}:/{path}"), watch)
+                wall = watch.read()
+            return Figures(wall, cpu_of(running.pid) - before, peak.bytes, wall)
+
+
+def path_of(case: Case) -> str:
+    """One file by its name, several by their folder."""
+    return f"{DATA}/{next(case.load.names())}" if case.load.count == 1 else f"{DATA}/"
+
+
+def warm_up(client: Gateway) -> None:
+    """Move two files that do not count: a service has loaded its libraries and made its connections."""
+    wait(client.submit((f"{SOURCE}:/{name}", f"{DESTINATION}:/{name}") for name in WARM_UP), Stopwatch())
+
+
+def wait(handle: TransferHandle, watch: Stopwatch) -> None:
+    """Until the client sees that the transfer has ended; asks seldom while the end is far."""
+    while not handle.state.is_final:
+        time.sleep(_pause(handle, watch.read()))
+        handle.refresh()
+    if handle.state is not TransferState.DONE:
+        cause = handle.transfer.cause
+        raise BenchmarkFailed(f"SciGate ended {handle.state}: {cause.message if cause else 'no cause given'}")
+
+
+def _pause(handle: TransferHandle, elapsed: float) -> float:
+    seen = handle.transfer
+    if seen.listing or not 0 < seen.bytes_done < seen.bytes_total:
+        return POLL
+    left = elapsed * (seen.bytes_total / seen.bytes_done - 1)
+    return min(max(POLL, left / 4), 10 * POLL)
+
+
+class Rclone:
+    """rclone, from the start of its process to its end."""
+
+    name = "rclone"
+
+    def __init__(self, flags: Sequence[str] = RCLONE_FLAGS) -> None:
+        self.flags = tuple(flags)
+        self._program = str(program("rclone"))
+
+    def run(self, job: Job) -> Figures:
+        source, destination = job.source.remote("src"), job.destination.remote("dst")
+        path = path_of(job.case).rstrip("/")
+        command = [self._program, "--config=", *self.flags, "copyto", source.prefix + path, destination.prefix + path]
+        environment = {**_plain_environment(job.folder), **source.variables, **destination.variables}
+        log = job.folder / "rclone.log"
+        code, figures = run_measured(command, environment, log)
+        if code != 0:
+            raise BenchmarkFailed(f"rclone ended with {code}; it said:\n{log.read_text(errors='replace')[-4000:]}")
+        return _made_durable(figures, job.destination)
+
+    def startup(self, folder: Path) -> float:
+        """Seconds that the program takes to do nothing; part of each of its runs."""
+        log = folder / "rclone.log"
+        command = [self._program, "version"]
+        return statistics.median(run_measured(command, _plain_environment(folder), log)[1].wall for _ in range(5))
+
+
+def _plain_environment(folder: Path) -> dict[str, str]:
+    """Nothing of the user's own rclone settings."""
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "TMPDIR": str(folder)}
+
+
+def _made_durable(figures: Figures, destination: Place) -> Figures:
+    """rclone leaves files in the page cache; SciGate says DONE when they are on the medium."""
+    watch = Stopwatch()
+    destination.flush()
+    return Figures(figures.wall, figures.cpu, figures.rss, figures.wall + watch.read())
