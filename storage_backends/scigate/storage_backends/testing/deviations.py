@@ -29,7 +29,6 @@ DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "recover.fenced-when-whole": _NO_MARK,
         "recover.fenced-keeps-off": _NO_MARK,
         "recover.abandoned": _NO_MARK + "; without its id an upload that has parts may be anybody's and stays",
-        "recover.abandoned-key-prefix": _NO_MARK + "; without its id an upload that has no part is taken for ours",
         "name.kept-control": _CONTROL_500,
     },
     "moto": {
