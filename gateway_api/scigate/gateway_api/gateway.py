@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 
 from scigate.storage_backends.backend import Buffer, Kind
 from scigate.storage_backends.backend import Entry as StoredEntry
 from scigate.storage_backends.errors import DigestMismatch, NotRegular, Permanent, StorageError, Unsupported
 from scigate.storage_backends.location import check_path
 from scigate.storage_backends.location import parse as parse_location
+from scigate.storage_backends.web_url import parse_web_url
 
 from . import entries
 from .actor import Actor
@@ -35,6 +38,7 @@ from .resources import (
     TransferRequest,
     TransferState,
 )
+from .settings import LimitsSection
 from .status import Health
 from .storages import STAGING, OpenStorage, Storages
 from .transfers import submission
@@ -61,6 +65,7 @@ class Gateway:
         storages: Storages,
         store: TransferStore,
         *,
+        limits: LimitsSection,
         staging: Staging,
         egress: Egress,
         health: Health,
@@ -68,7 +73,7 @@ class Gateway:
     ) -> None:
         self._storages, self._store, self._staging, self._egress = storages, store, staging, egress
         self._health, self.metrics = health, metrics
-        self._listings = Listings()
+        self._listings, self._limits = Listings(), limits
 
     # --- storages ------------------------------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class Gateway:
         """A page of what is in a folder; ``after`` is the path of the last entry seen."""
         opened = self._readable(actor, storage)
         after = None if after is None else check_path(after)
-        return self._listings.page(opened, check_path(path), after, recursive=recursive, limit=limit)
+        return self._listings.page(opened, check_path(path), after, recursive=recursive, limit=self._page(limit))
 
     def look_at(self, actor: Actor, storage: str, path: str) -> Entry:
         """What is at a path."""
@@ -179,7 +184,7 @@ class Gateway:
         self, actor: Actor, *, state: TransferState | None, after: str | None, limit: int
     ) -> Page[Transfer]:
         """The actor's transfers, newest first; an admin sees everybody's."""
-        return self._store.list(owner_seen(actor), state=state, after=after, limit=limit)
+        return self._store.list(owner_seen(actor), state=state, after=after, limit=self._page(limit))
 
     def show_transfer(self, actor: Actor, id: str) -> Transfer:
         """One of them."""
@@ -189,11 +194,11 @@ class Gateway:
         self, actor: Actor, id: str, *, state: FileState | None, after: str | None, limit: int
     ) -> Page[TransferFile]:
         """The files of a transfer."""
-        return self._store.files(id, owner_seen(actor), state=state, after=after, limit=limit)
+        return self._store.files(id, owner_seen(actor), state=state, after=after, limit=self._page(limit))
 
     def list_events(self, actor: Actor, id: str, *, after: int, limit: int) -> Page[Event]:
         """The journal of a transfer."""
-        return self._store.events(id, owner_seen(actor), after=after, limit=limit)
+        return self._store.events(id, owner_seen(actor), after=after, limit=self._page(limit))
 
     def ask(self, actor: Actor, id: str, wish: Wish) -> Transfer:
         """Pause, resume, cancel or retry."""
@@ -211,6 +216,9 @@ class Gateway:
         self._health.check_ready()
 
     # --- shared --------------------------------------------------------------------------------------------------
+
+    def _page(self, limit: int) -> int:
+        return min(limit, self._limits.page_max)
 
     def _sees(self, actor: Actor, name: str) -> bool:
         section = self._storages.section(name)
@@ -249,9 +257,11 @@ class Gateway:
             request,
             may_read=lambda name: _refusing(self._readable, actor, name),
             may_write=lambda name: _refusing(self._writable, actor, name),
-            check_url=lambda url: _refusing(self._egress.check, url),
+            check_url=partial(_check_url, self._egress, set()),
             staged=staged,
         )
+        if request.deadline is None:
+            accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
         id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
         return Submitted(transfer=self._store.get(id, None), replayed=replayed)
 
@@ -262,6 +272,15 @@ def _refusing(check: Callable[..., object], *arguments: object) -> None:
         check(*arguments)
     except Problem as problem:
         raise Permanent(problem.detail or problem.title, next_step=problem.next_step) from None
+
+
+def _check_url(egress: Egress, seen: set[tuple[str, str, int]], url: str) -> None:
+    """Each server is resolved and judged once for a request, however many of its files are in it."""
+    target = parse_web_url(url)
+    origin = (target.scheme, target.host, target.port)
+    if origin not in seen:
+        egress.check(url)
+        seen.add(origin)
 
 
 def _moved(storage: OpenStorage, source: str, destination: str, if_absent: bool) -> StoredEntry:

@@ -17,6 +17,7 @@ from scigate.storage_backends.layers import Totals
 from scigate.storage_backends.registry import BackendRegistry
 from scigate.storage_backends.web_url import parse_web_url
 from scigate.storage_backends.wire import Pool
+from sqlalchemy.exc import SQLAlchemyError
 
 from . import logs
 from .db.database import Database
@@ -44,10 +45,9 @@ class Service:
 
     def __init__(self, settings: Settings, registry: BackendRegistry) -> None:
         self.settings = settings
-        folder = _state_folder(settings.gateway.state_dir)
-        self._claim = _claimed(folder)
-        migrate(settings.database_url.reveal())
-        self._database = Database(settings.database_url.reveal())
+        folder = _state_folder(settings)
+        self._claim = _claimed(folder, settings)
+        self._database = _database(settings.database_url.reveal())
         self._staging = Staging(folder / STAGING, settings.limits.staging_quota)
         self._storages = Storages(settings.storages, registry, {STAGING: _staging_section(folder, registry)})
         egress = Egress(settings.egress)
@@ -59,7 +59,13 @@ class Service:
         store.progress, store.on_new = self._engine.progress, self._engine.look
         health = Health(self._storages, registry, store.counts, self._staged, self._vitals())
         self.gateway = Gateway(
-            self._storages, store, staging=self._staging, egress=egress, health=health, metrics=self._metrics(store)
+            self._storages,
+            store,
+            limits=settings.limits,
+            staging=self._staging,
+            egress=egress,
+            health=health,
+            metrics=self._metrics(store),
         )
         self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
 
@@ -75,15 +81,17 @@ class Service:
         return f"http://[{host}]:{self.port}" if ":" in host.strip("[]") else f"http://{host}:{self.port}"
 
     def start(self) -> None:
-        """Go on with what was running before, then listen. ``OSError`` if the address is taken."""
+        """Go on with what was running before, then listen. ``SettingsError`` if the address cannot be had."""
         self._staging.prepare()
         self._engine.start()
         self._sweep_uploads()
         try:
             self._http.start()
-        except OSError:
+        except OSError as error:
             self._close()
-            raise
+            where, why = f"{self._http.host}:{self._http.port}", error.strerror or str(error)
+            problem = f"gateway.port: {where} cannot be listened on: {why}. Stop who has it, or set another port."
+            raise SettingsError(_name(self.settings), [problem]) from None
         log.info("the gateway listens on %s", self.url)
 
     def stop(self) -> None:
@@ -158,16 +166,32 @@ def serve(settings: Settings, ready: Callable[[Service], None] = lambda service:
         service.stop()
 
 
-def _state_folder(folder: Path) -> Path:
+def _name(settings: Settings) -> str:
+    return str(settings.source or "The gateway with its defaults")
+
+
+def _database(url: str) -> Database:
+    """The database, its tables brought to the newest schema."""
+    try:
+        migrate(url)
+        return Database(url)
+    except SQLAlchemyError as error:
+        why = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        problem = f"database.url: the database cannot be opened: {logs.redact(why)}. Start it, or correct the URL."
+        raise SettingsError("The database", [problem]) from None
+
+
+def _state_folder(settings: Settings) -> Path:
+    folder = settings.gateway.state_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         problem = f"gateway.state_dir: the folder {folder} cannot be made: {error.strerror}."
-        raise SettingsError("scigate.toml", [problem]) from None
+        raise SettingsError(_name(settings), [problem]) from None
     return folder
 
 
-def _claimed(folder: Path) -> int:
+def _claimed(folder: Path, settings: Settings) -> int:
     """A lock on the folder, as a descriptor: two gateways would remove each other's uploads."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -175,7 +199,7 @@ def _claimed(folder: Path) -> int:
     except OSError:
         os.close(descriptor)
         problem = f"gateway.state_dir: another gateway is running in {folder}. Stop it, or give this one its own."
-        raise SettingsError("scigate.toml", [problem]) from None
+        raise SettingsError(_name(settings), [problem]) from None
     return descriptor
 
 

@@ -12,13 +12,15 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from scigate.storage_backends.backend import Buffer
 from scigate.storage_backends.errors import DigestMismatch, NoSpace, StorageError, Truncated, Unreachable
 
 from .digests import start
 
-PARTIAL = ".part"
+PARTIAL: Final = ".part"
+ASKED: Final = 500  # names in one question to the database
 InUse = Callable[[list[str]], set[str]]
 
 
@@ -80,7 +82,9 @@ class Staging:
         """Remove what no running request holds and, by ``in_use``, no transfer needs; returns how many."""
         with self._lock:
             candidates = [name for name in self._kept if name not in self._held]
-        needed = in_use(candidates) if candidates else set()
+        needed: set[str] = set()
+        for first in range(0, len(candidates), ASKED):
+            needed |= in_use(candidates[first : first + ASKED])
         return sum(self._remove(name) for name in candidates if name not in needed)
 
     def _remove(self, name: str) -> int:

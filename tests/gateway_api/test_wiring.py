@@ -1,0 +1,133 @@
+"""A gateway that cannot start says why; one that starts goes on with what it had."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+from scigate.gateway_api.settings import Settings
+from scigate.gateway_api.settings_errors import SettingsError
+from scigate.gateway_api.wiring import build
+
+TOKEN = "x" * 32
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", TOKEN)
+
+
+def settings(folder: Path, more: str = "", port: int = 0) -> Settings:
+    (folder / "lab").mkdir(exist_ok=True)
+    return Settings.parse(
+        f"""
+[gateway]
+port = {port}
+state_dir = "{folder}/state"
+[storages.lab]
+type = "posix"
+root = "{folder}/lab"
+[users.ada]
+token = {{ env = "TOKEN" }}
+{more}
+"""
+    )
+
+
+def test_the_state_is_private(tmp_path: Path) -> None:
+    service = build(settings(tmp_path))
+    service.start()
+    service.stop()
+    for folder in ("state", "state/staging"):
+        assert oct((tmp_path / folder).stat().st_mode & 0o777) == "0o700"
+
+
+def test_two_gateways_do_not_share_a_state_folder(tmp_path: Path) -> None:
+    service = build(settings(tmp_path))
+    service.start()
+    with pytest.raises(SettingsError, match="another gateway is running"):
+        build(settings(tmp_path))
+    service.stop()
+    again = build(settings(tmp_path))
+    again.start()
+    again.stop()
+
+
+def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = build(settings(tmp_path, port=port))
+        with pytest.raises(SettingsError, match=f"127.0.0.1:{port} cannot be listened on: .*in use"):
+            service.start()
+    again = build(settings(tmp_path))
+    again.start()
+    again.stop()
+
+
+def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    with pytest.raises(SettingsError, match="cannot be made"):
+        build(settings(tmp_path))
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(
+    tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE", f"postgresql+psycopg://a:canary@127.0.0.1:{free_port}/b")
+    with pytest.raises(SettingsError) as raised:
+        build(settings(tmp_path, '[database]\nurl = { env = "DATABASE" }'))
+    assert "database.url: the database cannot be opened" in str(raised.value)
+    assert "canary" not in str(raised.value)
+
+
+def test_a_restart_delivers_what_was_staged(tmp_path: Path) -> None:
+    first = build(settings(tmp_path))
+    first.start()
+    first._engine._stopping.set()  # accepts, but moves nothing any more
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = httpx.put(f"{first.url}/api/v1/files/lab/file", content=b"data", headers=headers)
+    assert answer.status_code == 202
+    assert not (tmp_path / "lab" / "file").exists()
+    first.stop()
+    second = build(settings(tmp_path))
+    second.start()
+    try:
+        with httpx.Client(base_url=second.url, headers=headers) as client:
+            while not client.get(answer.headers["Location"]).json()["finished"]:
+                pass
+            assert (tmp_path / "lab" / "file").read_bytes() == b"data"
+            assert second.gateway.sweep_uploads() == 1
+    finally:
+        second.stop()
+
+
+def test_a_page_is_no_longer_than_the_settings_say(tmp_path: Path) -> None:
+    service = build(settings(tmp_path, "[limits]\npage_max = 3"))
+    for number in range(5):
+        (tmp_path / "lab" / str(number)).touch()
+    service.start()
+    try:
+        answer = httpx.get(f"{service.url}/api/v1/files/lab/", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert (len(answer.json()["items"]), answer.json()["next"]) == (3, "2")
+    finally:
+        service.stop()
+
+
+def test_paths_of_the_public_url_stand_in_locations(tmp_path: Path) -> None:
+    found = settings(tmp_path).model_copy(
+        update={
+            "gateway": settings(tmp_path).gateway.model_copy(update={"public_url": "https://hub.example/services/sg"})
+        }
+    )
+    service = build(found)
+    service.start()
+    try:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Host": "hub.example"}
+        for path in ("/api/v1/files/lab/file", "/services/sg/api/v1/files/lab/file"):
+            answer = httpx.put(service.url + path, content=b"x", headers=headers, params={"overwrite": "overwrite"})
+            assert answer.headers["Location"].startswith("/services/sg/api/v1/transfers/")
+        assert httpx.get(service.url + answer.headers["Location"], headers=headers).status_code == 200
+    finally:
+        service.stop()
