@@ -138,7 +138,7 @@ class _Batch:
         task, destination = item.task, self._destination
         data = self._read(item)
         with at(task.destination_storage):
-            if item.entry.size <= destination.limits.put_max:
+            if 0 < destination.limits.put_max >= item.entry.size:
                 entry = destination.put(
                     task.destination_path, data, if_absent=is_absent_only(task),
                     digests={"crc64nvme": item.digester.crc64nvme}, key=task.key,

@@ -26,6 +26,11 @@ _BUCKETS: Final = {
 """File state → the counter of its transfer."""
 
 
+def bucket_of(state: FileState) -> str:
+    """The counter that a file in this state is counted by."""
+    return _BUCKETS[state]
+
+
 @dataclass(slots=True)
 class Delta:
     """How one transfer changes."""

@@ -45,6 +45,7 @@ class Walks:
     def __init__(self, database: Database, lease: Lease) -> None:
         self._database = database
         self._lease = lease
+        self._stopping = False
 
     def claim(self) -> Walk | None:
         """Take one that nobody lists. Two that list the same folder would do each other no harm."""
@@ -65,13 +66,20 @@ class Walks:
         return self._database.write(job)
 
     def run(self, task: Walk, source: Backend) -> None:
-        """List the folder to its end. Raises what the storage raises, and ``LeaseLost``."""
+        """List the folder to its end, or until stopped. Raises what the storage raises, and ``LeaseLost``."""
         entries = source.scan(task.source_path)
         while chunk := list(islice(entries, CHUNK)):
             self._lease.check()
+            if self._stopping:
+                self.give_back(task, None)
+                return
             if not self._database.write(partial(self._add, task=task, chunk=chunk)):
                 return
         self._database.write(lambda connection: self._end(connection, task))
+
+    def stop(self) -> None:
+        """Running listings end at the next chunk; they begin anew at the next start."""
+        self._stopping = True
 
     def give_back(self, task: Walk, failure: Failure | None) -> None:
         """The listing broke off: try again later, or give up when that cannot help."""

@@ -135,11 +135,10 @@ class Work:
             found = read_held(connection, file.c.seq == held.seq, file.c.epoch == held.epoch, limit=1)
         return found[0] if found else None
 
-    def draft_ref(self, held: Held) -> str | None:
-        """How this attempt's draft is found at the storage, as far as it was recorded."""
-        query = select(draft.c.ref).where(draft.c.file == held.seq, draft.c.epoch == held.epoch)
+    def drafts(self, seq: int) -> list[OldDraft]:
+        """All that the attempts at a file may have left at its destination."""
         with self._database.read() as connection:
-            return connection.execute(query).scalar()
+            return _old_drafts(connection, [seq]).get(seq, [])
 
     def record_draft(self, held: Held, ref: str, block_length: int) -> None:
         """Remember how the draft is found again; called before its first byte."""

@@ -1,0 +1,134 @@
+"""Moving files in threads of this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from scigate.storage_backends.errors import ErrorKind, StorageError
+
+from ...resources import FileState
+from ..batch import move_batch
+from ..lease import LeaseLost
+from ..ledger import Held, Move
+from ..looking import abandon, failure_of
+from ..machine import What
+from ..mover import move_large
+from ..planner import SMALL
+from ..runtime import Runtime, Stop, Stopped, StopSign
+from ..work import Task
+
+log = logging.getLogger(__name__)
+
+
+class LocalExecutor:
+    """The default executor: ``slots`` large files or batches of small ones at once."""
+
+    def __init__(self, runtime: Runtime, slots: int) -> None:
+        self._runtime = runtime
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
+        self._lock = threading.Lock()
+        self._running = 0
+        self._stopping = False
+
+    def submit(self, tasks: Sequence[Task], over: Callable[[], None]) -> None:
+        """See ``Executor``."""
+        with self._lock:
+            self._running += 1
+            why = Stop.SHUTDOWN if self._stopping else None
+            self._runtime.signs.update({task.held.seq: StopSign(why) for task in tasks})
+        self._pool.submit(self._run, tasks, over)
+
+    def tell(self, stops: Mapping[int, Stop]) -> None:
+        """See ``Executor``."""
+        for seq, why in stops.items():
+            if sign := self._runtime.signs.get(seq):
+                sign.why = sign.why or why
+
+    def stop(self, patience: timedelta) -> bool:
+        """See ``Executor``."""
+        with self._lock:
+            self._stopping = True
+            running = list(self._runtime.signs)
+        self.tell(dict.fromkeys(running, Stop.SHUTDOWN))
+        deadline = time.monotonic() + patience.total_seconds()
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return not self._running
+
+    def _run(self, tasks: Sequence[Task], over: Callable[[], None]) -> None:
+        try:
+            self._move(tasks)
+        except LeaseLost as error:
+            log.error("stopped without a word to the records: %s", error)
+        except Exception:
+            log.exception("files ended without a word to the records; they are taken back when the lease says so")
+        finally:
+            with self._lock:
+                self._running -= 1
+            for task in tasks:
+                self._runtime.signs.pop(task.held.seq, None)
+                self._runtime.progress.ended(task.held.seq)
+            over()
+
+    def _move(self, tasks: Sequence[Task]) -> None:
+        if len(tasks) == 1 and (tasks[0].held.size or 0) > SMALL:
+            self._move_large(tasks[0])
+        else:
+            move_batch(self._runtime, tasks, self._ended)
+
+    def _move_large(self, task: Task) -> None:
+        try:
+            move_large(self._runtime, task)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001 even a bug must end in the records as a cause
+            self._ended(task, error)
+        else:
+            for name in task.lane.storages:
+                self._runtime.breaker.worked(name)
+
+    def _ended(self, task: Task, error: Exception) -> None:
+        """Write down why an attempt ended before the file was DONE."""
+        held = self._runtime.work.current(task.held)
+        if held is None or held.state is FileState.DONE:
+            return  # another attempt owns the file now, or it was done all the same
+        if held.state is FileState.CANCELLING:
+            self._clean(task, held)
+        elif isinstance(error, Stopped):
+            what = What.PAUSE if error.why is Stop.PAUSE else What.RELEASE
+            self._runtime.work.move_if_held([Move(held, what, {"adoptable": True})])
+        else:
+            self._failed(task, held, error)
+
+    def _failed(self, task: Task, held: Held, error: Exception) -> None:
+        if not isinstance(error, StorageError):
+            log.error("file %s: a mistake of ours", held.seq, exc_info=error)
+        elif error.kind is ErrorKind.TRANSIENT and error.storage:
+            self._runtime.breaker.failed(error.storage, time.monotonic())
+        failure = failure_of(error, held.failures)
+        after = self._runtime.work.move_if_held([Move(held, What.FAILURE, {"adoptable": True}, failure=failure)])
+        if after and after[0].state is FileState.FAILED:
+            self._discard_drafts(task)
+
+    def _clean(self, task: Task, held: Held) -> None:
+        """Of a cancelled file nothing stays; what cannot be removed now is left to the reconciler."""
+        if self._discard_drafts(task):
+            self._runtime.work.move_if_held([Move(held, What.CLEANED)])
+        else:
+            self._runtime.work.move_if_held([Move(held, What.LAPSE, {"worker": None})])
+
+    def _discard_drafts(self, task: Task) -> bool:
+        drafts = self._runtime.work.drafts(task.held.seq)
+        try:
+            backend = self._runtime.backend(task.destination_storage)
+            abandon(self._runtime, task.held.seq, backend, task.destination_path, drafts)
+        except StorageError as error:
+            log.warning("drafts of file %s stay for now: %s", task.held.seq, error)
+            return False
+        return True
