@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -113,6 +116,28 @@ def test_a_page_is_no_longer_than_the_settings_say(tmp_path: Path) -> None:
         assert (len(answer.json()["items"]), answer.json()["next"]) == (3, "2")
     finally:
         service.stop()
+
+
+def test_a_request_that_runs_when_the_gateway_stops_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = build(settings(tmp_path))
+    service.start()
+    begun, look_at = threading.Event(), service.gateway.look_at
+
+    def slowly(*arguments: str, **more: str) -> object:
+        begun.set()
+        time.sleep(0.5)
+        return look_at(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service.gateway, "look_at", slowly)
+    (tmp_path / "lab" / "file").touch()
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(httpx.get, f"{service.url}/api/v1/files/lab/file?meta=1", headers=headers)
+        assert begun.wait(10)
+        service.stop()
+        assert answer.result().json()["name"] == "file"
 
 
 def test_paths_of_the_public_url_stand_in_locations(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ class FileHandler(Handler):
         self.request.connection.close()  # type: ignore[union-attr]
         self._finished = True
         self._log()
+        self.on_finish()
 
     async def _next(self, buffers: Iterator[Buffer]) -> bytes:
         return await self.run(_piece, buffers)

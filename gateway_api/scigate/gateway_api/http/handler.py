@@ -61,6 +61,7 @@ class Handler(RequestHandler):
 
     async def prepare(self) -> None:
         """Refuse early: a body is only read from a caller who may send one."""
+        self.site.running.add(self)
         try:
             self.site.check_host(self.request.host)
             if self.route.rule is not Rule.ANYONE:
@@ -83,6 +84,13 @@ class Handler(RequestHandler):
 
     def data_received(self, chunk: bytes) -> Any:
         """Take a piece of the body. Here: drop it."""
+
+    def on_finish(self) -> None:
+        self.site.running.discard(self)
+
+    def on_connection_close(self) -> None:
+        self.site.running.discard(self)
+        super().on_connection_close()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call ``function`` in a thread: it may block."""

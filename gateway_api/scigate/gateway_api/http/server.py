@@ -37,6 +37,8 @@ class Site:
 
     def __init__(self, settings: Settings, gateway: Gateway, routes: tuple[Route, ...] = ROUTES) -> None:
         self.gateway, self.routes = gateway, routes
+        self.running: set[RequestHandler] = set()
+        """Requests begun and not ended."""
         self.authenticator = TokenAuthenticator(settings.users)
         self.body_max = settings.limits.body_max
         self.pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api")
@@ -86,7 +88,6 @@ class SiteApplication(Application):
     def __init__(self, site: Site) -> None:
         super().__init__(log_function=self._log)
         self.site = site
-        self.running = 0  # requests begun and not ended
         self._nothing = Route("GET", "(no route)", Rule.ANYONE, "What no route has", NotFoundHandler)
 
     def find_handler(self, request: HTTPServerRequest, **_: Any) -> Any:
@@ -147,7 +148,7 @@ class HttpServer:
         self._ready.set_result(sockets[0].getsockname()[1])
         await self._stopping.wait()
         server.stop()
-        await _until(lambda: application.running == 0, DRAIN)
+        await _until(lambda: not self._site.running, DRAIN)
         await server.close_all_connections()
 
 

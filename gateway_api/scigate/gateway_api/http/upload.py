@@ -67,6 +67,7 @@ class UploadHandler(Handler):
 
     def on_finish(self) -> None:
         self._end()
+        super().on_finish()
 
     def on_connection_close(self) -> None:
         self._end()
