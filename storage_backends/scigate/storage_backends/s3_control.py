@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def _new_client(options: S3Options) -> S3Client:
         aws_access_key_id=credential.id,
         aws_secret_access_key=credential.secret.reveal(),
         aws_session_token=credential.session_token.reveal() if credential.session_token else None,
-        verify=str(options.ca_file) if options.ca_file else None,
+        verify=str(options.ca_file) if options.ca_file else ssl.get_default_verify_paths().cafile or True,
         config=config,
     )
     return cast("S3Client", client)

@@ -33,9 +33,9 @@ class Page:
 def parse(document: bytes) -> Element:
     """Parse an answer of a server. ``Unreachable`` if it is not XML, or holds a DTD or other markup declaration.
 
-    Without a DTD there are no entities to expand or to fetch. The encoding is fixed, so none can hide one.
+    Without a DTD there are no entities to expand or to fetch. UTF-16 and UTF-32, which could hide one, have NUL bytes.
     """
-    if b"<!" in document:
+    if b"<!" in document or b"\0" in document:
         raise Unreachable("the storage answered with XML that holds a declaration")
     parser = XMLParser(encoding="utf-8")  # noqa: S314 declarations were refused above
     try:

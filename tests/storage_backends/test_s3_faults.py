@@ -1,0 +1,171 @@
+"""What servers do when they are busy, broken or lying: a shim does it to chosen requests before a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from scigate.storage_backends.errors import (
+    AlreadyExists,
+    NoSpace,
+    SourceChanged,
+    StorageError,
+    Throttled,
+    Truncated,
+    Unreachable,
+)
+from scigate.storage_backends.s3 import S3Backend
+from scigate.storage_backends.testing.servers import S3Server
+
+Body = Callable[[str], bytes]
+
+
+@pytest.fixture
+def backend(seaweedfs: S3Server, open_s3: Callable[..., S3Backend], s3_shim: Any) -> S3Backend:
+    return open_s3(seaweedfs, endpoint=s3_shim.endpoint)
+
+
+def content(backend: S3Backend, path: str, *range_: Any, **about: Any) -> bytes:
+    return b"".join(bytes(buffer) for buffer in backend.read(path, *range_, **about))
+
+
+def test_slow_down_is_throttled_with_the_wish_of_the_server(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    s3_shim.fault("PUT", status=503, body=s3_error("SlowDown"), headers={"Retry-After": "7"})
+    with pytest.raises(Throttled) as error:
+        backend.put("x", b"data")
+    assert error.value.retry_after == timedelta(seconds=7)
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    s3_shim.fault("GET", status=429, headers={"Retry-After": later})
+    with pytest.raises(Throttled) as error:
+        content(backend, "x")
+    assert error.value.retry_after is not None
+    assert timedelta(seconds=90) < error.value.retry_after <= timedelta(seconds=100)
+
+
+def test_slow_down_on_the_control_plane_is_throttled_too(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    backend.draft("first", 1, key="k").discard()
+    s3_shim.fault("POST", "uploads", status=503, body=s3_error("SlowDown"), headers={"Retry-After": "9"}, times=2)
+    with pytest.raises(Throttled) as error:
+        backend.draft("x", 1, key="k")
+    assert error.value.retry_after == timedelta(seconds=9)
+
+
+def test_a_message_of_the_server_is_not_passed_on(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    for code in ("AccessDenied", "SignatureDoesNotMatch", "NeverHeardOf"):
+        s3_shim.fault("PUT", status=403, body=s3_error(code))
+        with pytest.raises(StorageError) as error:
+            backend.put("x", b"data")
+        assert "SECRET-IN-MESSAGE" not in f"{error.value}{error.value.__cause__}"
+        assert error.value.path == "x"
+
+
+def test_a_full_storage_is_no_space(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    s3_shim.fault("PUT", status=507, body=s3_error("XMinioStorageFull"))
+    with pytest.raises(NoSpace):
+        backend.put("x", b"data")
+
+
+def test_an_error_inside_a_200_to_a_put_is_an_error(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    s3_shim.fault("PUT", status=200, body=s3_error("InternalError"), headers={"ETag": '"abc"'})
+    with pytest.raises(Unreachable, match="InternalError"):
+        backend.put("x", b"data")
+
+
+def test_an_error_inside_a_200_to_a_copy_is_an_error(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    backend.put("from", b"data")
+    s3_shim.fault("PUT", "/to", status=200, body=s3_error("InternalError"), times=2)
+    assert backend.extras.copy is not None
+    with pytest.raises(Unreachable):
+        backend.extras.copy("from", "to", version=None, if_absent=False, key="k", progress=lambda _: None)
+
+
+def test_a_put_whose_answer_was_lost_is_found_out(backend: S3Backend, s3_shim: Any) -> None:
+    backend.probe()
+    s3_shim.fault("PUT", forwarded=True, dropped=True)
+    entry = backend.put("x", b"data", if_absent=True, key="mine")
+    assert entry.identity == "mine"
+    with pytest.raises(AlreadyExists):
+        backend.put("x", b"data", if_absent=True, key="other")
+
+
+def test_an_answer_without_a_body_says_why_by_a_second_question(
+    backend: S3Backend, s3_shim: Any, s3_error: Body
+) -> None:
+    s3_shim.fault("HEAD", status=400)
+    s3_shim.fault("GET", status=400, body=s3_error("ExpiredToken"))
+    with pytest.raises(StorageError, match="token has expired"):
+        backend.stat("x")
+
+
+def test_our_clock_is_corrected_by_the_server(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    server = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
+    s3_shim.fault("PUT", status=403, body=s3_error("RequestTimeTooSkewed"), headers={"Date": server})
+    with pytest.raises(Unreachable, match="clocks"):
+        backend.put("x", b"data")
+    assert 7100 < backend._data._signer.skew < 7300
+
+
+RANGES = [
+    ({"Content-Range": "bytes 1-4/10"}, b"1234", Unreachable),  # another range
+    ({"Content-Range": "bytes 2-4/10"}, b"234", Truncated),  # a shorter one
+    ({"Content-Range": "bytes 2-5/10"}, b"234", Unreachable),  # not what it says
+    ({"Content-Range": "nonsense"}, b"2345", Unreachable),
+    ({}, b"2345", Unreachable),
+]
+
+
+@pytest.mark.parametrize(("headers", "body", "kind"), RANGES)
+def test_a_wrong_range_is_never_passed_on(
+    backend: S3Backend, s3_shim: Any, headers: dict[str, str], body: bytes, kind: type[StorageError]
+) -> None:
+    backend.put("x", b"0123456789")
+    s3_shim.fault("GET", status=206, headers=headers, body=body)
+    with pytest.raises(kind):
+        content(backend, "x", 2, 4)
+
+
+def test_a_whole_answer_to_a_range_is_cut_exactly(backend: S3Backend, s3_shim: Any) -> None:
+    backend.put("x", b"0123456789")
+    for range_, expected in (((2, 4), b"2345"), ((2,), b"23456789"), ((0, 10), b"0123456789"), ((9, 1), b"9")):
+        s3_shim.fault("GET", status=200, body=b"0123456789")
+        assert content(backend, "x", *range_) == expected
+    s3_shim.fault("GET", status=200, body=b"0123456789")
+    with pytest.raises(Truncated):
+        content(backend, "x", 8, 3)
+
+
+def test_a_server_that_ignores_the_condition_is_found_out_by_its_etag(backend: S3Backend, s3_shim: Any) -> None:
+    version = backend.put("x", b"0123456789").version
+    s3_shim.fault("GET", status=200, body=b"9876543210", headers={"ETag": '"another"'})
+    with pytest.raises(SourceChanged):
+        content(backend, "x", version=version)
+
+
+def test_a_listing_that_does_not_say_where_it_goes_on_is_an_error(backend: S3Backend, s3_shim: Any) -> None:
+    page = b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"
+    s3_shim.fault("GET", "list-type", status=200, body=page)
+    with pytest.raises(Unreachable, match="cut its listing off"):
+        list(backend.scan())
+
+
+def test_a_listing_of_something_else_is_an_error(backend: S3Backend, s3_shim: Any) -> None:
+    page = (
+        b"<ListBucketResult><Contents><Key>foreign</Key><Size>1</Size>"
+        b"<LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>"
+    )
+    s3_shim.fault("GET", "list-type", status=200, body=page)
+    with pytest.raises(Unreachable, match="not asked for"):
+        list(backend.scan())
+
+
+def test_a_refused_upload_is_not_sent_again_by_itself(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    draft = backend.draft("x", 4, key="k")
+    before = len(s3_shim.seen)
+    s3_shim.fault("PUT", "partNumber=1&", status=500, body=s3_error("InternalError"))
+    with pytest.raises(Unreachable):
+        draft.write(0, 0, 4, [b"data"])
+    assert len(s3_shim.seen) == before + 1
+    draft.write(0, 0, 4, [b"data"])
