@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+COME_ALONG = {"pydantic_core", "mypy_boto3_s3"}  # parts of pydantic and of boto3-stubs, under names of their own
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,37 @@ def test_a_program_of_ours_is_not_needed_twice(project: dict[str, list[str]]) ->
     names = [Requirement(text).name for text in project[""]]
     assert len(names) == len(set(names))
     assert names == sorted(names), "in order, so that a double one is seen"
+
+
+def test_whatever_is_imported_is_asked_for(project: dict[str, list[str]], root: Path) -> None:
+    """A module that only comes with something else is gone when that no longer needs it."""
+    bring = packages_distributions()
+    of_packages = {canonicalize_name(Requirement(text).name) for text in [*project[""], *project["testing"]]}
+    of_tests = of_packages | {canonicalize_name(Requirement(text).name) for texts in project.values() for text in texts}
+    places = {"storage_backends": of_packages, "gateway_api": of_packages, "tests": of_tests, "benchmarks": of_tests}
+    missing = {
+        f"{module} in {path.relative_to(root)}"
+        for place, declared in places.items()
+        for path in (root / place).rglob("*.py")
+        for module in _imports(path) - sys.stdlib_module_names - {"scigate", "benchmarks"} - COME_ALONG
+        if not {canonicalize_name(name) for name in bring.get(module, ())} & declared
+    }
+    assert missing == set()
+
+
+def test_whatever_is_asked_for_is_imported(project: dict[str, list[str]], packages: dict[str, Path]) -> None:
+    bring = packages_distributions()
+    modules = {name for package in packages.values() for path in package.rglob("*.py") for name in _imports(path)}
+    used = {canonicalize_name(name) for module in modules for name in bring.get(module, ())}
+    assert {canonicalize_name(Requirement(text).name) for text in project[""]} - used == set()
+
+
+def _imports(path: Path) -> set[str]:
+    """The top-level modules that a file imports."""
+    nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    origins = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module}
+    return {name.split(".")[0] for name in plain | origins}
 
 
 def _closure(requirements: list[str], seen: set[str]) -> Iterator[str]:
