@@ -1,0 +1,95 @@
+"""What a run is about, in plain values: handed to the checker and the watcher, which know nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Content:
+    """The bytes of a file, by their digest."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One file of an operation: its destination, what shall be there, and what was there before."""
+
+    storage: str
+    path: str
+    place: str
+    """Where that really is: a path of this machine, or a key of the bucket."""
+    is_object: bool
+    new: Content
+    old: Content | None = None
+
+
+@dataclass
+class Operation:
+    """One request with an Idempotency-Key of its own, and what is asked of its transfer afterwards."""
+
+    key: str
+    kind: str
+    pieces: list[Piece]
+    files: list[tuple[str, str]]
+    """(source, destination), as they are submitted."""
+    overwrite: str = "fail"
+    outcomes: frozenset[str] = frozenset({"DONE"})
+    """The final states that its files may have."""
+    start: float = 0.0
+    """Seconds after the run's begin."""
+    wishes: list[tuple[float, str]] = field(default_factory=list)
+    """(seconds after it is accepted, what is asked)."""
+    lose_reply: bool = False
+    missing: tuple[str, str] | None = None
+    """(path, original): a source that is only put there after the transfer has failed; then it is tried again."""
+    vanishing: str | None = None
+    """A source that is removed a moment after the submit."""
+    upload: str | None = None
+    """The file whose bytes are sent with the request."""
+    transfer: str | None = None
+    """The id that was acknowledged, where the label cannot tell."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.key} ({self.kind})"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Where the objects of a run are."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    bucket: str = "scigate"
+    prefix: str = ""
+
+    def client(self) -> Any:
+        """A boto3 client: a witness of its own."""
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            s3={"addressing_style": "path"}, retries={"total_max_attempts": 4}, connect_timeout=5, read_timeout=30,
+            request_checksum_calculation="when_required", response_checksum_validation="when_required",
+        )  # fmt: skip
+        return boto3.client(
+            "s3", endpoint_url=self.endpoint, aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key, region_name="us-east-1", config=config,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a run wrote to, and all that it should have done."""
+
+    database: str
+    s3: Bucket
+    posix_roots: tuple[str, ...]
+    staging: str
+    workers: str
+    operations: list[Operation]

@@ -1,0 +1,127 @@
+"""Clients of a gateway that keeps dying: they repeat what was not answered, and write down what was."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from .case import Operation
+from .ground import TOKEN
+from .history import History
+
+TRANSFERS: Final = "/api/v1/transfers"
+NOT_ANSWERED: Final = (OSError, http.client.HTTPException, ValueError)
+
+
+class GaveUp(Exception):
+    """The run ended before the gateway answered."""
+
+
+class Client:
+    """Does one operation after the other, each in the thread that asks for it."""
+
+    def __init__(self, port: int, history: History, stop: threading.Event) -> None:
+        self._port, self._history, self._stop = port, history, stop
+
+    def do(self, operation: Operation, rng: random.Random) -> None:
+        """Submit until it is acknowledged, then ask what is to be asked."""
+        if self._stop.wait(operation.start):
+            return
+        if operation.lose_reply:
+            self._lose(operation, rng)
+        transfer = self._submit(operation)
+        if operation.upload:
+            operation.transfer = transfer
+        if operation.vanishing:
+            self._stop.wait(rng.uniform(0, 1.5))
+            Path(operation.vanishing).unlink()
+        if operation.missing:
+            self._mend(operation, transfer)
+        self._ask(operation, transfer)
+        if rng.random() < 0.3:
+            self._submit(operation)
+
+    def _ask(self, operation: Operation, transfer: str) -> None:
+        begun = time.monotonic()
+        for after, wish in operation.wishes:
+            self._stop.wait(max(0.0, begun + after - time.monotonic()))
+            self._insist("POST", f"{TRANSFERS}/{transfer}/{wish}", wish, operation.key)
+
+    def _mend(self, operation: Operation, transfer: str) -> None:
+        """Wait until it has failed for want of its source, bring the source, try again."""
+        assert operation.missing
+        path, original = operation.missing
+        while self._insist("GET", f"{TRANSFERS}/{transfer}", "look", operation.key)[1].get("state") != "FAILED":
+            if self._stop.wait(0.1):
+                raise GaveUp
+        shutil.copyfile(original, path)
+        self._insist("POST", f"{TRANSFERS}/{transfer}/retry", "retry", operation.key)
+
+    def _submit(self, operation: Operation) -> str:
+        method, path, body = _request_of(operation)
+        status, answer = self._insist(method, path, "submit", operation.key, body)
+        if status != 202:
+            raise AssertionError(f"{operation.name} was refused: {status} {answer}")
+        found: str = answer["transfer"]["id"]
+        self._history.write("ok", "submit", key=operation.key, transfer=found, replayed=answer["replayed"])
+        return found
+
+    def _insist(self, method: str, path: str, what: str, key: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
+        while not self._stop.is_set():
+            self._history.write("invoke", what, key=key)
+            try:
+                status, answer = self.ask(method, path, body, key if what == "submit" else None)
+            except NOT_ANSWERED as error:
+                self._history.write("info", what, key=key, error=repr(error))
+            else:
+                if status not in (429, 500, 502, 503):
+                    if what != "submit":
+                        self._history.write("ok" if status < 400 else "fail", what, key=key, status=status)
+                    return status, answer
+                self._history.write("info", what, key=key, status=status, answer=answer)
+            self._stop.wait(0.05)
+        raise GaveUp
+
+    def _lose(self, operation: Operation, rng: random.Random) -> None:
+        """Send the submit, and hang up before the answer comes."""
+        method, path, body = _request_of(operation)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        try:
+            connection.request(method, path, body, _headers(operation.key))
+            time.sleep(rng.uniform(0, 0.03))
+        except NOT_ANSWERED:
+            pass
+        finally:
+            connection.close()
+        self._history.write("info", "submit", key=operation.key, error="the reply was lost")
+
+    def ask(self, method: str, path: str, body: bytes = b"", key: str | None = None) -> tuple[int, dict[str, Any]]:
+        """One request. Raises one of ``NOT_ANSWERED``."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        try:
+            connection.request(method, path, body, _headers(key))
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, json.loads(text) if text else {}
+        finally:
+            connection.close()
+
+
+def _request_of(operation: Operation) -> tuple[str, str, bytes]:
+    if operation.upload:
+        storage, _, path = operation.files[0][1].partition(":/")
+        return "PUT", f"/api/v1/files/{storage}/{path}", Path(operation.upload).read_bytes()
+    files = [{"source": source, "destination": destination} for source, destination in operation.files]
+    body = {"files": files, "overwrite": operation.overwrite, "label": operation.key}
+    return "POST", TRANSFERS, json.dumps(body).encode()
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    common = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    return common | ({"Idempotency-Key": key} if key else {})

@@ -1,0 +1,117 @@
+"""Options of the crash tests, and what their runs share."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .ground import Ground, World, ground, make_world
+from .process import Nursery
+from .run import Result, Run
+
+SLICE = 64  # kills of a usual test run, over all databases
+SEED = 1_000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("crash", "kills at random moments")
+    group.addoption("--kills", type=int, default=SLICE, help=f"kills in all (default {SLICE})")
+    group.addoption("--seed", type=int, default=SEED, help=f"seed of the first run (default {SEED})")
+    group.addoption("--results", type=Path, help="a file that gets a line of JSON about each run")
+    group.addoption("--keep", action="store_true", help="keep the folders of runs that were good as well")
+
+
+@pytest.fixture(scope="session")
+def crash_ground(require: Callable[[str], Path]) -> Iterator[Ground]:
+    """Sources and servers; skips without SeaweedFS or rclone."""
+    require("seaweedfs")
+    require("rclone")
+    folder = Path(tempfile.mkdtemp(prefix="scigate-crash-"))
+    try:
+        with ground(folder) as made:
+            yield made
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def nursery(crash_ground: Ground) -> Iterator[Nursery]:
+    made = Nursery(crash_ground.folder)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def crash(crash_ground: Ground, nursery: Nursery, request: pytest.FixtureRequest) -> Iterator[Callable[..., Result]]:
+    """``crash(seed, kills, database=None, mutant="", kinds=…)`` is the result of one run.
+
+    The folder of a run that is judged bad is kept, with its history, its log and its SQLite database.
+    """
+
+    def run(seed: int, kills: int, *, database: str | None = None, **options: Any) -> Result:
+        with _world(crash_ground, database) as world:
+            result = Result(seed, violations=["the run broke off"])
+            try:
+                result = Run(world, nursery, seed, **options).execute(kills)
+            finally:
+                if (result.violations and not options.get("mutant")) or request.config.getoption("--keep"):
+                    _keep(world, result)
+                _tell(request.config.getoption("--results"), database, result)
+            return result
+
+    return run
+
+
+@contextmanager
+def _world(ground: Ground, database: str | None) -> Iterator[World]:
+    world = make_world(ground, ground.folder / f"run-{secrets.token_hex(4)}", database)
+    try:
+        yield world
+    finally:
+        shutil.rmtree(world.folder)
+
+
+def _tell(results: Path | None, database: str | None, result: Result) -> None:
+    if results is not None:
+        line = {"database": "postgresql" if database else "sqlite", **vars(result), "kept": str(result.kept)}
+        with results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _keep(world: World, result: Result) -> None:
+    kept = Path(tempfile.gettempdir()) / f"scigate-crash-seed-{result.seed}-{world.folder.name}"
+    kept.mkdir()
+    (kept / "violations").write_text("\n".join(result.violations) + "\n")
+    for name in ("history.jsonl", "gateway.log", "scigate.toml"):
+        shutil.copy(world.folder / name, kept)
+    if (world.state / "scigate.db").exists():
+        shutil.copy(world.state / "scigate.db", kept)
+    result.kept = kept
+
+
+@pytest.fixture
+def new_database(postgresql: str) -> Iterator[Callable[[], str]]:
+    """Makes empty PostgreSQL databases; gives their URLs."""
+    import psycopg
+
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"crash_{secrets.token_hex(6)}")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{made[-1]}"')
+        return postgresql.rsplit("/", 1)[0] + f"/{made[-1]}"
+
+    server = postgresql.replace("+psycopg", "")
+    yield make
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -1,0 +1,136 @@
+"""A gateway as a process that can be killed at any moment and is back at once.
+
+Run as a script it is a nursery: it imports the product once, and forks a gateway for every line that it reads
+(settings, log file, mutant, separated by tabs), so that a start costs no imports. The gateways themselves are
+ordinary processes that run ``wiring.serve``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, Final
+
+DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
+
+
+class Nursery:
+    """Starts gateways and kills them. One at a time per settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = threading.Lock()
+        command = [sys.executable, "-m", "tests.crash.process"]
+        self._log = (folder / "nursery.log").open("wb")
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, cwd=Path(__file__).parents[2]
+        )
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        assert self._output.readline() == b"ready\n", "the nursery did not start; see nursery.log"
+
+    @property
+    def _output(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def start(self, config: Path, log: Path, mutant: str = "") -> GatewayProcess:
+        """A new gateway; it may not answer yet."""
+        assert self._process.stdin is not None
+        with self._lock:
+            self._process.stdin.write(f"{config}\t{log}\t{mutant}\n".encode())
+            self._process.stdin.flush()
+            return GatewayProcess(int(self._output.readline()))
+
+    def close(self) -> None:
+        """End the nursery, and with it every gateway that still runs."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._output.close()
+        self._log.close()
+
+
+class GatewayProcess:
+    """One gateway, by its process id."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._handle = os.pidfd_open(pid)
+
+    def kill(self) -> None:
+        """kill -9, and wait until nothing is left of it."""
+        self._end(signal.SIGKILL, 30)
+
+    def stop(self, patience: float = 40) -> bool:
+        """Ask it to end; whether it did."""
+        return self._end(signal.SIGTERM, patience)
+
+    def freeze(self) -> None:
+        signal.pidfd_send_signal(self._handle, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        signal.pidfd_send_signal(self._handle, signal.SIGCONT)
+
+    def runs(self) -> bool:
+        return not self._has_ended(0)
+
+    def _end(self, number: int, patience: float) -> bool:
+        try:
+            signal.pidfd_send_signal(self._handle, number)
+        except ProcessLookupError:
+            return True
+        return self._has_ended(patience)
+
+    def _has_ended(self, patience: float) -> bool:
+        return bool(select.select([self._handle], [], [], patience)[0])
+
+
+def _nurse() -> None:
+    from scigate.gateway_api import wiring
+    from scigate.gateway_api.settings import Settings
+    from scigate.storage_backends.registry import BackendRegistry
+
+    BackendRegistry().load_all()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        config, log, mutant = line.rstrip("\n").split("\t")
+        pid = os.fork()
+        if pid == 0:
+            _become_gateway(log)
+            _mutate(mutant)
+            wiring.serve(Settings.load(Path(config)))
+            sys.exit(0)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def _become_gateway(log: str) -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((nothing, 0), (out, 1), (out, 2)):
+        os.dup2(source, target)
+    sys.stderr.write(f"--- a gateway starts, pid {os.getpid()}, {time.time():.3f}\n")
+
+
+def _mutate(name: str) -> None:
+    if name:
+        from .mutants import MUTANTS
+
+        MUTANTS[name]()
+
+
+if __name__ == "__main__":
+    _nurse()

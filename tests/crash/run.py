@@ -1,0 +1,135 @@
+"""A run: a workload, a gateway that is killed again and again, and the judgement of what is left."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from . import checker
+from .case import Case, Operation
+from .client import NOT_ANSWERED, Client, GaveUp
+from .ground import World
+from .history import History
+from .plan import USUAL, Planner
+from .process import GatewayProcess, Nursery
+from .watcher import Watcher
+
+SETTLES_IN: Final = 90.0  # seconds after the last kill until everything has ended
+CLEAN_IN: Final = 15.0  # seconds after that until nothing is left behind
+MOST_IN_A_ROW: Final = 6
+
+
+@dataclass
+class Result:
+    """What came of a run."""
+
+    seed: int
+    kills: int = 0
+    violations: list[str] = field(default_factory=list)
+    settled: float = 0.0
+    looks: int = 0
+    kept: Path | None = None
+
+
+class Run:
+    """One run in a world of its own."""
+
+    def __init__(
+        self, world: World, nursery: Nursery, seed: int, *, mutant: str = "", kinds: Sequence[str] = USUAL
+    ) -> None:
+        self._world, self._nursery, self._mutant = world, nursery, mutant
+        self._seed = seed
+        self._rng = random.Random(f"nemesis {seed}")
+        self._kinds = list(kinds)
+        self._over = threading.Event()
+        self.history = History(world.folder / "history.jsonl")
+        self._client = Client(world.port, self.history, self._over)
+        self.result = Result(seed)
+
+    def execute(self, kills: int) -> Result:
+        """Kill the gateway ``kills`` times while it works, let it finish, and judge."""
+        delays = [self._delay() for _ in range(kills)]
+        operations = Planner(self._world, self._seed).plan(self._kinds, sum(delays))
+        watcher = Watcher(self._world.bucket, operations)
+        watcher.start()
+        try:
+            with ThreadPoolExecutor(len(operations), thread_name_prefix="client") as pool:
+                clients = [pool.submit(self._client.do, one, random.Random(one.key)) for one in operations]
+                self._kill_again_and_again(delays)
+                self._settle(clients, operations)
+        finally:
+            self._over.set()
+            watcher.stop()
+            self.history.close()
+        self.result.violations += sorted(watcher.seen)
+        self.result.looks = watcher.looks
+        self.result.violations += checker.check(self._case(operations), self.history.acknowledged)
+        return self.result
+
+    def _delay(self) -> float:
+        """How long a gateway lives: often it dies while it is still setting things right."""
+        kind = self._rng.random()
+        if kind < 0.3:
+            return self._rng.uniform(0.05, 0.4)
+        return self._rng.uniform(0.4, 1.3) if kind < 0.8 else self._rng.uniform(1.3, 2.5)
+
+    def _kill_again_and_again(self, delays: Sequence[float]) -> None:
+        for delay in delays:
+            gateway = self._start()
+            if not gateway.runs():
+                self.result.violations.append("I0 the gateway ended by itself")
+            time.sleep(delay)
+            gateway.kill()
+            self.result.kills += 1
+            self.history.write("info", "kill", after=round(delay, 3))
+
+    def _start(self) -> GatewayProcess:
+        return self._nursery.start(self._world.config, self._world.folder / "gateway.log", self._mutant)
+
+    def _settle(self, clients: list[Future[None]], operations: list[Operation]) -> None:
+        gateway = self._start()
+        begun = time.monotonic()
+        try:
+            while time.monotonic() < begun + SETTLES_IN and not (_all_done(clients) and self._all_finished()):
+                if not gateway.runs():
+                    self.result.violations.append("I0 the gateway ended by itself; see gateway.log")
+                    break
+                time.sleep(0.1)
+            self._over.set()
+            self.result.settled = round(time.monotonic() - begun, 1)
+            end = time.monotonic() + CLEAN_IN
+            while checker.leftovers(self._case(operations)) and time.monotonic() < end:
+                time.sleep(0.3)
+        finally:
+            self._over.set()
+            if not gateway.stop():
+                self.result.violations.append("I0 the gateway did not stop when asked to")
+                gateway.kill()
+        self.result.violations += [f"I0 a client failed: {error!r}" for error in _errors(clients)]
+
+    def _all_finished(self) -> bool:
+        try:
+            status, page = self._client.ask("GET", "/api/v1/transfers?limit=1000")
+        except NOT_ANSWERED:
+            return False
+        return status == 200 and all(transfer["finished"] for transfer in page["items"])
+
+    def _case(self, operations: list[Operation]) -> Case:
+        world = self._world
+        folders = (str(world.state / "staging"), str(world.state / "workers"))
+        return Case(world.database, world.bucket, (str(world.desk), str(world.ground.lab)), *folders, operations)
+
+
+def _all_done(clients: list[Future[None]]) -> bool:
+    return all(client.done() for client in clients)
+
+
+def _errors(clients: list[Future[None]]) -> list[BaseException]:
+    found = [client.exception(5) for client in clients]
+    return [error for error in found if error is not None and not isinstance(error, GaveUp)]
