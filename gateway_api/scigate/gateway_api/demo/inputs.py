@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import random
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -61,10 +61,11 @@ def _not_data(folder: str, names: list[str]) -> set[str]:
 
 
 def make_large(path: Path, size: int, written: Callable[[int], None]) -> None:
-    """Write ``size`` random bytes: nothing that compresses, nothing that repeats."""
+    """Write ``size`` pseudo-random bytes, the same each time: nothing that compresses, nothing that repeats."""
+    generator = random.Random(size)  # noqa: S311 data to move, not a secret
     with path.open("wb") as file:
         for start in range(0, size, 4 * MiB):
-            data = os.urandom(min(4 * MiB, size - start))
+            data = generator.randbytes(min(4 * MiB, size - start))
             file.write(data)
             written(len(data))
 
