@@ -210,11 +210,11 @@ def _id_of(scigate: Any, label: str) -> str:
 
 
 def test_transfers_and_show(scigate: Any, gateway_process: Any) -> None:
-    (gateway_process.files("lab") / "shown").write_bytes(b"12345")
-    (document,) = scigate("cp", "--json", "--label", "to be shown", "lab:/shown", "archive:/shown").lines
+    (gateway_process.files("lab") / "cli-shown").write_bytes(b"12345")
+    (document,) = scigate("cp", "--json", "--label", "to be shown", "lab:/cli-shown", "archive:/cli-shown").lines
     assert "to be shown" in scigate("transfers", "--state", "done").out
     text = scigate("show", "--files", "--events", document["id"]).out
-    assert "lab:/shown → archive:/shown" in text
+    assert "lab:/cli-shown → archive:/cli-shown" in text
     assert "transfer.submitted" in text
     whole = scigate("show", "--files", "--events", "--json", document["id"]).lines[0]
     assert whole["all_files"][0]["size"] == 5

@@ -122,6 +122,15 @@ def test_an_existing_destination_is_kept_unless_asked_otherwise(
     assert (gateway_process.files("lab") / "exists/a").read_text() == "new"
 
 
+def test_a_large_file_is_not_sent_to_be_refused(gateway: Gateway, gateway_process: Any, tmp_path: Path) -> None:
+    (gateway_process.files("lab") / "large").write_text("old")
+    (tmp_path / "large").write_bytes(bytes(9 << 20))
+    sent: list[int] = []
+    with pytest.raises(Conflict, match="exists already"):
+        gateway.put(tmp_path / "large", "lab:/", sent=sent.append)
+    assert sent == []
+
+
 def test_pull_fetches_a_url(gateway: Gateway, gateway_process: Any, web: str) -> None:
     ended = gateway.pull(f"{web}/data.bin", "lab:/pulled/").wait(30, progress=False)
     assert ended.state is TransferState.DONE

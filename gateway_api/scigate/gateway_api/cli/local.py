@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .exits import Exit, exit_for
@@ -22,12 +23,15 @@ Count = Callable[[int], None]
 def send(gateway: Gateway, places: list[Place], target: str, overwrite: str) -> tuple[list[TransferHandle], int]:
     """Send local files and folders; returns their transfers, and an exit code if something could not be sent."""
     from ..client import TransferGroup
+    from ..client.gateway import location
 
     handles: list[TransferHandle] = []
     refused: dict[str, str] = {}
-    with counting("Sending", sum(_size(place.text) for place in places)) as sent:
+    gateway.storage(location(target).storage)  # whatever is wrong there is said before hashing, not after
+    total = sum(_size(place.text) for place in places)
+    with counting(Hashing=total, Sending=total) as (hashed, sent):
         for place in places:
-            put = gateway.put(place.text, target, overwrite=overwrite, sent=sent)
+            put = gateway.put(place.text, target, overwrite=overwrite, hashed=hashed, sent=sent)
             handles += put.handles if isinstance(put, TransferGroup) else [put]
             refused |= put.refused if isinstance(put, TransferGroup) else {}
     for path, reason in refused.items():
@@ -38,7 +42,8 @@ def send(gateway: Gateway, places: list[Place], target: str, overwrite: str) -> 
 def fetch(common: Common, gateway: Gateway, places: list[Place], target: str, *, overwrite: bool) -> int:
     """Fetch files and folders; those that fail do not keep the others from coming."""
     codes = []
-    with counting("Fetching", None) as received:
+    total = None if any(place.is_folder for place in places) else sum(gateway.stat(p.text).size for p in places)
+    with counting(Fetching=total) as (received,):
         for place in places:
             if place.is_folder:
                 for got in gateway.get_folder(place.text, target, overwrite=overwrite, received=received):
@@ -50,36 +55,49 @@ def fetch(common: Common, gateway: Gateway, places: list[Place], target: str, *,
 
 
 @contextmanager
-def counting(what: str, total: int | None) -> Iterator[Count]:
-    """A bar on a terminal, nothing elsewhere. After an interrupt the count stops the threads that still move data."""
+def counting(**totals: int | None) -> Iterator[list[Count]]:
+    """A bar for each name on a terminal, nothing elsewhere. After an interrupt the counts stop the threads that still
+    move data."""
     stopped = threading.Event()
-    with _bar(what, total) as advance:
 
+    def stoppable(advance: Count) -> Count:
         def count(length: int) -> None:
             if stopped.is_set():
                 raise KeyboardInterrupt
             advance(length)
 
+        return count
+
+    with _bars(totals) as bars:
         try:
-            yield count
+            yield [stoppable(advance) for advance in bars]
         except KeyboardInterrupt:
             stopped.set()
-            say(f"\n{what} was interrupted; what was not acknowledged is not at the storage.", color="yellow")
+            say(
+                "\nInterrupted; what was not finished is not in its place, and the same command goes on.",
+                color="yellow",
+            )
             raise
 
 
 @contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Count]:
+def _bars(totals: dict[str, int | None]) -> Iterator[list[Count]]:
     if not sys.stderr.isatty():
-        yield lambda length: None
+        yield [lambda length: None] * len(totals)
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (TextColumn(what), BarColumn(24), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:8}"),
+        BarColumn(24),
+        DownloadColumn(True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what, total=total)
-        yield lambda length: shown.advance(task, length)
+        tasks = [shown.add_task(what, total=total) for what, total in totals.items()]
+        yield [partial(shown.advance, task) for task in tasks]
 
 
 def _arrived(common: Common, got: Download | tuple[Entry, GatewayError]) -> int:

@@ -151,10 +151,15 @@ class WaitTimeout(TransferUnfinished):
 
 def _failure(transfer: Transfer, files: Sequence[TransferFile]) -> str:
     head = f"Transfer {transfer.id} failed: {transfer.files.failed} of {transfer.files.total} files."
-    lines = [f"{file.source} → {file.destination}: {file.cause.message}" for file in files if file.cause]
+    lines = [f"{_source(file)} → {file.destination}: {file.cause.message}" for file in files if file.cause]
     if not lines and transfer.cause:
         lines = [transfer.cause.message]
     return "\n  ".join([head, *lines])
+
+
+def _source(file: TransferFile) -> str:
+    """What was put comes from the gateway's own storage, whose names say nothing to anybody."""
+    return "upload" if file.source.startswith("staging:/") else file.source
 
 
 def _next_steps(transfer: Transfer, files: Sequence[TransferFile]) -> str:

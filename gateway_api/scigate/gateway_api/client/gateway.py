@@ -29,10 +29,11 @@ from ..resources import (
 )
 from . import download, upload
 from .access import find
-from .errors import GatewayError, GatewayUnreachable, InvalidLocation, LocalFileError, RequestRefused
+from .errors import Conflict, GatewayError, GatewayUnreachable, InvalidLocation, LocalFileError, RequestRefused
 from .handle import TransferGroup, TransferHandle, pages
 from .session import Session, file_path, parse
 
+WORTH_ASKING: Final = 8 << 20  # bytes; before more are sent, the destination is looked at
 AT_ONCE: Final = 4  # files of a folder that are sent or fetched at the same time
 
 
@@ -66,18 +67,20 @@ class Gateway:
         destination: str,
         *,
         overwrite: Overwrite | str = Overwrite.FAIL,
-        sent: Callable[[int], None] = lambda count: None,
+        hashed: upload.Count = lambda count: None,
+        sent: upload.Count = lambda count: None,
     ) -> TransferHandle | TransferGroup:
         """Send a local file, or a folder with all below it, to a storage.
 
         Returns when the gateway has all bytes, has checked their SHA-256 and has promised to deliver them; ``wait``
         on the result waits for the delivery. A destination ending in ``/`` keeps the file's name; what is in a
-        folder goes below the destination, its tree kept. ``sent`` is called with the bytes sent since the last call.
+        folder goes below the destination, its tree kept. A file is read twice: hashed, then sent; ``hashed`` and
+        ``sent`` are called with the bytes since their last call.
         """
         path = Path(local)
         if path.is_dir():
-            return self._put_folder(path, location(destination), Overwrite(overwrite), sent)
-        return self._put_file(path, _named(location(destination), path.name), Overwrite(overwrite), sent)
+            return self._put_folder(path, location(destination), Overwrite(overwrite), (hashed, sent))
+        return self._put_file(path, _named(location(destination), path.name), Overwrite(overwrite), (hashed, sent))
 
     def pull(self, url: str, destination: str, **options: Any) -> TransferHandle:
         """Have the gateway fetch an ``http(s)`` URL to a storage; no byte passes through this machine."""
@@ -120,7 +123,7 @@ class Gateway:
         local: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        received: Callable[[int], None] = lambda count: None,
+        received: download.Received = lambda count: None,
     ) -> download.Download:
         """Fetch a file to this machine: a folder or a path ending in ``/`` keeps its name.
 
@@ -140,7 +143,7 @@ class Gateway:
         local: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        received: Callable[[int], None] = lambda count: None,
+        received: download.Received = lambda count: None,
     ) -> Iterator[download.Download | tuple[Entry, GatewayError]]:
         """Fetch a folder with all below it, its tree kept; yields what arrived, and what did not with its error."""
         root = location(source)
@@ -222,7 +225,7 @@ class Gateway:
         return f"Gateway({self.url!r})"
 
     def _put_folder(
-        self, folder: Path, root: Location, overwrite: Overwrite, sent: Callable[[int], None]
+        self, folder: Path, root: Location, overwrite: Overwrite, counts: tuple[upload.Count, upload.Count]
     ) -> TransferGroup:
         refused: dict[str, str] = {}
         outage: list[GatewayUnreachable] = []
@@ -233,7 +236,7 @@ class Gateway:
             try:
                 if outage:  # one file has waited long enough for the gateway; the others need not
                     raise outage[0]
-                return self._put_file(path, Location(root.storage, prefix + name), overwrite, sent)
+                return self._put_file(path, Location(root.storage, prefix + name), overwrite, counts)
             except (LocalFileError, RequestRefused, GatewayUnreachable) as error:
                 refused[str(path)] = error.message
                 if isinstance(error, GatewayUnreachable):
@@ -246,9 +249,12 @@ class Gateway:
         return TransferGroup(handles, refused)
 
     def _put_file(
-        self, path: Path, target: Location, overwrite: Overwrite, sent: Callable[[int], None]
+        self, path: Path, target: Location, overwrite: Overwrite, counts: tuple[upload.Count, upload.Count]
     ) -> TransferHandle:
-        file = upload.inspect(path)
+        hashed, sent = counts
+        if overwrite is Overwrite.FAIL and path.is_file() and path.stat().st_size > WORTH_ASKING:
+            self._refuse_existing(target)
+        file = upload.inspect(path, hashed)
         headers = {
             "Content-Length": str(file.size),
             "Content-Type": "application/octet-stream",
@@ -265,6 +271,15 @@ class Gateway:
         )
         submitted = parse(Submitted, response)
         return TransferHandle(self._session, submitted.transfer, replayed=submitted.replayed)
+
+    def _refuse_existing(self, target: Location) -> None:
+        """Say at once what the transfer would say after all bytes have been sent. It decides; this only spares time."""
+        try:
+            self.stat(str(target))
+        except RequestRefused:
+            return
+        detail, advice = f"{target} exists already.", "Choose another destination, or another overwrite policy."
+        raise Conflict(409, {"code": "already-exists", "detail": detail, "next_step": advice})
 
 
 def location(text: str) -> Location:

@@ -15,8 +15,8 @@ from typing import Final
 from .errors import LocalFileError
 
 CHUNK: Final = 1 << 20
-Sent = Callable[[int], None]
-"""Called with the number of bytes sent since the last call."""
+Count = Callable[[int], None]
+"""Called with the number of bytes since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class LocalFile:
         """The ``Repr-Digest`` field value (RFC 9530 §3)."""
         return f"sha-256=:{base64.b64encode(self.sha256).decode('ascii')}:"
 
-    def chunks(self, sent: Sent) -> Iterator[bytes]:
+    def chunks(self, sent: Count) -> Iterator[bytes]:
         """The bytes that were hashed. ``LocalFileError`` if the file has changed since."""
         count = 0
         with _opened(self.path) as file:
@@ -47,7 +47,7 @@ class LocalFile:
                 raise changed(self.path)
 
 
-def inspect(path: Path) -> LocalFile:
+def inspect(path: Path, hashed: Count = lambda count: None) -> LocalFile:
     """Hash a file, in bounded memory. ``LocalFileError`` if it is no regular file or cannot be read."""
     if not path.exists():
         raise LocalFileError(f"There is no file {str(path)!r} on this machine.", next_step="Check the path.")
@@ -58,6 +58,7 @@ def inspect(path: Path) -> LocalFile:
         before = _seen(file.fileno())
         while chunk := file.read(CHUNK):
             digest.update(chunk)
+            hashed(len(chunk))
         if _seen(file.fileno()) != before:
             raise changed(path)
     return LocalFile(path, before[1], digest.digest(), before)
