@@ -16,7 +16,8 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Database:
         try:
             with self._reader.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except (DBAPIError, NoConnectionFree) as error:
             raise DatabaseUnavailable(f"the database cannot be read: {_why(error)}") from error
 
     def now(self, connection: Connection) -> float:
@@ -98,7 +99,7 @@ class Database:
             try:
                 answers = self._attempt([job for job, _ in group])
                 break
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 if time.monotonic() > deadline:
                     answers = [DatabaseUnavailable(f"the database cannot be written: {_why(error)}")] * len(group)
                     break
@@ -146,8 +147,8 @@ def _is_passing(error: DBAPIError) -> bool:
     return state.startswith(("08", "40", "53", "57")) or "locked" in str(error.orig)
 
 
-def _why(error: DBAPIError) -> str:
-    return str(error.orig).splitlines()[0]
+def _why(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]
 
 
 def _server(url: str) -> Engine:

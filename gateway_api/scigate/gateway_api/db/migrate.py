@@ -10,8 +10,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+
+from .database import PATIENCE
 
 _LOCK = 0x5C16A7E  # any number: the key of the PostgreSQL advisory lock that lets one gateway migrate at a time
 
@@ -36,7 +38,7 @@ def newest_revision() -> str:
 
 
 def _with_connection(url: str, act: Callable[[Connection], Any]) -> Any:
-    engine = create_engine(url)
+    engine = _engine(url)
     try:
         with engine.connect() as connection:
             if connection.dialect.name == "postgresql":
@@ -46,6 +48,22 @@ def _with_connection(url: str, act: Callable[[Connection], Any]) -> Any:
             return answer
     finally:
         engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url)
+    engine = create_engine(url, connect_args={"timeout": PATIENCE})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver would begin no transaction before it creates tables
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # one gateway migrates, the others wait
+
+    return engine
 
 
 def _prepare_folder(url: str) -> None:

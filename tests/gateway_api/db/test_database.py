@@ -1,0 +1,188 @@
+"""One writer with group commit: what is acknowledged is stored, and one job's failure is its own."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from scigate.gateway_api.db import database as module
+from scigate.gateway_api.db.database import Database, DatabaseUnavailable
+from scigate.gateway_api.db.schema import lane
+from sqlalchemy import Connection, event, func, insert, select, text
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
+HOLD = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+time.sleep(float(sys.argv[2]))
+connection.execute("COMMIT")
+"""
+
+
+def add(owner: str) -> module.Job[None]:
+    def job(connection: Connection) -> None:
+        connection.execute(insert(lane), {"owner": owner, "source": "a", "destination": "b"})
+
+    return job
+
+
+def owners(database: Database) -> set[str]:
+    with database.read() as connection:
+        return set(connection.execute(select(lane.c.owner)).scalars())
+
+
+def test_what_was_written_is_read(database: Database) -> None:
+    assert database.write(add("ada")) is None
+    assert owners(database) == {"ada"}
+
+
+def test_a_job_gives_its_result(database: Database) -> None:
+    assert database.write(lambda connection: connection.execute(select(func.count(lane.c.id))).scalar()) == 0
+
+
+def test_many_threads_share_commits(database: Database) -> None:
+    commits: list[object] = []
+    event.listen(database._writer, "commit", commits.append)
+    with ThreadPoolExecutor(64) as pool:
+        list(pool.map(lambda number: database.write(add(f"user{number}")), range(300)))
+    assert len(owners(database)) == 300
+    assert len(commits) < 150
+
+
+def test_the_failure_of_one_job_does_not_undo_another(database: Database) -> None:
+    started = threading.Event()
+
+    def slow(connection: Connection) -> None:  # while it runs the others gather for the next commit
+        started.set()
+        time.sleep(0.2)
+
+    def broken(connection: Connection) -> None:
+        add("broken")(connection)
+        raise KeyError("of this job alone")
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(database.write, slow)
+        started.wait()
+        jobs = [add("ada"), broken, add("ada"), add("bo"), lambda c: c.execute(text("SELECT nonsense")), add("cy")]
+        futures = []
+        for job in jobs:
+            futures.append(pool.submit(database.write, job))
+            time.sleep(0.01)
+        errors = [future.exception(10) for future in futures]
+    assert first.exception() is None
+    assert [type(error) for error in errors] == [
+        type(None), KeyError, IntegrityError, type(None), DatabaseUnavailable, type(None),
+    ]  # fmt: skip
+    assert owners(database) == {"ada", "bo", "cy"}
+
+
+def test_a_failure_before_the_first_statement_is_waited_for_not_the_end_of_the_writer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    connect = database._writer.connect
+
+    def unwilling() -> Connection:
+        calls.append(1)
+        if len(calls) == 1:
+            raise SQLAlchemyError("no connection is free")
+        return connect()
+
+    monkeypatch.setattr(database._writer, "connect", unwilling)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(database.write, add("ada")).result(10)
+    assert owners(database) == {"ada"}
+
+
+def test_close_finishes_what_was_given(url: str) -> None:
+    from scigate.gateway_api.db.migrate import migrate
+
+    migrate(url)
+    database = Database(url)
+    with ThreadPoolExecutor(50) as pool:
+        futures = [pool.submit(database.write, add(f"user{number}")) for number in range(50)]
+        time.sleep(0.01)
+        database.close()
+        outcomes = [future.exception(10) for future in futures]
+    again = Database(url)
+    stored = owners(again)
+    again.close()
+    assert {type(error) for error in outcomes} <= {type(None), DatabaseUnavailable}
+    assert stored == {f"user{number}" for number, error in enumerate(outcomes) if error is None}
+    with pytest.raises(DatabaseUnavailable, match="closed"):
+        database.write(add("late"))
+
+
+def test_a_reader_sees_one_moment(database: Database) -> None:
+    database.write(add("ada"))
+    with database.read() as connection:
+        before = connection.execute(select(func.count(lane.c.id))).scalar()
+        database.write(add("bo"))
+        after = connection.execute(select(func.count(lane.c.id))).scalar()
+    assert before == 1
+    assert after == 1 or not database.is_sqlite, "PostgreSQL reads what is committed at each statement"
+
+
+def test_the_clock_is_the_databases(database: Database) -> None:
+    with database.read() as connection:
+        assert abs(database.now(connection) - time.time()) < 5
+
+
+@pytest.fixture
+def locked_for(database: Database) -> Iterator[float]:
+    """Another process holds the SQLite database's lock for two seconds."""
+    seconds = 2.0
+    database.write(add("first"))
+    command = [sys.executable, "-c", HOLD, str(database.url.database), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield seconds
+        process.wait(10)
+
+
+@on_sqlite
+def test_a_locked_database_is_waited_for(database: Database, locked_for: float) -> None:
+    begun = time.monotonic()
+    database.write(add("ada"))
+    assert time.monotonic() - begun > locked_for / 2
+    assert owners(database) == {"first", "ada"}
+
+
+@on_sqlite
+def test_a_database_locked_for_too_long_is_said_to_be_unavailable(
+    database: Database, locked_for: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    impatient = Database(database.url.render_as_string(hide_password=False))
+    try:
+        with pytest.raises(DatabaseUnavailable, match="locked"):
+            impatient.write(add("ada"))
+    finally:
+        impatient.close()
+    assert owners(database) == {"first"}
+
+
+@on_sqlite
+def test_acknowledged_writes_are_on_the_disk(database: Database) -> None:
+    with database._writer.connect() as connection:
+        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    assert pragmas == ["wal", 2], "2 is FULL"
+
+
+@on_sqlite
+def test_another_process_sees_an_acknowledged_write_at_once(database: Database) -> None:
+    database.write(add("ada"))
+    other = sqlite3.connect(str(database.url.database))
+    assert other.execute("SELECT owner FROM lane").fetchall() == [("ada",)]
+    other.close()

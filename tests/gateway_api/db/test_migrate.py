@@ -1,0 +1,88 @@
+"""The migrations make exactly the tables of the schema, however often and by however many they are run."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from scigate.gateway_api.db.migrate import migrate, newest_revision, revision
+from scigate.gateway_api.db.schema import metadata
+from sqlalchemy import create_engine, inspect
+
+MIGRATE = "import sys; from scigate.gateway_api.db.migrate import migrate; input(); migrate(sys.argv[1])"
+
+
+def differences(url: str) -> list[object]:
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            return list(compare_metadata(context, metadata))
+    finally:
+        engine.dispose()
+
+
+def test_migrations_make_what_the_schema_says(url: str) -> None:
+    migrate(url)
+    assert differences(url) == []
+    assert revision(url) == newest_revision()
+
+
+def test_the_comparison_would_see_a_difference(url: str) -> None:
+    migrate(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP INDEX ix_file_queue")
+        connection.exec_driver_sql("ALTER TABLE lane ADD COLUMN extra TEXT")
+    engine.dispose()
+    assert len(differences(url)) == 2
+
+
+def test_an_empty_database_has_no_revision(url: str, tmp_path: Path) -> None:
+    (tmp_path / "db").mkdir()
+    assert revision(url) is None
+
+
+def test_migrating_again_changes_nothing(url: str) -> None:
+    migrate(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO lane (owner, source, destination) VALUES ('ada', 'a', 'b')")
+    migrate(url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT owner FROM lane").scalars().all() == ["ada"]
+        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+    engine.dispose()
+
+
+def test_several_gateways_may_migrate_at_once(url: str) -> None:
+    command = [sys.executable, "-c", MIGRATE, url]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, "\n".join(said)
+    assert differences(url) == []
+
+
+def test_the_folder_of_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
+    migrate(f"sqlite:///{tmp_path / 'new' / 'scigate.db'}")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
+    migrate(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(Exception, match="9999"):
+        migrate(url)
