@@ -19,6 +19,7 @@ CATCHES_ALL = {
     f"{API}/cli/app.py": "where every error of a command ends, as a sentence and an exit code",
     f"{API}/db/database.py": "handed to whoever gave the job; the others in the commit go on",
     f"{API}/transfers/batch.py": "one file's error, even a bug, must not touch the others",
+    f"{API}/transfers/executors/local.py": "even a bug of a storage must end in the records as a cause",
     f"{API}/transfers/engine.py": "even a bug must end in the records as a cause, and never end the engine",
 }
 """Where ``except Exception`` is right, and why."""
@@ -35,6 +36,7 @@ def test_no_function_is_long(modules: dict[str, ast.Module]) -> None:
     long = [
         f"{name}:{node.lineno} {node.name}"
         for name, module in modules.items()
+        if "/migrations/versions/" not in name  # a list of tables, written once
         for node in ast.walk(module)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION

@@ -13,7 +13,7 @@ FORBIDDEN = {
     "the address of a package registry": r"(pypi|npmjs|anaconda|crates|pythonhosted|debian|ubuntu)[.](org|com|io)/",
     "another package index": r"--(extra-)?index-ur[l]|find-link[s]",
     "an address of a built package": r"https?://[^ \"]+[.](whl|tgz|deb)\b|\"resolve[d]\":",
-    "a private key": r"-----BEGIN ([A-Z]+ )?PRIVATE KE[Y]",
+    "a private key": r"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/]{40}",
     "a key of a cloud": r"\bAKI[A][0-9A-Z]{16}\b",
 }
 BUILT = {".whl", ".egg", ".so", ".pyc", ".map", ".exe", ".jar", ".gz", ".zip"}
@@ -41,7 +41,7 @@ def test_the_patterns_see_what_they_forbid() -> None:
         "the address of a package registry": "https://pypi" + ".org/simple",
         "another package index": "pip install --index-" + "url x",
         "an address of a built package": "https://example.org/a" + ".whl",
-        "a private key": "-----BEGIN RSA PRIVATE " + "KEY-----",
+        "a private key": "-----BEGIN RSA PRIVATE " + "KEY-----\n" + "MIIE" * 16,
         "a key of a cloud": "AKI" + "A" + "0" * 16,
     }
     assert set(samples) == set(FORBIDDEN)

@@ -218,9 +218,9 @@ def test_a_published_file_its_name_and_its_new_folders_are_synced(
     script = """
 import sys
 from scigate.storage_backends.posix import PosixBackend, PosixOptions
-PosixBackend(PosixOptions(root=sys.argv[1] + "/root")).put("a/b/x", b"1")
+PosixBackend(PosixOptions(root=sys.argv[1] + "/lab")).put("a/b/x", b"1")
 """
-    (tmp_path / "root").mkdir()
+    (tmp_path / "lab").mkdir()
     strace = [
         require("strace"),
         "-f",
@@ -235,8 +235,8 @@ PosixBackend(PosixOptions(root=sys.argv[1] + "/root")).put("a/b/x", b"1")
     calls = [line.split(" ", 1)[1].strip() for line in (tmp_path / "trace").read_text().splitlines()]
     kept = [call.replace(str(tmp_path), "") for call in calls if str(tmp_path) in call]
     order = [call.split("(")[0] + " " + call.split("<")[1].split(">")[0] for call in kept]
-    assert order[:3] == ["fsync /root", "fsync /root/a", f"fdatasync {order[2].split(' ')[1]}"]
-    assert [word.split()[0] for word in order[3:]] == ["renameat", "fsync"] and order[4] == "fsync /root/a/b"
+    assert order[:3] == ["fsync /lab", "fsync /lab/a", f"fdatasync {order[2].split(' ')[1]}"]
+    assert [word.split()[0] for word in order[3:]] == ["renameat", "fsync"] and order[4] == "fsync /lab/a/b"
 
 
 def test_an_abandoned_draft_does_not_come_back_after_a_power_cut(
