@@ -103,8 +103,8 @@ def test_a_wrong_checksum_keeps_the_object_from_appearing(seaweedfs: S3Server, o
 
 
 @pytest.mark.parametrize("spoil", [lambda block: block[:-1], lambda block: block + b"x", lambda block: b""])
-def test_a_block_of_the_wrong_length_is_no_part(s3_server: S3Server, open_s3: Open, spoil: Any) -> None:
-    backend = open_s3(s3_server)
+def test_a_block_of_the_wrong_length_is_no_part(seaweedfs: S3Server, open_s3: Open, spoil: Any) -> None:
+    backend = open_s3(seaweedfs)
     draft = backend.draft("x", BLOCK, key="k")
     block = DATA[:BLOCK]
     with pytest.raises(Truncated):

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 from scigate.storage_backends import errors
+from scigate.storage_backends.backend import MiB
 from scigate.storage_backends.s3_control import Part
 from scigate.storage_backends.s3_copy import ranges
 from scigate.storage_backends.s3_data import vouched
@@ -140,13 +141,13 @@ def test_only_checksums_of_the_whole_object_are_vouched_for() -> None:
     assert vouched({"x-amz-checksum-sha256": "abcd-3"}) == {}
 
 
-def part(number: int, size: int) -> Part:
-    return Part(number, size, f"etag-{number}")
+def part(number: int, units: int) -> Part:
+    return Part(number, units * MiB, f"etag-{number}")
 
 
 def test_listed_parts_are_placed_by_their_one_length() -> None:
-    found = placed([part(1, 10), part(3, 10), part(4, 5)], 35)
-    assert {n: (p.offset, p.length, p.token) for n, p in found.items()} == {
+    found = placed([part(1, 10), part(3, 10), part(4, 5)], 35 * MiB)
+    assert {n: (p.offset // MiB, p.length // MiB, p.token) for n, p in found.items()} == {
         0: (0, 10, "etag-1"),
         2: (20, 10, "etag-3"),
         3: (30, 5, "etag-4"),
@@ -154,15 +155,21 @@ def test_listed_parts_are_placed_by_their_one_length() -> None:
 
 
 def test_a_part_that_fits_nowhere_is_left_out() -> None:
-    assert set(placed([part(1, 10), part(2, 4), part(3, 10)], 30)) == {0, 2}
+    assert set(placed([part(1, 10), part(2, 6), part(3, 10)], 30 * MiB)) == {0, 2}
     assert placed([], 30) == {}
 
 
+def test_a_part_shorter_than_it_can_be_is_left_out() -> None:
+    assert placed([part(1, 0)], 30 * MiB) == {}
+    assert placed([part(1, 3)], 30 * MiB) == {}
+    assert placed([part(1, 3)], 3 * MiB)[0].length == 3 * MiB  # the only one
+
+
 def test_a_lone_part_is_placed_only_if_there_is_one_place_for_it() -> None:
-    assert placed([part(1, 10)], 35)[0].offset == 0
-    assert placed([part(2, 10)], 20)[1].offset == 10
-    assert placed([part(3, 10)], 35)[2].offset == 20
-    assert placed([part(3, 2)], 10) == {}  # at 4, or the last of blocks of 4 at 8?
+    assert placed([part(1, 10)], 35 * MiB)[0].offset == 0
+    assert placed([part(2, 10)], 20 * MiB)[1].offset == 10 * MiB
+    assert placed([part(3, 10)], 35 * MiB + 1)[2].offset == 20 * MiB
+    assert placed([part(3, 6)], 30 * MiB) == {}  # at 12, or the last of blocks of 12 at 24?
 
 
 @pytest.mark.parametrize("size", [5 * 2**30 + 1, 2**40, 48 * 2**40])

@@ -307,6 +307,25 @@ def test_a_streamed_body_arrives_whole() -> None:
     assert seen == [b"".join(pieces)]
 
 
+def test_nothing_is_sent_before_the_first_byte_of_a_body_is_there() -> None:
+    seen: list[bytes] = []
+
+    def collects(connection: socket.socket) -> None:
+        while got := connection.recv(65536):
+            seen.append(got)
+
+    def breaks() -> Iterator[bytes]:
+        raise Unreachable("the source broke off")
+        yield b""
+
+    with scripted(collects) as script:
+        with pytest.raises(Unreachable, match="the source broke off"):
+            Pool().request("PUT", script.target, body=breaks(), length=5)
+        for thread in script._threads:
+            thread.join(5)
+    assert seen == []
+
+
 def test_an_empty_streamed_body_is_sent() -> None:
     with scripted(says(OK)) as script:
         assert Pool().request("PUT", script.target, body=iter([]), length=0).read_all() == b"ok"

@@ -19,7 +19,7 @@ from .backend import Buffer, Digests, Entry, PartReceipt
 from .errors import AlreadyExists, DigestMismatch, Fenced, NotFound, Truncated, Unreachable, Unsupported
 from .s3_control import ControlPlane, Part
 from .s3_data import DataPlane, exists
-from .s3_options import PARTS_MAX
+from .s3_options import PART_MIN, PARTS_MAX
 from .wire import Body
 
 BLOCKS_MAX: Final = PARTS_MAX - 1
@@ -226,7 +226,8 @@ def _nothing(number: int, offset: int, buffers: Iterable[Buffer]) -> PartReceipt
 def placed(parts: list[Part], size: int) -> dict[int, PartReceipt]:
     """Where the listed parts belong. S3 does not say, but all blocks except the last have one length.
 
-    A single part other than the first could be a whole block or the last: then it is left out, and written again.
+    A single part other than the first could be a whole block or the last: then it is left out, and written again,
+    and so is a part that is shorter than it can be.
     """
     if not parts:
         return {}
@@ -234,8 +235,12 @@ def placed(parts: list[Part], size: int) -> dict[int, PartReceipt]:
     if len(parts) == 1 and parts[0].number > 1 and _may_be_last(parts[0], size):
         return {}
     offsets = ((part, (part.number - 1) * block) for part in parts)
-    fitting = ((part, at) for part, at in offsets if part.size == block or at + part.size == size)
+    fitting = ((part, at) for part, at in offsets if part.size and (at + part.size == size or _is_whole(part, block)))
     return {p.number - 1: PartReceipt(p.number - 1, at, p.size, p.etag) for p, at in fitting if at + p.size <= size}
+
+
+def _is_whole(part: Part, block: int) -> bool:
+    return part.size == block >= PART_MIN
 
 
 def _may_be_last(part: Part, size: int) -> bool:

@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .backend import Buffer, KiB
@@ -101,27 +101,35 @@ class Connection:
         except OSError as error:
             return self._answer_after(error, request.method)
         answer = self._read_head(request.method)
-        if complete:
-            return answer
+        return answer if complete else self._early(answer)
+
+    def _early(self, answer: Head) -> Head:
         if answer.status < 300:
             raise Unreachable(f"{self.name} answered {answer.status} before it had everything")
-        return _closing(answer)
+        return replace(answer, persistent=False)
 
     def _answer_after(self, error: OSError, method: str) -> Head:
         """The server broke off while we were sending; what it said before that matters more than the error."""
         try:
-            return _closing(self._read_head(method))
+            answer = self._read_head(method)
         except (OSError, Truncated, Unreachable, NothingReceived):
             if self._end == 0 and not isinstance(error, TimeoutError):
                 raise NothingReceived from error
             raise error from None
+        return self._early(answer)
 
     def _send(self, head: bytes, body: Buffer | Iterable[Buffer] | None, length: int) -> bool:
         """False if the answer came before everything was sent."""
         if body is None or isinstance(body, bytes | bytearray | memoryview):
             return self._send_at_once(head, body)
-        self._socket.sendall(head)
-        for piece in _exactly(body, length):
+        return self._send_streamed(head, _exactly(body, length))
+
+    def _send_streamed(self, head: bytes, pieces: Iterator[memoryview]) -> bool:
+        # The head waits for the first data: SeaweedFS takes a body that breaks off before its first byte for an
+        # empty one, and stores that.
+        first = next(pieces, None)
+        self._send_at_once(head, first)
+        for piece in pieces:
             if self._poll.poll(0) and self._peek():
                 return False
             self._socket.sendall(piece)
@@ -301,10 +309,6 @@ def _exactly(buffers: Iterable[Buffer], length: int) -> Iterator[memoryview]:
         raise Truncated(f"only {sent} of the promised {length} bytes were given")
     if held:
         yield held
-
-
-def _closing(head: Head) -> Head:
-    return Head(head.status, head.headers, False, head.chunked, head.length)
 
 
 def parse_head(raw: bytes, method: str, name: str) -> Head:
