@@ -96,7 +96,7 @@ def failure_of(error: Exception, failures: int) -> Failure:
     again = failures < POISONED_AFTER
     cause = Cause(
         code="internal", message=f"SciGate made a mistake ({type(error).__name__}); its log says more", retriable=again,
-        next_step="Tell the administrator; 'scigate transfers retry' tries again.",
+        next_step="Tell the administrator; 'scigate retry' tries again.",
     )  # fmt: skip
     return Failure(ErrorKind.TRANSIENT if again else ErrorKind.PERMANENT, cause)
 

@@ -49,12 +49,15 @@ _FOLLOW: Final[Mapping[str, tuple[tuple[FileState, What], ...]]] = {
 
 
 def ask(connection: Connection, row: Any, wish: Wish, now: float) -> None:
-    """Store the wish for the transfer ``row`` and let the first portion of files follow. Raises ``Problem`` 409."""
+    """Store the wish for the transfer ``row`` and let the first portion of files follow; to ask again is no error.
+    Raises ``Problem`` 409 for a wish that does not fit."""
     if wish is Wish.RETRY:
         _retry(connection, row, now)
         return
-    _refuse_misfit(row, wish)
     stored = {Wish.PAUSE: PAUSED, Wish.RESUME: RUN, Wish.CANCEL: CANCELLED}[wish]
+    if stored == row.wish != RUN:
+        return  # asked again, for example because the first answer was lost
+    _refuse_misfit(row, wish)
     connection.execute(update(transfer).where(transfer.c.seq == row.seq).values(wish=stored, settled=False))
     journal(connection, row.seq, f"transfer.{wish}-asked", {}, now)
     follow(connection, row.seq, now)

@@ -14,6 +14,24 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _event()
+    _idempotency()
+    _lane()
+    _transfer()
+    _worker()
+    _file()
+    _file_indexes()
+    _walk()
+    _block()
+    _draft()
+
+
+def downgrade() -> None:
+    for name in ("draft", "block", "walk", "file", "worker", "transfer", "lane", "idempotency", "event"):
+        op.drop_table(name)
+
+
+def _event() -> None:
     op.create_table(
         "event",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -28,6 +46,8 @@ def upgrade() -> None:
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_event_transfer_id"), ["transfer", "id"], unique=False)
 
+
+def _idempotency() -> None:
     op.create_table(
         "idempotency",
         sa.Column("owner", sa.String(length=200), nullable=False),
@@ -37,6 +57,9 @@ def upgrade() -> None:
         sa.Column("created", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("owner", "key", name=op.f("pk_idempotency")),
     )
+
+
+def _lane() -> None:
     op.create_table(
         "lane",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -46,6 +69,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lane")),
         sa.UniqueConstraint("owner", "source", "destination", name=op.f("uq_lane_owner_source_destination")),
     )
+
+
+def _transfer() -> None:
     op.create_table(
         "transfer",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -87,6 +113,8 @@ def upgrade() -> None:
             postgresql_where=sa.text("NOT settled"),
         )
 
+
+def _worker() -> None:
     op.create_table(
         "worker",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -95,6 +123,9 @@ def upgrade() -> None:
         sa.Column("started", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_worker")),
     )
+
+
+def _file() -> None:
     op.create_table(
         "file",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -133,6 +164,9 @@ def upgrade() -> None:
             name=op.f("uq_file_transfer_destination_storage_destination_path"),
         ),
     )
+
+
+def _file_indexes() -> None:
     with op.batch_alter_table("file", schema=None) as batch_op:
         batch_op.create_index(
             "ix_file_next_try",
@@ -158,6 +192,8 @@ def upgrade() -> None:
             postgresql_where=sa.text("worker IS NOT NULL"),
         )
 
+
+def _walk() -> None:
     op.create_table(
         "walk",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -182,6 +218,8 @@ def upgrade() -> None:
             postgresql_where=sa.text("NOT done"),
         )
 
+
+def _block() -> None:
     op.create_table(
         "block",
         sa.Column("file", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -195,6 +233,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["file"], ["file.seq"], name=op.f("fk_block_file")),
         sa.PrimaryKeyConstraint("file", "number", name=op.f("pk_block")),
     )
+
+
+def _draft() -> None:
     op.create_table(
         "draft",
         sa.Column("file", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -209,44 +250,3 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["file"], ["file.seq"], name=op.f("fk_draft_file")),
         sa.PrimaryKeyConstraint("file", "epoch", name=op.f("pk_draft")),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("draft")
-    op.drop_table("block")
-    with op.batch_alter_table("walk", schema=None) as batch_op:
-        batch_op.drop_index("ix_walk_open", sqlite_where=sa.text("done = 0"), postgresql_where=sa.text("NOT done"))
-
-    op.drop_table("walk")
-    with op.batch_alter_table("file", schema=None) as batch_op:
-        batch_op.drop_index(
-            "ix_file_worker", sqlite_where=sa.text("worker IS NOT NULL"), postgresql_where=sa.text("worker IS NOT NULL")
-        )
-        batch_op.drop_index("ix_file_transfer_state")
-        batch_op.drop_index(
-            "ix_file_staged",
-            sqlite_where=sa.text("source_storage = 'staging'"),
-            postgresql_where=sa.text("source_storage = 'staging'"),
-        )
-        batch_op.drop_index("ix_file_queue")
-        batch_op.drop_index(
-            "ix_file_next_try",
-            sqlite_where=sa.text("next_try IS NOT NULL"),
-            postgresql_where=sa.text("next_try IS NOT NULL"),
-        )
-
-    op.drop_table("file")
-    op.drop_table("worker")
-    with op.batch_alter_table("transfer", schema=None) as batch_op:
-        batch_op.drop_index(
-            "ix_transfer_unsettled", sqlite_where=sa.text("settled = 0"), postgresql_where=sa.text("NOT settled")
-        )
-        batch_op.drop_index(batch_op.f("ix_transfer_owner_seq"))
-
-    op.drop_table("transfer")
-    op.drop_table("lane")
-    op.drop_table("idempotency")
-    with op.batch_alter_table("event", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_event_transfer_id"))
-
-    op.drop_table("event")
