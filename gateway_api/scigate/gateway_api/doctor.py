@@ -97,7 +97,11 @@ def _clock() -> Check:
 
 def _settings(settings: Settings, path: Path | None) -> Iterator[Check]:
     if path is None:
-        yield right("settings", "no scigate.toml, so the defaults are used", "Write one; docs/reference/configuration.md explains every key.")
+        yield right(
+            "settings",
+            "no scigate.toml, so the defaults are used",
+            "Write one; docs/reference/configuration.md explains every key.",
+        )
     else:
         counted = f"{len(settings.storages)} storages and {len(settings.users)} users"
         yield right("settings", f"{path} is valid: {counted}")
