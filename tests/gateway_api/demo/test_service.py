@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from scigate.gateway_api.demo import run
 from scigate.gateway_api.demo.service import DemoFailed, _settings, require_space, working_folder
 from scigate.storage_backends.testing.servers import S3Server
 
@@ -54,3 +55,9 @@ def test_the_settings_hold_no_secret_and_survive_odd_paths(tmp_path: Path) -> No
     assert settings["storages"]["lab"]["root"] == str(folder / "lab")
     assert settings["egress"]["allow"] == ["127.0.0.1:2"]
     assert "very-" not in json.dumps(settings)
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert run(once=True, folder=tmp_path / "file" / ".demo") == 1
+    assert "Not a directory" in capsys.readouterr().out.replace("\n", " ")

@@ -59,6 +59,9 @@ def run(once: bool = False, *, folder: Path = Path(".demo"), size: int = LARGE) 
     except (DemoFailed, InputMissing, ServerMissing, ServerFailed, GatewayError) as error:
         console.print(f"The demo cannot go on: {error}", style="red", markup=False)
         return 1
+    except OSError as error:
+        console.print(f"The demo cannot go on: {error.filename or folder}: {error.strerror}", style="red", markup=False)
+        return 1
     except KeyboardInterrupt:
         console.print("\nStopped; everything the demo made is removed.")
         return INTERRUPTED
