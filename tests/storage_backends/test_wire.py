@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from scigate.storage_backends.errors import InvalidName, Misconfigured, Throttled, Truncated, Unreachable
-from scigate.storage_backends.testing.certificates import Authority
-from scigate.storage_backends.wire import Pool, Target, parse_url, tls_context
+from scigate.storage_backends.errors import Throttled, Truncated, Unreachable
+from scigate.storage_backends.wire import Pool, Target
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -373,88 +370,3 @@ def test_a_waiting_thread_gets_the_connection_that_is_given_back() -> None:
             thread.join(10)
         assert got == [b"ok"] * 20
         assert script.connections == 1
-
-
-@pytest.mark.parametrize("headers", [{"A": "b\r\nC: d"}, {"A\n": "b"}, {"A": "\0"}])
-def test_a_header_cannot_smuggle_another(headers: dict[str, str]) -> None:
-    with pytest.raises(InvalidName):
-        Pool().request("GET", "http://127.0.0.1:9/", headers)
-
-
-@pytest.mark.parametrize("path", ["/a b", "/a\r\nX: y", "/ä", "a"])
-def test_a_target_must_be_encoded(path: str) -> None:
-    with pytest.raises(InvalidName):
-        Pool().request("GET", Target("http", "127.0.0.1", 9, path))
-
-
-def test_urls_are_taken_apart() -> None:
-    assert parse_url("https://h.example/a?b=c#d") == Target("https", "h.example", 443, "/a?b=c")
-    assert parse_url("http://[::1]:8080") == Target("http", "::1", 8080, "/")
-    assert parse_url("http://[::1]:8080").host_header == "[::1]:8080"
-    assert parse_url("http://h:80/").host_header == "h"
-
-
-@pytest.mark.parametrize(
-    "url", ["ftp://h/", "http://", "http://user:secret@h/", "http://h:99999/", "//h/", "http://[x/"]
-)
-def test_unusable_urls_are_refused_without_repeating_them(url: str) -> None:
-    with pytest.raises(InvalidName) as error:
-        parse_url(url)
-    assert "secret" not in str(error.value)
-
-
-# --- TLS -------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def tls_server(authority: Authority, name: str, *answers: bytes) -> Iterator[Script]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.issue(name))
-
-    def play(connection: socket.socket) -> None:
-        try:
-            with context.wrap_socket(connection, server_side=True) as secure:
-                says(*answers)(secure)
-        except OSError:
-            return
-
-    with scripted(play) as script:
-        yield script
-
-
-def test_tls_with_a_ca_of_our_own_keeps_its_connection(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    with tls_server(authority, "127.0.0.1", OK, OK) as script:
-        pool = Pool(tls=tls_context(authority.ca_file))
-        url = f"https://127.0.0.1:{script.port}/"
-        assert [pool.request("GET", url).read_all() for _ in range(2)] == [b"ok", b"ok"]
-        assert script.connections == 1
-
-
-def test_tls_refuses_an_unknown_authority(tmp_path: Path) -> None:
-    with (
-        tls_server(Authority(tmp_path), "127.0.0.1", OK) as script,
-        pytest.raises(Unreachable, match=r"certificate of 127\.0\.0\.1:[0-9]+ is not accepted"),
-    ):
-        Pool().request("GET", f"https://127.0.0.1:{script.port}/")
-
-
-def test_tls_refuses_another_host_name(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    with tls_server(authority, "other.example", OK) as script, pytest.raises(Unreachable, match="is not accepted"):
-        Pool(tls=tls_context(authority.ca_file)).request("GET", f"https://127.0.0.1:{script.port}/")
-
-
-def test_tls_verification_cannot_be_switched_off() -> None:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    with pytest.raises(ValueError, match="must verify"):
-        Pool(tls=context)
-
-
-def test_a_ca_file_that_is_none_is_misconfigured(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("hello")
-    with pytest.raises(Misconfigured, match=r"ca\.pem"):
-        tls_context(tmp_path / "ca.pem")
-    with pytest.raises(Misconfigured, match=r"absent\.pem"):
-        tls_context(tmp_path / "absent.pem")
