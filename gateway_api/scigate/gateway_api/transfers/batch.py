@@ -173,6 +173,8 @@ class _Batch:
         items = self._each(self._verify, items, _task_of)
         identities = [item.draft.identity if item.draft else None for item in items]
         items = self._keep(items, self._runtime.work.publishing([item.verified() for item in items], identities))
+        for item in items:
+            self._runtime.is_published(item.task)
         items = self._each(self._publish_one, items, _task_of)
         self._sync()
         self._finish(items, What.PUBLISHED)

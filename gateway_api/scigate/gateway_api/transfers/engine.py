@@ -139,11 +139,12 @@ class Engine:
             head = choose(heads, self._load, settings.slots, self._runtime.breaker.resting(time.monotonic()))
         if head is None:
             return False
-        tasks = self._runtime.work.claim(head.lane, settings.batch_files, settings.batch_bytes)
-        if tasks:
-            with self._lock:
-                self._load.take(head.lane)
-            self._executor.submit(tasks, partial(self._vacate, head.lane))
+        with self._runtime.claiming:
+            tasks = self._runtime.work.claim(head.lane, settings.batch_files, settings.batch_bytes)
+            if tasks:
+                with self._lock:
+                    self._load.take(head.lane)
+                self._executor.submit(tasks, partial(self._vacate, head.lane))
         return True
 
     def _vacate(self, lane: Lane) -> None:

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from scigate.storage_backends.backend import Backend, Digests, Entry, Kind
-from scigate.storage_backends.errors import DigestMismatch, ErrorKind, NotFound, NotRegular, StorageError, Unsupported
+from scigate.storage_backends.errors import (
+    DigestMismatch,
+    ErrorKind,
+    Fenced,
+    NotFound,
+    NotRegular,
+    StorageError,
+    Unsupported,
+)
 
 from ..resources import Cause
 from .machine import Failure
@@ -89,11 +97,13 @@ def failure_of(error: Exception, failures: int) -> Failure:
     """An error as the state machine sees it. What is not a ``StorageError`` is a bug: it is tried a few times."""
     if isinstance(error, StorageError):
         wish = getattr(error, "retry_after", None)
-        retriable = error.kind is not ErrorKind.PERMANENT
+        # Who still owns the file was not overtaken: somebody removed its draft, and it begins anew.
+        kind = ErrorKind.TRANSIENT if isinstance(error, Fenced) else error.kind
+        retriable = kind is not ErrorKind.PERMANENT
         where = f"{error.storage}: " if error.storage else ""
         cause = Cause(code=error.code, message=where + error.message, retriable=retriable, next_step=error.next_step)
-        return Failure(error.kind, cause, wish.total_seconds() if wish is not None else None)
-    again = failures < POISONED_AFTER
+        return Failure(kind, cause, wish.total_seconds() if wish is not None else None)
+    again = failures + 1 < POISONED_AFTER
     cause = Cause(
         code="internal", message=f"SciGate made a mistake ({type(error).__name__}); its log says more", retriable=again,
         next_step="Tell the administrator; 'scigate retry' tries again.",

@@ -65,6 +65,9 @@ def recovered(runtime: Runtime, task: Task, source: Backend, path: str, destinat
         return None
     if not holds_same(runtime, task, source, path, destination):
         return None
+    if destination.extras.sync:  # it may have its name, but not yet for longer than a power cut
+        with at(task.destination_storage):
+            destination.extras.sync()
     return Move(task.held, What.RECOVERED, {"proof": Proof.A, "bytes_done": entry.size}, {"proof": Proof.A})
 
 
@@ -118,19 +121,20 @@ class _Begun:
 
 def _begin(runtime: Runtime, route: Route, entry: Entry) -> tuple[_Begun, Sequence[DoneBlock]]:
     task = route.task
-    adopted = _adopt(runtime, route, entry)
+    length = block_length(entry.size, route.destination.limits)
+    held = start(runtime, task.held, entry)
+    adopted = _adopt(runtime, route, entry, held)
     if adopted is not None:
         return adopted
     abandon(runtime, task.held.seq, route.destination, task.destination_path, task.old_drafts)
-    length = block_length(entry.size, route.destination.limits)
-    held = runtime.work.forget_blocks(start(runtime, task.held, entry))
+    held = runtime.work.forget_blocks(held)
     with at(task.destination_storage):
         draft = route.destination.draft(task.destination_path, entry.size, key=task.key)
     runtime.work.record_draft(held, draft.ref, length)
     return _Begun(held, draft, length), ()
 
 
-def _adopt(runtime: Runtime, route: Route, entry: Entry) -> tuple[_Begun, Sequence[DoneBlock]] | None:
+def _adopt(runtime: Runtime, route: Route, entry: Entry, held: Held) -> tuple[_Begun, Sequence[DoneBlock]] | None:
     """Go on with the newest draft, if its writer has surely ended and the source is still the same."""
     task = route.task
     old = _adoptable(task, entry)
@@ -142,7 +146,6 @@ def _adopt(runtime: Runtime, route: Route, entry: Entry) -> tuple[_Begun, Sequen
     except NotFound:
         return None
     abandon(runtime, task.held.seq, route.destination, task.destination_path, task.old_drafts[1:])
-    held = start(runtime, task.held, entry)
     runtime.work.record_draft(held, draft.ref, old.block_length)
     runtime.work.forget_drafts([(held.seq, old.epoch)])
     held, kept = _still_there(runtime, route, draft, held)
@@ -224,6 +227,7 @@ def _publish(runtime: Runtime, route: Route, draft: Draft, held: Held, blocks: S
     publishing = runtime.work.publishing([verified], [draft.identity])
     if not publishing:
         raise Fenced("another attempt has taken this file over, or its owner has stopped it")
+    runtime.is_published(task)
     runtime.may_go_on(task)
     receipts = [PartReceipt(d.block.number, d.block.offset, d.block.length, d.token) for d in blocks]
     with at(task.destination_storage):

@@ -36,6 +36,7 @@ class Reconciler:
         for worker_id, surely in self._dead_workers():
             log.warning("worker %s has %s", worker_id, "died" if surely else "lost its lease")
             self.take_back(worker_id, surely=surely)
+        self._take_back_lost()
         self._remove_useless_drafts()
 
     def take_back(self, worker_id: str, *, surely: bool) -> None:
@@ -44,6 +45,20 @@ class Reconciler:
             pass
         if surely:
             (self._folder / worker_id).unlink(missing_ok=True)
+
+    def _take_back_lost(self) -> None:
+        """Files of this worker that nothing moves: the records were out of reach when they were claimed or ended."""
+        me = self._runtime.work.worker
+
+        def job(connection: Connection) -> None:
+            mine = read_held(connection, file.c.worker == me, file.c.state.in_(ACTIVE), limit=len(moving) + PORTION)
+            lost = [held for held in mine if held.seq not in moving]
+            moves = [Move(held, What.LAPSE, {"worker": None, "adoptable": True}) for held in lost]
+            write_moves_that_still_fit(connection, moves, self._database.now(connection))
+
+        with self._runtime.claiming:
+            moving = set(self._runtime.signs)
+            self._database.write(job)
 
     def _dead_workers(self) -> list[tuple[str, bool]]:
         """Those whose process or lease has ended, and whether the process surely has."""

@@ -44,13 +44,14 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class StopSign:
-    """Raised by the engine, looked at between buffers."""
+    """Raised by the engine, looked at between buffers. What is being ``published`` ends, whatever its owner asks."""
 
     why: Stop | None = None
+    published: bool = False
 
     def check(self) -> None:
         """Raises ``Stopped``."""
-        if self.why is not None:
+        if self.why is Stop.SHUTDOWN or (self.why is not None and not self.published):
             raise Stopped(self.why)
 
 
@@ -66,7 +67,8 @@ class Runtime:
     breaker: Breaker
     streams: int
     signs: dict[int, StopSign] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    claiming: threading.Lock = field(default_factory=threading.Lock)
+    """Held from a claim until its files have their signs."""
 
     def source_of(self, task: Task) -> tuple[Backend, str]:
         """The backend that reads the source, and the source's path there."""
@@ -79,6 +81,11 @@ class Runtime:
         self.lease.check()
         if sign := self.signs.get(task.held.seq):
             sign.check()
+
+    def is_published(self, task: Task) -> None:
+        """From now on only the end of the gateway stops this file."""
+        if sign := self.signs.get(task.held.seq):
+            sign.published = True
 
 
 @contextmanager

@@ -130,9 +130,10 @@ class Work:
         )
 
     def current(self, held: Held) -> Held | None:
-        """The file as it is now; None if another attempt has taken it over."""
+        """The file as it is now; None if this worker does not own it any more."""
         with self._database.read() as connection:
-            found = read_held(connection, file.c.seq == held.seq, file.c.epoch == held.epoch, limit=1)
+            mine = (file.c.seq == held.seq, file.c.epoch == held.epoch, file.c.worker == self.worker)
+            found = read_held(connection, *mine, limit=1)
         return found[0] if found else None
 
     def drafts(self, seq: int) -> list[OldDraft]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from scigate.storage_backends.errors import ErrorKind, StorageError
 
+from ...db.database import DatabaseUnavailable
 from ...resources import FileState
 from ..batch import move_batch
 from ..lease import LeaseLost
@@ -47,7 +48,7 @@ class LocalExecutor:
         """See ``Executor``."""
         for seq, why in stops.items():
             if sign := self._runtime.signs.get(seq):
-                sign.why = sign.why or why
+                sign.why = why if why is Stop.SHUTDOWN else sign.why or why
 
     def stop(self, patience: timedelta) -> bool:
         """See ``Executor``."""
@@ -64,10 +65,10 @@ class LocalExecutor:
     def _run(self, tasks: Sequence[Task], over: Callable[[], None]) -> None:
         try:
             self._move(tasks)
-        except LeaseLost as error:
-            log.error("stopped without a word to the records: %s", error)
+        except (LeaseLost, DatabaseUnavailable) as error:
+            log.error("files ended without a word to the records; the reconciler takes them back: %s", error)
         except Exception:
-            log.exception("files ended without a word to the records; they are taken back when the lease says so")
+            log.exception("files ended without a word to the records; the reconciler takes them back")
         finally:
             with self._lock:
                 self._running -= 1
@@ -80,7 +81,25 @@ class LocalExecutor:
         if len(tasks) == 1 and (tasks[0].held.size or 0) > SMALL:
             self._move_large(tasks[0])
         else:
-            move_batch(self._runtime, tasks, self._ended)
+            self._move_small(tasks)
+
+    def _move_small(self, tasks: Sequence[Task]) -> None:
+        failed: set[int] = set()
+
+        def ended(task: Task, error: Exception) -> None:
+            failed.add(task.held.seq)
+            self._ended(task, error)
+
+        try:
+            move_batch(self._runtime, tasks, ended)
+        except (LeaseLost, DatabaseUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 what concerns them all, for example a sync that fails
+            for task in tasks:
+                self._ended(task, error)
+        else:
+            if len(failed) < len(tasks):
+                self._worked(tasks[0])
 
     def _move_large(self, task: Task) -> None:
         try:
@@ -90,8 +109,11 @@ class LocalExecutor:
         except Exception as error:  # noqa: BLE001 even a bug must end in the records as a cause
             self._ended(task, error)
         else:
-            for name in task.lane.storages:
-                self._runtime.breaker.worked(name)
+            self._worked(task)
+
+    def _worked(self, task: Task) -> None:
+        for name in task.lane.storages:
+            self._runtime.breaker.worked(name)
 
     def _ended(self, task: Task, error: Exception) -> None:
         """Write down why an attempt ended before the file was DONE."""
@@ -101,7 +123,8 @@ class LocalExecutor:
         if held.state is FileState.CANCELLING:
             self._clean(task, held)
         elif isinstance(error, Stopped):
-            what = What.PAUSE if error.why is Stop.PAUSE else What.RELEASE
+            pausing = error.why is Stop.PAUSE and held.state is not FileState.PUBLISHING
+            what = What.PAUSE if pausing else What.RELEASE
             self._runtime.work.move_if_held([Move(held, what, {"adoptable": True})])
         else:
             self._failed(task, held, error)
