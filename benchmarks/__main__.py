@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from scigate.gateway_api.client import GatewayError
 from scigate.gateway_api.units import parse_size
 from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             (options.page or PAGE).write_text(report.page(json.loads(options.page_from.read_text())))
             return 0
         result = run(options)
-    except (cases.BenchmarkFailed, ServerMissing, ServerFailed) as error:
+    except (cases.BenchmarkFailed, GatewayError, ServerMissing, ServerFailed) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     _publish(result, options)

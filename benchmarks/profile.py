@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from scigate.gateway_api.client import Gateway
+from scigate.gateway_api.client import Gateway, GatewayError
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import build
+from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
 from . import cases
 from .compare import settle
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         (case,) = cases.select(cases.all_cases(_loads(options.quick)), [options.case])
         wall, sampler = profile(case, folder, Path(options.s3_folder or folder), warm=options.warm)
-    except cases.BenchmarkFailed as error:
+    except (cases.BenchmarkFailed, GatewayError, ServerMissing, ServerFailed) as error:
         print(f"profile: {error}", file=sys.stderr)
         return 1
     finally:

