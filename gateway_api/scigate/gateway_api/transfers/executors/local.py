@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from scigate.storage_backends.errors import ErrorKind, StorageError
+from scigate.storage_backends.errors import DigestMismatch, ErrorKind, StorageError
 
 from ...db.database import DatabaseUnavailable
 from ...resources import FileState
@@ -135,7 +135,8 @@ class LocalExecutor:
         elif error.kind is ErrorKind.TRANSIENT and error.storage:
             self._runtime.breaker.failed(error.storage, time.monotonic())
         failure = failure_of(error, held.failures)
-        after = self._runtime.work.move_if_held([Move(held, What.FAILURE, {"adoptable": True}, failure=failure)])
+        sound = not isinstance(error, DigestMismatch)  # which block is wrong is not known: all are sent again
+        after = self._runtime.work.move_if_held([Move(held, What.FAILURE, {"adoptable": sound}, failure=failure)])
         if after and after[0].state is FileState.FAILED:
             self._discard_drafts(task)
 
