@@ -13,6 +13,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -108,10 +109,22 @@ def is_surely_dead(folder: Path, worker_id: str, its_host: str) -> bool:
         return False
     if ours[1] != theirs[1]:
         return True  # the machine was started anew since
+    return _is_free(folder / worker_id)
+
+
+def remove_stray_locks(folder: Path, known: Collection[str]) -> None:
+    """Remove the locks of workers that died before they were recorded, or after they were forgotten."""
+    for path in folder.iterdir():
+        if path.name not in known and _is_free(path):
+            path.unlink(missing_ok=True)
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nobody holds this lock; False if it is not there: that worker keeps its state elsewhere."""
     try:
-        descriptor = os.open(folder / worker_id, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        return False  # it keeps its state elsewhere
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

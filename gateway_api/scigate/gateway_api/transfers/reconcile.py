@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, delete, or_, select, update
 from ..db.database import Database
 from ..db.schema import draft, file, walk, worker
 from ..resources import FileState
-from .lease import is_surely_dead
+from .lease import is_surely_dead, remove_stray_locks
 from .ledger import Move, read_held, write_moves_that_still_fit
 from .looking import abandon
 from .machine import ACTIVE, FINAL, What
@@ -37,6 +37,7 @@ class Reconciler:
             log.warning("worker %s has %s", worker_id, "died" if surely else "lost its lease")
             self.take_back(worker_id, surely=surely)
         self._take_back_lost()
+        self._remove_stray_locks()
         self._remove_useless_drafts()
 
     def take_back(self, worker_id: str, *, surely: bool) -> None:
@@ -71,6 +72,11 @@ class Reconciler:
         judged = [(row, is_surely_dead(self._folder, row.id, row.host)) for row in rows]
         dead = [(str(row.id), surely) for row, surely in judged if surely or row.lease_until < now]
         return dead + [(name, False) for name in unknown if name is not None]
+
+    def _remove_stray_locks(self) -> None:
+        with self._database.read() as connection:
+            known = set(connection.execute(select(worker.c.id)).scalars())
+        remove_stray_locks(self._folder, known)
 
     def _lapse(self, connection: Connection, worker_id: str, *, surely: bool) -> bool:
         """A portion of its files; False when none is left and the worker is forgotten."""
