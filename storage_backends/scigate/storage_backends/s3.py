@@ -150,7 +150,7 @@ class S3Backend:
     def probe(self) -> None:
         """Find out whether the storage refuses to overwrite when asked to; ``limits.atomic_no_replace`` then says so.
 
-        Writes a small object under a random name and removes it. Otherwise done when first needed.
+        Writes a small object under a hidden name and removes it. Otherwise done when first needed.
         """
         if self._features.conditional != self.limits.atomic_no_replace:
             self.limits = replace(self.limits, atomic_no_replace=self._features.conditional)

@@ -1,23 +1,23 @@
 """What this S3 server can do, found out by trying when it is first needed: unknown counts as missing.
 
-AWS itself is known and not asked. Each probe writes small objects under a random name and removes them.
+AWS itself is known and not asked. Each probe writes a small object under a hidden name and removes it.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from .errors import AlreadyExists, DigestMismatch, Permanent
+from .errors import AlreadyExists, DigestMismatch, NotFound, Permanent
 from .s3_control import ControlPlane, Part
 from .s3_data import DataPlane
 from .s3_options import PARTS_MAX
 
 PROBE: Final = ".scigate-probe-"
 CONTENT: Final = b"scigate"
+TRIES: Final = 3
 
 
 class Features:
@@ -45,34 +45,44 @@ class Features:
             return self._known[name]
 
     def _ask_conditional(self) -> bool:
-        condition = {"if-none-match": "*"}
-        with self._probe_key() as key:
-            self._data.put(key, key, CONTENT, condition)
+        with self._probe_key("conditional") as key:
             try:
-                self._data.put(key, key, CONTENT, condition)
+                for _ in range(TRIES):  # a gateway that asks at the same time may remove it between two of them
+                    self._data.put(key, key, CONTENT, {"if-none-match": "*"})
             except AlreadyExists:
                 return True
             return False
 
     def _ask_leftovers(self) -> bool:
-        with self._probe_key() as key:
-            upload, _ = self._control.create_upload(key, key, "probe")
-            try:
-                used, _ = [self._part(key, upload, number) for number in (1, PARTS_MAX)]
-                self._control.complete(key, key, upload, [used], if_none_match=False, crc64nvme=None)
-            except (Permanent, DigestMismatch):
-                return False
-            finally:
-                self._control.abort(key, key, upload)
-            return self._data.head(key, key).size == len(CONTENT)
+        with self._probe_key("leftovers") as key:
+            for _ in range(TRIES):
+                with suppress(NotFound):  # a gateway that asks at the same time has cleared ours away
+                    return self._completes_without_a_part(key)
+            return False
+
+    def _completes_without_a_part(self, key: str) -> bool:
+        for left, _ in list(self._control.uploads(key, key)):  # by a gateway that died while it asked
+            self._control.abort(key, key, left)
+        upload, _ = self._control.create_upload(key, key, "probe")
+        try:
+            used, _ = [self._part(key, upload, number) for number in (1, PARTS_MAX)]
+            self._control.complete(key, key, upload, [used], if_none_match=False, crc64nvme=None)
+        except NotFound:
+            raise
+        except (Permanent, DigestMismatch):
+            return False
+        finally:
+            self._control.abort(key, key, upload)
+        return self._data.head(key, key).size == len(CONTENT)
 
     def _part(self, key: str, upload: str, number: int) -> Part:
         etag = self._data.upload_part(key, key, upload, number, body=CONTENT, length=len(CONTENT))
         return Part(number, len(CONTENT), etag)
 
     @contextmanager
-    def _probe_key(self) -> Iterator[str]:
-        key = f"{self._prefix}{PROBE}{secrets.token_hex(8)}"
+    def _probe_key(self, what: str) -> Iterator[str]:
+        """Always the same name: what a gateway left there when it died is removed by the next one that asks."""
+        key = f"{self._prefix}{PROBE}{what}"
         try:
             yield key
         finally:
