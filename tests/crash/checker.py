@@ -8,7 +8,8 @@ invariants are numbered:
     I3  one transfer per idempotency key, one publication per DONE file, no other ones
     I4  no reader ever saw anything but a whole old or a whole new object (see ``watcher``)
     I5  no draft, multipart upload, staged upload, lock or record of one stays behind
-    I6  what was not copied leaves the destination as it was
+    I6  what failed leaves the destination as it was; what was cancelled, as it was or whole (the cancel came between
+        the publication and its record)
     I7  FAILED has a cause that a program can read, and is only left by a retry
     I8  counters are the sums of what they count
     I9  the history of a file is a path of the state machine, and its epochs count up
@@ -177,7 +178,7 @@ def _content(operation: Operation, piece: Piece, row: Row | None, there: Content
             yield f"I8 {name}, with {row['bytes_done']} of {row['size']} bytes, not {right[0].size}"
         if not row["skipped"] and row["proof"] not in ("A", "B", "C", "D"):
             yield f"I2 {name} without a grade of proof"
-    elif there != piece.old:
+    elif there != piece.old and not (state == "CANCELLED" and there == piece.new):
         yield f"I6 {name}, but the destination holds {_said(there, piece)}"
 
 
@@ -185,10 +186,12 @@ def leftovers(case: Case) -> list[str]:
     """What must go away by itself within a minute."""
     drafts = [str(path) for root in case.posix_roots for path in _walk(root) if path.name.startswith(DRAFT)]
     staged = [str(path) for path in _walk(case.staging)]
+    hidden = [key for key in _keys_below(case) if DRAFT in key]
     uploads = [f"{key} ({upload})" for key, upload in _uploads(case)]
     locks = sorted(path.name for path in _walk(case.workers))
     return [
         *(f"I5 a draft stays: {name}" for name in drafts),
+        *(f"I5 a hidden object stays: {name}" for name in hidden),
         *(f"I5 a multipart upload stays: {name}" for name in uploads),
         *(f"I5 a staged upload stays: {name}" for name in staged),
         *([f"I5 {len(locks)} lock files of workers stay"] if len(locks) > 1 else []),
@@ -299,15 +302,21 @@ def _uploads(case: Case) -> Iterator[tuple[str, str]]:
         yield from ((upload["Key"], upload["UploadId"]) for upload in page.get("Uploads", ()))
 
 
+def _keys_below(case: Case) -> Iterator[str]:
+    for page in (
+        case.s3.client().get_paginator("list_objects_v2").paginate(Bucket=case.s3.bucket, Prefix=case.s3.prefix)
+    ):
+        yield from (item["Key"] for item in page.get("Contents", ()))
+
+
 def _list_objects(case: Case) -> dict[str, Content]:
     """Every object of the run, read to its end."""
     client = case.s3.client()
-    found = {}
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=case.s3.bucket, Prefix=case.s3.prefix):
-        for item in page.get("Contents", ()):
-            body = client.get_object(Bucket=case.s3.bucket, Key=item["Key"])["Body"]
-            found[item["Key"]] = content_of(body.iter_chunks(1 << 20))
-    return found
+
+    def read(key: str) -> Content:
+        return content_of(client.get_object(Bucket=case.s3.bucket, Key=key)["Body"].iter_chunks(1 << 20))
+
+    return {key: read(key) for key in _keys_below(case)}
 
 
 def _content_of(piece: Piece, objects: dict[str, Content]) -> Content | None:

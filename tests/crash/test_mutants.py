@@ -1,0 +1,40 @@
+"""The checker finds mistakes: each of these gateways has one, and each is caught by the invariant that it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from .run import Result
+
+TRIES: Final = 3  # a kill has to fall into the mistake
+MISTAKES: Final = {
+    "acknowledged_before_commit": ("I1", ["small"] * 8, 4),
+    "drafts_only_forgotten": ("I5", ["large"] * 6, 4),
+    "verification_skipped": ("I2", ["large", "folder", "pull", "overwrite", "large"], 1),
+    "keys_forgotten": ("I3", ["small"] * 12, 2),
+    "existence_trusted": ("I2", ["overwrite"] * 8, 4),
+    "published_in_place": ("I4", ["large", "pull", "inside", "overwrite", "large"], 2),
+    "published_before_recorded": ("I6", ["cancelled"] * 12, 1),
+    "bytes_uncounted": ("I8", ["large"] * 3, 2),
+}
+"""Mutant → the invariant that it breaks, what the run does, and how often the gateway is killed."""
+
+
+@pytest.mark.parametrize("mutant", MISTAKES)
+def test_a_mistake_is_caught(mutant: str, crash: Callable[..., Result], pytestconfig: pytest.Config) -> None:
+    invariant, kinds, kills = MISTAKES[mutant]
+    seen: list[str] = []
+    for seed in range(pytestconfig.getoption("--seed"), pytestconfig.getoption("--seed") + TRIES):
+        seen += crash(seed, kills, mutant=mutant, kinds=kinds).violations
+        if any(violation.startswith(invariant) for violation in seen):
+            return
+    pytest.fail(f"{mutant} was not caught as {invariant}; seen: {seen[:5]}", pytrace=False)
+
+
+def test_flipping_bits_are_survived(crash: Callable[..., Result], pytestconfig: pytest.Config) -> None:
+    """The same faults as for ``verification_skipped``, but with verification."""
+    kinds = MISTAKES["verification_skipped"][1]
+    assert crash(pytestconfig.getoption("--seed"), 1, mutant="bits_flip", kinds=kinds).violations == []
