@@ -111,6 +111,7 @@ file: Final = Table(
     Column("source_path", PathBytes, nullable=False),
     Column("destination_storage", String(63), nullable=False),
     Column("destination_path", PathBytes, nullable=False),
+    Column("target", LargeBinary(16), nullable=False),  # digest of the destination: a path may be too long for an index
     Column("state", String(12), nullable=False),
     Column("epoch", Integer, nullable=False, server_default=text("0")),
     Column("worker", String(64)),
@@ -129,7 +130,7 @@ file: Final = Table(
     Column("cause", Text),  # JSON of a resources.Cause
     Column("created", Double, nullable=False),
     Column("finished", Double),
-    UniqueConstraint("transfer", "destination_storage", "destination_path"),
+    UniqueConstraint("transfer", "target"),
     Index(
         "ix_file_staged",
         "source_path",

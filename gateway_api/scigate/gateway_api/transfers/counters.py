@@ -14,6 +14,9 @@ from ..db.schema import event, transfer
 from ..resources import Cause, FileState, TransferState
 from .machine import ACTIVE
 
+RUN, PAUSED, CANCELLED = "run", "pause", "cancel"
+"""What stands in ``transfer.wish``."""
+
 _BUCKETS: Final = {
     FileState.QUEUED: "queued",
     FileState.WAITING: "waiting",
@@ -80,16 +83,16 @@ def finish(connection: Connection, seqs: Sequence[int], now: float) -> None:
     columns = transfer.c
     open_files = columns.queued + columns.active + columns.waiting + columns.paused
     over = and_(columns.seq.in_(seqs), columns.finished.is_(None), columns.listing == 0, open_files == 0)
-    told = (columns.seq, columns.failed, columns.cancelled)
+    told = (columns.seq, columns.failed, columns.cancelled, columns.wish)
     for row in connection.execute(update(transfer).where(over).values(finished=now).returning(*told)).all():
-        journal(connection, row.seq, f"transfer.{final_state(row.failed, row.cancelled).lower()}", {}, now)
+        journal(connection, row.seq, f"transfer.{final_state(row).lower()}", {}, now)
 
 
-def final_state(failed: int, cancelled: int) -> TransferState:
-    """The state of a transfer when all its files are final."""
-    if cancelled:
+def final_state(row: Any) -> TransferState:
+    """The state of a transfer when all its files are final. A cancelled one may have had no files yet."""
+    if row.cancelled or row.wish == CANCELLED:
         return TransferState.CANCELLED
-    return TransferState.FAILED if failed else TransferState.DONE
+    return TransferState.FAILED if row.failed else TransferState.DONE
 
 
 def journal(connection: Connection, seq: int, kind: str, data: Mapping[str, Any], now: float) -> None:

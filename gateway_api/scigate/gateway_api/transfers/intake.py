@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from scigate.storage_backends.location import Url
@@ -12,12 +13,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
-from ..db.schema import file, idempotency, lane, transfer, walk
+from ..db.schema import file, idempotency, lane, path_bytes, transfer, walk
 from ..problems import Problem
 from ..resources import FileState
-from .counters import change_counters, finish, journal
+from .counters import RUN, change_counters, finish, journal
 from .submission import Pair, Submission
-from .wishes import RUN
 
 
 def new_id() -> str:
@@ -50,13 +50,22 @@ def store(connection: Connection, transfer_id: str, owner: str, submission: Subm
 def _file_row(connection: Connection, owner: str, pair: Pair, common: Mapping[str, Any]) -> dict[str, Any]:
     columns = _columns(pair)
     lane_id = lane_of(connection, owner, columns["source_storage"], columns["destination_storage"])
-    return {"lane": lane_id, "state": FileState.QUEUED, **columns, **common}
+    return {"lane": lane_id, "state": FileState.QUEUED, "target": target_of(columns), **columns, **common}
+
+
+def target_of(columns: Mapping[str, str], *more: str) -> bytes:
+    """A digest of the destination. In a transfer each is written once; ``more`` tells apart what may not go there."""
+    names = (columns["destination_storage"], columns["destination_path"], *more)
+    return blake2b(b"\0".join(path_bytes(name) for name in names), digest_size=16).digest()
 
 
 def add_files(connection: Connection, rows: list[dict[str, Any]]) -> Sequence[Any]:
     """Add files that a listing found; those that are there already (the listing began anew) are left as they are.
-    Returns size and state of the new ones."""
-    statement = insert_for(connection)(file).on_conflict_do_nothing().returning(file.c.size, file.c.state)
+    Returns size, state, cause and target of the new ones."""
+    if not rows:
+        return []
+    told = (file.c.size, file.c.state, file.c.cause, file.c.target)
+    statement = insert_for(connection)(file).on_conflict_do_nothing().returning(*told)
     return connection.execute(statement, rows).all()
 
 

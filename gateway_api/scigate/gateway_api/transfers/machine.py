@@ -174,11 +174,12 @@ def _fail(file: Snapshot, failure: Failure, now: float, jitter: Callable[[], flo
         return _stop(S.PAUSED, failure, now)
     delay = retry_delay(file.failures, failure.retry_after, jitter)
     if now + delay > file.deadline:
-        return _stop(S.FAILED, replace(failure, cause=_too_late(failure.cause)), now)
+        return _stop(S.FAILED, replace(failure, cause=too_late(failure.cause)), now)
     return _wait(file, failure, now, delay, {})
 
 
-def _too_late(cause: Cause) -> Cause:
+def too_late(cause: Cause) -> Cause:
+    """The cause of what would be tried again if there were time."""
     step = "The deadline of the transfer has come: submit it again, with a later one."
     return cause.model_copy(update={"retriable": False, "next_step": step})
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import IntegrityError
 
 from ..db.database import Database
 from ..db.schema import file, transfer
@@ -74,7 +75,10 @@ class TransferStore:
                 intake.remember(connection, {**binding, "created": now})
             return transfer_id, False
 
-        answer = self._database.write(job)
+        try:
+            answer = self._database.write(job)
+        except IntegrityError:  # another gateway has accepted the same key in the same moment: now it is seen
+            answer = self._database.write(job)
         self.on_new()
         return answer
 
@@ -88,13 +92,16 @@ class TransferStore:
         wanted = None if state is None else TransferState(state)
         query = views.transfers_query(owner, _cursor(after), MOST_SCANNED if wanted else limit + 1)
         found: list[Any] = []
+        scanned, last = 0, None
         with self._database.read() as connection:
             for row in connection.execution_options(yield_per=200).execute(query):
+                scanned, last = scanned + 1, row.seq
                 if wanted is None or views.state_of(row) is wanted:
                     found.append(row)
                 if len(found) > limit:
                     break
-        return Page(items=[self._view(row) for row in found[:limit]], next=_next(found, limit, "seq"))
+        ended_early = str(last) if scanned == MOST_SCANNED else None
+        return Page(items=[self._view(row) for row in found[:limit]], next=_next(found, limit, "seq") or ended_early)
 
     def files(
         self, transfer_id: str, owner: str | None, *, state: FileState | None, after: str | None, limit: int

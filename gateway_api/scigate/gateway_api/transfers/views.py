@@ -22,8 +22,7 @@ from ..resources import (
     TransferState,
     Verify,
 )
-from .counters import final_state
-from .wishes import CANCELLED, PAUSED
+from .counters import CANCELLED, PAUSED, final_state
 
 _COUNTS: Final = tuple(Counts.model_fields)
 
@@ -46,7 +45,7 @@ def cause_of(text: str | None) -> Cause | None:
 def state_of(row: Any) -> TransferState:
     """The state of a transfer, from its counters and its owner's wish."""
     if row.finished is not None:
-        return final_state(row.failed, row.cancelled)
+        return final_state(row)
     if row.wish == CANCELLED:
         return TransferState.CANCELLING
     if row.active:

@@ -13,13 +13,12 @@ from scigate.storage_backends.backend import Backend, Entry, Kind
 from sqlalchemy import Connection, Select, select, update
 
 from ..db.database import Database
-from ..db.schema import transfer, walk
+from ..db.schema import file, transfer, walk
 from ..resources import Cause, FileState
-from .counters import change_counters, finish, journal
-from .intake import add_files, lane_of, rank_of
+from .counters import CANCELLED, RUN, change_counters, finish, journal
+from .intake import add_files, lane_of, rank_of, target_of
 from .lease import Lease
-from .machine import Failure, retry_delay
-from .wishes import CANCELLED, RUN
+from .machine import Failure, retry_delay, too_late
 
 CHUNK: Final = 1000  # entries that are written in one commit
 
@@ -37,6 +36,7 @@ class Walk:
     destination_storage: str
     destination_path: str
     failures: int
+    deadline: float
 
 
 class Walks:
@@ -57,7 +57,7 @@ class Walks:
             connection.execute(update(walk).where(walk.c.id == row.id).values(worker=self._lease.worker))
             return Walk(
                 row.id, row.transfer, row.owner, rank_of(row.priority), row.source_storage, row.source_path,
-                row.destination_storage, row.destination_path, row.failures,
+                row.destination_storage, row.destination_path, row.failures, row.deadline,
             )  # fmt: skip
 
         with self._database.read() as connection:
@@ -92,11 +92,10 @@ class Walks:
         now = self._database.now(connection)
         lane = lane_of(connection, task.owner, task.source_storage, task.destination_storage)
         common = {"transfer": task.transfer, "lane": lane, "rank": task.rank, "created": now}
-        added = add_files(connection, [{**common, **row} for row in _rows(task, chunk, now)])
-        failed = sum(row.state == FileState.FAILED for row in added)
-        size = sum(row.size or 0 for row in added)
-        counts = {"total": len(added), "failed": failed, "queued": len(added) - failed, "bytes_total": size}
-        change_counters(connection, task.transfer, counts, cause=_refusal(chunk) if failed else None)
+        rows = [{**common, **row} for row in _rows(task, chunk, now)]
+        added = list(add_files(connection, rows))
+        added += add_files(connection, _doubles(connection, rows, {row.target for row in added}, now))
+        _count(connection, task.transfer, added)
         return True
 
     def _end(self, connection: Connection, task: Walk) -> None:
@@ -112,25 +111,59 @@ class Walks:
         mine = update(walk).where(walk.c.id == task.id)
         if failure is None:
             connection.execute(mine.values(worker=None))
-        elif failure.cause.retriable:
-            delay = retry_delay(task.failures, failure.retry_after)
+        elif not failure.cause.retriable:
+            self._give_up(connection, task, failure.cause, now)
+        elif now + (delay := retry_delay(task.failures, failure.retry_after)) > task.deadline:
+            self._give_up(connection, task, too_late(failure.cause), now)
+        else:
             connection.execute(mine.values(worker=None, next_try=now + delay, failures=task.failures + 1))
             change_counters(connection, task.transfer, {}, cause=failure.cause)
-        else:
-            self._give_up(connection, task, failure.cause, now)
 
     def _give_up(self, connection: Connection, task: Walk, cause: Cause, now: float) -> None:
         """The folder itself becomes a failed file of the transfer, so that nobody takes it for copied."""
         lane = lane_of(connection, task.owner, task.source_storage, task.destination_storage)
         row = {**_failed_row(task, task.source_path, cause, now), "transfer": task.transfer, "lane": lane}
-        add_files(connection, [{**row, "rank": task.rank, "created": now}])
-        change_counters(connection, task.transfer, {"total": 1, "failed": 1}, cause=cause)
+        _count(connection, task.transfer, add_files(connection, [{**row, "rank": task.rank, "created": now}]))
         self._end(connection, task)
+
+
+def _count(connection: Connection, seq: int, added: Sequence[Any]) -> None:
+    causes = [row.cause for row in added if row.state == FileState.FAILED]
+    size = sum(row.size or 0 for row in added)
+    counts = {"total": len(added), "failed": len(causes), "queued": len(added) - len(causes), "bytes_total": size}
+    cause = Cause(**json.loads(causes[0])) if causes else None
+    change_counters(connection, seq, counts, cause=cause)
+
+
+def _doubles(
+    connection: Connection, rows: Sequence[dict[str, Any]], added: set[bytes], now: float
+) -> list[dict[str, Any]]:
+    """Rows whose destination another source of this transfer has already: as failed files, so that none is missing."""
+    known = {row["target"]: row for row in rows if row["target"] not in added}
+    query = select(file.c.target, file.c.source_storage, file.c.source_path)
+    where = (file.c.transfer == rows[0]["transfer"], file.c.target.in_(known))
+    there = connection.execute(query.where(*where)).all() if known else []
+    return [
+        _double(row, now)
+        for found in there
+        if (found.source_storage, found.source_path)
+        != ((row := known[found.target])["source_storage"], row["source_path"])
+    ]
+
+
+def _double(row: dict[str, Any], now: float) -> dict[str, Any]:
+    cause = Cause(
+        code="same-destination", message=f"another file of this transfer goes to {row['destination_path']!r} already",
+        retriable=False, next_step="Submit it again with another destination.",
+    )  # fmt: skip
+    target = target_of(row, row["source_storage"], row["source_path"])
+    refused = {"state": FileState.FAILED, "size": None, "cause": json.dumps(cause.model_dump()), "finished": now}
+    return {**row, **refused, "target": target}
 
 
 def _open_walks(now: float) -> Select[Any]:
     return (
-        select(walk, transfer.c.owner, transfer.c.priority)
+        select(walk, transfer.c.owner, transfer.c.priority, transfer.c.deadline)
         .join(transfer, transfer.c.seq == walk.c.transfer)
         .where(walk.c.done.is_(False), walk.c.worker.is_(None), walk.c.next_try <= now, transfer.c.wish == RUN)
         .order_by(walk.c.next_try, walk.c.id)
@@ -161,11 +194,12 @@ def _failed_row(task: Walk, path: str, cause: Cause, now: float) -> dict[str, An
     }  # fmt: skip
 
 
-def _ends(task: Walk, path: str) -> dict[str, str]:
-    return {
+def _ends(task: Walk, path: str) -> dict[str, Any]:
+    ends = {
         "source_storage": task.source_storage, "source_path": path, "destination_storage": task.destination_storage,
         "destination_path": task.destination_path + path[len(task.source_path) :],
     }  # fmt: skip
+    return {**ends, "target": target_of(ends)}
 
 
 def _not_regular(entry: Entry) -> Cause:
@@ -173,7 +207,3 @@ def _not_regular(entry: Entry) -> Cause:
         code="not-regular", message=f"{entry.path!r} is not copied: {entry.note or 'it is not a regular file'}",
         retriable=False, next_step="Nothing to do, unless its content is wanted: then copy what it points to.",
     )  # fmt: skip
-
-
-def _refusal(chunk: Sequence[Entry]) -> Cause | None:
-    return next((_not_regular(entry) for entry in chunk if entry.kind is not Kind.FILE), None)

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
 from ..db.schema import file, transfer, walk
 from ..problems import conflict
 from ..resources import FileState
-from .counters import change_counters, finish, journal
+from .counters import CANCELLED, PAUSED, RUN, change_counters, finish, journal
 from .ledger import Move, read_held, write_moves_that_still_fit
 from .machine import What
 
@@ -29,9 +29,6 @@ class Wish(StrEnum):
     CANCEL = "cancel"
     RETRY = "retry"
 
-
-RUN, PAUSED, CANCELLED = "run", "pause", "cancel"
-"""What stands in ``transfer.wish``."""
 
 _FOLLOW: Final[Mapping[str, tuple[tuple[FileState, What], ...]]] = {
     PAUSED: ((FileState.QUEUED, What.PAUSE), (FileState.WAITING, What.PAUSE)),
@@ -89,13 +86,34 @@ def _refuse_misfit(row: Any, wish: Wish) -> None:
 def _retry(connection: Connection, row: Any, now: float) -> None:
     if row.wish == CANCELLED:
         raise conflict("transfer-cancelled", "A cancelled transfer is not retried.", "Submit it again.")
+    folders = _list_again(connection, row)
     failed = (file.c.transfer == row.seq, file.c.state == FileState.FAILED)
-    if not (found := read_held(connection, *failed, limit=PORTION)):
+    found = read_held(connection, *failed, limit=PORTION)
+    if not found and not folders:
         raise conflict("nothing-to-retry", "No file of this transfer has failed.", "Look at its files.")
     journal(connection, row.seq, "transfer.retry-asked", {"files": row.failed}, now)
     while found:
         write_moves_that_still_fit(connection, [Move(held, What.RETRY) for held in found], now)
         found = read_held(connection, *failed, limit=PORTION)
+
+
+def _list_again(connection: Connection, row: Any) -> int:
+    """Folders that could not be listed stand among the failed files; retried, they are folders to be listed again."""
+    same = and_(
+        walk.c.transfer == file.c.transfer,
+        walk.c.source_storage == file.c.source_storage,
+        walk.c.source_path == file.c.source_path,
+        walk.c.destination_path == file.c.destination_path,
+    )
+    query = select(file.c.seq, walk.c.id).join(walk, same).where(file.c.transfer == row.seq, walk.c.done)
+    rows = connection.execute(query.where(file.c.state == FileState.FAILED)).all()
+    if rows:
+        connection.execute(delete(file).where(file.c.seq.in_([found.seq for found in rows])))
+        anew = {"done": False, "worker": None, "failures": 0, "next_try": 0.0}
+        connection.execute(update(walk).where(walk.c.id.in_([found.id for found in rows])).values(anew))
+        change_counters(connection, row.seq, {"total": -len(rows), "failed": -len(rows), "listing": len(rows)})
+        connection.execute(update(transfer).where(transfer.c.seq == row.seq).values(finished=None))
+    return len(rows)
 
 
 def _stop_listing(connection: Connection, row: Any) -> None:

@@ -15,13 +15,13 @@ from ..db.bulk import BulkStatement
 from ..db.database import Database
 from ..db.schema import block, draft, file, lane, path_bytes, transfer
 from ..resources import Cause, FileState, Overwrite, Verify
-from .counters import change_counters
+from .counters import CANCELLED, PAUSED, RUN, change_counters
 from .intake import insert_for
 from .ledger import HELD_COLUMNS, Held, Move, held_from, read_held, write_moves, write_moves_that_still_fit
 from .machine import Failure, What
 from .planner import SMALL, Block
 from .scheduler import Head, Lane
-from .wishes import CANCELLED, PAUSED, RUN, follow
+from .wishes import follow
 
 WAKES: Final = 1000  # waiting files that are queued again in one commit
 UNKNOWN_SIZES: Final = 32  # files of unknown size in one batch: each may turn out to be large

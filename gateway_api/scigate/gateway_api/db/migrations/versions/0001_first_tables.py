@@ -136,6 +136,7 @@ def _file() -> None:
         sa.Column("source_path", sa.LargeBinary(), nullable=False),
         sa.Column("destination_storage", sa.String(length=63), nullable=False),
         sa.Column("destination_path", sa.LargeBinary(), nullable=False),
+        sa.Column("target", sa.LargeBinary(length=16), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("epoch", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("worker", sa.String(length=64), nullable=True),
@@ -157,12 +158,7 @@ def _file() -> None:
         sa.ForeignKeyConstraint(["lane"], ["lane.id"], name=op.f("fk_file_lane")),
         sa.ForeignKeyConstraint(["transfer"], ["transfer.seq"], name=op.f("fk_file_transfer")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_file")),
-        sa.UniqueConstraint(
-            "transfer",
-            "destination_storage",
-            "destination_path",
-            name=op.f("uq_file_transfer_destination_storage_destination_path"),
-        ),
+        sa.UniqueConstraint("transfer", "target", name=op.f("uq_file_transfer_target")),
     )
 
 
