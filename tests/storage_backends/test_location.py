@@ -76,6 +76,9 @@ REFUSED = [
     "a:/b\0",
     "a:/\0",
     "a:/b/\0/c",
+    "a:/\ud800",  # a surrogate that stands for no byte
+    "a:/b/\udc7f",
+    "a:/\udd00c",
     "a:/" + "n" * (LONGEST_PATH + 1),
     "a:/" + "ü" * (LONGEST_PATH // 2 + 1),
 ]

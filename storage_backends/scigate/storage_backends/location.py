@@ -79,7 +79,11 @@ def check_path(path: str) -> str:
         raise InvalidName("a path cannot contain a NUL character", path=path)
     if ".." in path.split("/"):
         raise InvalidName(f"a path cannot contain '..': {path!r}", path=path)
-    if len(path.encode("utf-8", "surrogateescape")) > LONGEST_PATH:
+    try:
+        size = len(path.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise InvalidName(f"a path has only the surrogates U+DC80 to U+DCFF, which stand for bytes: {path!r}") from None
+    if size > LONGEST_PATH:
         raise InvalidName(f"a path is at most {LONGEST_PATH} bytes long")
     return path
 
