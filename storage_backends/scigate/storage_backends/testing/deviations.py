@@ -14,7 +14,7 @@ SOMETIMES: Final = "sometimes: "
 _NO_MARK: Final = "it cannot complete an upload without the part that marks its owner, so nobody can be fenced"
 _NO_FOLDERS: Final = "it takes the object 'folder/' for a file 'folder'"
 _FOLDER_500: Final = "it keeps files in a tree, and answers 500 where one would be below a file or replace a folder"
-_CONTROL_500: Final = "it answers 500 to a multipart upload of a name with control characters"
+_NO_XML: Final = "beginning an upload, it repeats control characters of the name in its answer, which then is no XML"
 
 DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "seaweedfs": {},
@@ -29,13 +29,13 @@ DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "recover.fenced-when-whole": _NO_MARK,
         "recover.fenced-keeps-off": _NO_MARK,
         "recover.abandoned": _NO_MARK + "; without its id an upload that has parts may be anybody's and stays",
-        "name.kept-control": _CONTROL_500,
+        "name.kept-control": _NO_XML,
     },
     "moto": {
         "draft.if-absent-raced": SOMETIMES + "it looks first and completes then, so two may win",
         "put.if-absent-raced": SOMETIMES + "it looks first and stores then, so two may win",
         "draft.wrong-digests": "it completes an upload whose checksum is wrong; that is noticed when it is visible",
         "recover.abandoned": "it says that every upload was begun in 2010, so ours is not looked for",
-        "name.kept-control": _CONTROL_500,
+        "name.kept-control": _NO_XML,
     },
 }
