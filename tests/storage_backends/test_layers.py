@@ -247,11 +247,21 @@ class TestPace:
         with pytest.raises(Unreachable, match="stalled: 50 bytes of 'file' in 5 seconds"):
             for buffer in slow.read("file"):
                 got += len(buffer)
-        assert got == 40
+        assert got == 50
 
     def test_leaves_a_steady_read_alone(self, memory: MemoryBackend, clock: Clock) -> None:
         steady = PaceLayer(self.dripping(memory, clock, 1000, 1.0), 1000, timedelta(seconds=5), clock)
         assert len(content(steady, "file")) == 100_000
+
+    def test_waits_for_a_tape(self, memory: MemoryBackend, clock: Clock) -> None:
+        class OnTape(Layer):
+            def reading(self, path: str, offset: int, start: object) -> Iterator[Buffer]:
+                clock.now += 3600
+                for _ in range(20):
+                    clock.now += 1
+                    yield bytes(1000)
+
+        assert len(content(PaceLayer(OnTape(memory), 1000, timedelta(seconds=5), clock), "file")) == 20_000
 
     def test_does_not_blame_the_storage_for_a_slow_reader(self, memory: MemoryBackend, clock: Clock) -> None:
         quick = PaceLayer(self.dripping(memory, clock, 10, 0.0), 1000, timedelta(seconds=5), clock)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
 from scigate.storage_backends.errors import Throttled, Truncated, Unreachable
+from scigate.storage_backends.pace import Pace
 from scigate.storage_backends.wire import Pool, Target
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -239,6 +241,58 @@ def test_a_stalled_server_is_unreachable_after_the_stall_time() -> None:
         with pytest.raises(Unreachable, match="stalled"):
             get(script, Pool(stall=timedelta(milliseconds=200)))
         done.set()
+
+
+def dripping(begin: bytes, drop: bytes, done: threading.Event) -> Callable[[socket.socket], None]:
+    """Say ``begin``, then ``drop`` again and again: often enough that no single wait is long."""
+
+    def play(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(begin)
+        with suppress(OSError):
+            while not done.wait(0.02):
+                connection.sendall(drop)
+
+    return play
+
+
+COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "drop", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"a", "the head of its answer did not come to its end"),
+        (b"", b"HTTP/1.1 102 Processing\r\n\r\n", "16 interim answers|did not come to its end"),
+        (b"", b"\r", "the head of its answer did not come to its end"),
+        (COUNTED, b"a", "bytes per second are the least"),
+        (CHUNKED + b"fffff\r\n", b"a", "bytes per second are the least"),
+        (CHUNKED, b"1\r\na\r\n", "bytes per second are the least"),
+        (CHUNKED + b"1;", b"a", "a line of its chunked body did not come to its end"),
+        (CHUNKED + b"1\r\na\r\n0\r\n", b"a: b\r\n", "a line of its chunked body did not come to its end"),
+        (ENDLESS, b"a", "bytes per second are the least"),
+    ],
+)
+def test_a_server_that_drips_is_not_waited_for(begin: bytes, drop: bytes, reason: str) -> None:
+    done = threading.Event()
+    pool = Pool(stall=timedelta(seconds=0.4), pace=Pace(10_000, timedelta(seconds=0.3)))
+    began = time.monotonic()
+    with scripted(dripping(begin, drop, done)) as script:
+        with pytest.raises(Unreachable, match=reason):
+            get(script, pool)
+        done.set()
+    assert time.monotonic() - began < 10
+
+
+def test_what_has_come_is_passed_on_after_a_second() -> None:
+    done = threading.Event()
+    with scripted(dripping(COUNTED, b"a", done)) as script:
+        with Pool().request("GET", script.target) as answer:
+            first = next(iter(answer))
+        done.set()
+    assert 0 < len(first) < 1000
 
 
 def test_nobody_listening_is_unreachable() -> None:

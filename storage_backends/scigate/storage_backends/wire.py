@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from .backend import Buffer, MiB
 from .errors import InvalidName, Misconfigured, StorageError, Throttled, Truncated, Unreachable
+from .pace import Pace
 from .registry import Connect, connect_directly
 from .wire_connection import Connection, Head, NothingReceived, Request
 
@@ -28,6 +29,7 @@ Body: TypeAlias = Buffer | Iterable[Buffer]
 
 PORTS: Final = {"http": 80, "https": 443}
 REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"})  # RFC 9110 section 9.2.2
+PACE: Final = Pace()
 _UNSENDABLE_TARGET: Final = re.compile(r"[^\x21-\x7e]")
 _UNSENDABLE_HEADER: Final = re.compile(r"[\r\n\0]")
 
@@ -76,7 +78,8 @@ class Response:
     """An answer whose body is read once: by iterating, or with ``read_all``. Close it, or read it to its end.
 
     Each buffer is valid until the next one is asked for. A body that ends early raises ``Truncated``; a connection
-    that breaks or stalls raises ``Unreachable``. When the body has been read the connection goes back to the pool.
+    that breaks, stalls or drips raises ``Unreachable``. When the body has been read the connection goes back to the
+    pool.
     """
 
     __slots__ = ("_connection", "_head", "_pool", "_target", "headers", "status")
@@ -100,7 +103,7 @@ class Response:
         if self._connection is None:
             return
         try:
-            yield from self._connection.body(self._head)
+            yield from self._pool._pace.kept(self._connection.body(self._head), self._connection.name)
         except OSError as error:
             raise broken(self._connection.name, error) from error
         finally:
@@ -135,7 +138,8 @@ class Response:
 class Pool:
     """Connections by host, the most recently used first. Thread-safe.
 
-    ``stall`` bounds each wait for the network, not a whole request: a slow transfer that moves is fine.
+    ``stall`` bounds each wait for the network, not a whole request: a slow transfer that moves is fine, unless it is
+    slower than ``pace``.
     ``per_host`` bounds open connections; who waits for one longer than ``stall`` gets ``Throttled``.
     """
 
@@ -146,6 +150,7 @@ class Pool:
         *,
         connect_timeout: timedelta = timedelta(seconds=10),
         stall: timedelta = timedelta(seconds=60),
+        pace: Pace = PACE,
         idle: timedelta = timedelta(seconds=20),
         per_host: int = 256,
     ) -> None:
@@ -155,6 +160,7 @@ class Pool:
         self._tls = tls
         self._connect_timeout = connect_timeout.total_seconds()
         self._stall = stall.total_seconds()
+        self._pace = pace
         self._idle = idle.total_seconds()
         self._per_host = per_host
         self._free: dict[tuple[str, str, int], list[Connection]] = {}

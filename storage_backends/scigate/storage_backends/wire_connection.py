@@ -7,6 +7,7 @@ head is awaited, and an answer be noticed that comes before the body is sent.
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import socket
@@ -22,8 +23,11 @@ from .errors import Truncated, Unreachable
 BUFFER_SIZE: Final = 256 * KiB  # stays in the L2 cache between receiving, digesting and writing
 HEAD_MAX: Final = 64 * KiB
 HEADERS_MAX: Final = 256
+LINE_MAX: Final = 4 * KiB  # in a chunked body
 JOIN_MAX: Final = 64 * KiB  # a body up to this size goes out in one piece with its head
 INTERIM_MAX: Final = 16  # 1xx answers before the real one
+GATHERING: Final = 1.0  # seconds; what has come by then is passed on, so that dripping can be seen
+HEAD_WAITS: Final = 2  # stall times that an answer head may take: one until it begins, one until it is whole
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n\0]*)?\Z")
 _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\Z")  # RFC 9112 section 5
@@ -171,20 +175,30 @@ class Connection:
         return count
 
     def _read_head(self, method: str) -> Head:
+        deadline = self._deadline(HEAD_WAITS)
         for _ in range(INTERIM_MAX):
-            answer = parse_head(self._head_bytes(), method, self.name)
+            answer = parse_head(self._head_bytes(deadline), method, self.name)
             if answer.status >= 200:
                 self._unread = answer.length != 0
                 return answer
         raise Unreachable(f"{self.name} sent more than {INTERIM_MAX} interim answers")
 
-    def _head_bytes(self) -> bytes:
+    def _deadline(self, waits: int = 1) -> float:
+        """When so many stall times will have passed: bytes that come one by one each beat the socket's own timeout."""
+        return time.monotonic() + waits * (self._socket.gettimeout() or math.inf)
+
+    def _require_time(self, deadline: float, what: str) -> None:
+        if time.monotonic() > deadline:
+            raise Unreachable(f"{self.name} stalled: {what} did not come to its end within the time allowed")
+
+    def _head_bytes(self, deadline: float) -> bytes:
         searched = self._start
         longest = self._start + HEAD_MAX
         while (at := self._buffer.find(b"\r\n\r\n", searched, min(self._end, longest))) < 0:
             searched = max(self._start, self._end - 3)
             if self._end >= longest:
                 raise Unreachable(f"{self.name} sent an answer head longer than {HEAD_MAX} bytes")
+            self._require_time(deadline, "the head of its answer")
             self._await_head()
         head = bytes(self._view[self._start : at])
         self._start = at + 4
@@ -226,16 +240,20 @@ class Connection:
             yield piece
 
     def _gather(self, left: int) -> memoryview | None:
-        """As much of the next ``left`` bytes as fits the buffer; None if the stream ends before."""
+        """As much of the next ``left`` bytes as fits the buffer, or has come in ``GATHERING``; None if the stream ends
+        before."""
         if self._start == self._end:
             self._start = self._end = 0
         start = self._start
         until = min(start + left, len(self._buffer))
+        asked = time.monotonic()
         while self._end < until:
             if not self._receive(until):
                 return None
-        self._start = until
-        return self._view[start:until]
+            if time.monotonic() - asked > GATHERING:
+                break
+        self._start = min(self._end, until)
+        return self._view[start : self._start]
 
     def _until_close(self) -> Iterator[memoryview]:
         while True:
@@ -255,24 +273,26 @@ class Connection:
                     raise Truncated(f"{self.name} closed the connection within a chunk")
                 left -= len(piece)
                 yield piece
-            if self._line():
+            if self._line(self._deadline()):
                 raise Unreachable(f"{self.name} sent a chunk longer than it said")
+        deadline = self._deadline()
         for _ in range(HEADERS_MAX):
-            if not self._line():
+            if not self._line(deadline):
                 self._unread = False
                 return
         raise Unreachable(f"{self.name} sent too many trailers")
 
     def _chunk_size(self) -> int:
-        found = _CHUNK_SIZE.match(self._line())
+        found = _CHUNK_SIZE.match(self._line(self._deadline()))
         if not found:
             raise Unreachable(f"{self.name} sent a malformed chunk")
         return int(found[1], 16)
 
-    def _line(self, limit: int = 4 * KiB) -> bytes:
+    def _line(self, deadline: float) -> bytes:
         while (at := self._buffer.find(b"\r\n", self._start, self._end)) < 0:
-            if self._end - self._start > limit:
-                raise Unreachable(f"{self.name} sent a line longer than {limit} bytes within a chunked body")
+            if self._end - self._start > LINE_MAX:
+                raise Unreachable(f"{self.name} sent a line longer than {LINE_MAX} bytes within a chunked body")
+            self._require_time(deadline, "a line of its chunked body")
             self._make_room()
             if not self._receive(len(self._buffer)):
                 raise Truncated(f"{self.name} closed the connection within a chunked body")
