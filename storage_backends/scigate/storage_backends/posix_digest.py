@@ -22,6 +22,7 @@ HASHES: Final[dict[str, Callable[[], hashlib._Hash | blake3.blake3]]] = {
     "blake3": blake3.blake3,
     "md5": lambda: hashlib.md5(usedforsecurity=False),
     "sha-256": hashlib.sha256,
+    "sha-512": hashlib.sha512,
 }
 KNOWN: Final = frozenset(CHECKSUMS) | frozenset(HASHES)
 

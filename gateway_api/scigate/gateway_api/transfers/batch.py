@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
 from scigate.storage_backends.errors import DigestMismatch, Fenced
+from scigate.storage_backends.posix_digest import KNOWN as CHECKABLE
+from scigate.storage_backends.posix_digest import digest
 
 from ..resources import FileState, Overwrite, Proof, Verify
 from .lease import LeaseLost
@@ -20,9 +21,6 @@ from .mover import copy_inside, is_absent_only, prove, recovered, settled_alread
 from .planner import is_small
 from .runtime import Digester, Runtime, at, crc64nvme_of, watched
 from .work import Task
-
-_HASHES: Final = {"sha-256": "sha256", "sha-512": "sha512", "md5": "md5"}
-"""Digests that sources promise (RFC 9530), by their names in ``hashlib``."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -153,7 +151,7 @@ class _Batch:
         buffers = item.source.read(item.path, 0, item.entry.size, version=item.entry.version)
         for buffer in watched(self._runtime, item.task, buffers, item.digester):
             data += buffer
-        found = {name: hashlib.new(_HASHES[name], data).hexdigest() for name in item.entry.digests if name in _HASHES}
+        found = {name: digest(name, [data]) for name in CHECKABLE & item.entry.digests.keys() - item.digests.keys()}
         refuse_broken_promise(item.entry, {**item.digests, **found})
         return data
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
 from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
+from scigate.storage_backends.posix_digest import digest
 
 from ..resources import FileState, Overwrite, Proof, Verify
 from .copying import Route, copy_blocks, damaged_blocks
@@ -20,6 +21,7 @@ from .runtime import Runtime, at, combine, crc64nvme_of, guarded
 from .work import DoneBlock, OldDraft, Task
 
 log = logging.getLogger(__name__)
+_STRONGEST_FIRST: Final = ("sha-512", "sha-256", "blake3", "md5", "crc32c", "adler")
 REPAIRS: Final = 3  # rounds in which damaged blocks are sent again, before the attempt ends
 
 
@@ -189,7 +191,7 @@ def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Seq
         blocks = runtime.work.blocks(held)
         bad = _damaged(runtime, route, draft, blocks)
         if not bad:
-            refuse_broken_promise(entry, {"crc64nvme": combine(blocks)})
+            _require_promise(runtime, route, entry, draft, combine(blocks))
             _publish(runtime, route, draft, held, blocks)
             return
         held = _send_again(runtime, held, bad)
@@ -204,6 +206,20 @@ def _damaged(runtime: Runtime, route: Route, draft: Draft, blocks: Sequence[Done
     if route.task.verify is Verify.SIZE or not route.destination.limits.drafts_readable:
         return []
     return damaged_blocks(runtime, route, draft, blocks)
+
+
+def _require_promise(runtime: Runtime, route: Route, entry: Entry, draft: Draft, crc64nvme: str) -> None:
+    """Compare with what the source promises. Digests that blocks cannot be combined to cost a second pass: over the
+    draft where that can be read, else over the source."""
+    found = {"crc64nvme": crc64nvme}
+    promised = [name for name in _STRONGEST_FIRST if name in entry.digests]
+    if promised and "crc64nvme" not in entry.digests:
+        if route.destination.limits.drafts_readable:
+            again = draft.read(0, entry.size)
+        else:
+            again = route.source.read(route.source_path, version=entry.version)
+        found[promised[0]] = digest(promised[0], guarded(runtime, route.task, again))
+    refuse_broken_promise(entry, found)
 
 
 def _send_again(runtime: Runtime, held: Held, bad: Sequence[DoneBlock]) -> Held:

@@ -1,0 +1,323 @@
+"""Files really move: what arrives, what is refused, and what the records say."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from awscrt.checksums import crc64nvme
+from scigate.gateway_api.resources import FileState, Proof, TransferState
+from scigate.gateway_api.transfers.wishes import Wish
+from scigate.storage_backends.backend import Entry, MiB
+
+Lab = Any  # from conftest.py
+DRAFT = ".scigate-"
+
+
+def drafts(folder: Path) -> list[str]:
+    return [name for _, _, names in os.walk(folder) for name in names if name.startswith(DRAFT)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 8 * MiB, 8 * MiB + 1, 40 * MiB])
+def test_a_file_arrives_whole_and_proven(any_lab: Lab, noise: Callable[..., bytes], size: int) -> None:
+    lab, data = any_lab, noise(size)
+    source, out = lab.posix("lab"), lab.posix("out")
+    (source / "a.bam").write_bytes(data)
+    lab.start()
+    done = lab.run(("lab:/a.bam", "out:/x/b.bam"))
+    assert (out / "x" / "b.bam").read_bytes() == data
+    assert (done.state, done.proof, done.cause) == (TransferState.DONE, Proof.A, None)
+    assert (done.bytes_total, done.bytes_done, done.files.done, done.files.total) == (size, size, 1, 1)
+    file = lab.file(done.id)
+    assert (file.size, file.bytes_done, file.skipped) == (size, size, False)
+    assert file.digests["crc64nvme"] == f"{crc64nvme(data):016x}"
+    assert drafts(out) == []
+
+
+@pytest.mark.parametrize("size", [100, 20 * MiB])
+def test_a_copy_within_one_storage(lab: Lab, noise: Callable[..., bytes], size: int) -> None:
+    root = lab.posix("lab")
+    (root / "a").write_bytes(noise(size))
+    lab.start()
+    done = lab.run(("lab:/a", "lab:/deep/er/b"))
+    assert (root / "deep/er/b").read_bytes() == noise(size)
+    assert (done.state, done.proof) == (TransferState.DONE, Proof.A)
+
+
+def test_to_and_from_memory(lab: Lab, large: bytes) -> None:
+    source, memory = lab.posix("lab"), lab.memory("mem")
+    out = lab.posix("out")
+    (source / "large").write_bytes(large)
+    (source / "small").write_bytes(b"small")
+    lab.start()
+    there = lab.run(("lab:/large", "mem:/large"), ("lab:/small", "mem:/small"))
+    assert there.state is TransferState.DONE
+    assert b"".join(bytes(piece) for piece in memory.read("large")) == large
+    back = lab.run(("mem:/large", "out:/large"), ("mem:/small", "out:/small"))
+    assert back.state is TransferState.DONE
+    assert (out / "large").read_bytes() == large
+
+
+ODD = [
+    b"with space",
+    b"new\nline",
+    b"tab\t",
+    b"\xff\xfe not UTF-8",
+    "ünï😀".encode(),
+    b"-rf",
+    b"a\\b",
+    b"%2F",
+    b"x" * 255,
+]
+
+
+def test_a_folder_arrives_with_every_name_as_it_was(any_lab: Lab) -> None:
+    lab = any_lab
+    source, out = os.fsencode(lab.posix("lab")), os.fsencode(lab.posix("out"))
+    for name in ODD:
+        os.makedirs(source + b"/run/" + name[:20], exist_ok=True)
+        for path in (source + b"/run/" + name[:20] + b"/" + name, source + b"/run/f" + name[:250]):
+            Path(os.fsdecode(path)).write_bytes(b"content of " + name)
+    Path(os.fsdecode(source + b"/run/empty")).write_bytes(b"")
+    lab.start()
+    done = lab.run(("lab:/run/", "out:/copy/"))
+    assert done.state is TransferState.DONE, lab.tell(done.id)
+    assert done.files.total == 2 * len(ODD) + 1
+    for name in ODD:
+        assert Path(os.fsdecode(out + b"/copy/" + name[:20] + b"/" + name)).read_bytes() == b"content of " + name
+    assert {file.state for file in lab.files(done.id)} == {FileState.DONE}
+
+
+def test_what_cannot_be_copied_fails_with_a_reason_and_the_others_go_on(lab: Lab) -> None:
+    source, out = lab.posix("lab"), lab.posix("out")
+    (source / "run").mkdir()
+    (source / "run" / "good").write_bytes(b"good")
+    (source / "run" / "link").symlink_to("/etc/passwd")
+    os.mkfifo(source / "run" / "pipe")
+    lab.start()
+    done = lab.run(("lab:/run/", "out:/run/"))
+    assert done.state is TransferState.FAILED
+    assert (done.files.done, done.files.failed, done.files.total) == (1, 2, 3)
+    failed = {file.source: file.cause for file in lab.files(done.id, FileState.FAILED)}
+    assert failed.keys() == {"lab:/run/link", "lab:/run/pipe"}
+    assert {cause.code for cause in failed.values()} == {"not-regular"}
+    assert all(cause.message and cause.next_step and not cause.retriable for cause in failed.values())
+    assert os.listdir(out / "run") == ["good"]
+    assert done.cause is not None
+
+
+def test_an_empty_folder_and_a_missing_one(lab: Lab) -> None:
+    source = lab.posix("lab")
+    lab.posix("out")
+    (source / "empty").mkdir()
+    lab.start()
+    assert lab.run(("lab:/empty/", "out:/x/")).state is TransferState.DONE
+    missing = lab.run(("lab:/missing/", "out:/y/"))
+    assert (missing.state, missing.files.failed) == (TransferState.FAILED, 1)
+    assert lab.file(missing.id).cause.code == "not-found"
+
+
+def test_a_listing_that_failed_is_listed_again_on_retry(lab: Lab) -> None:
+    source, out = lab.posix("lab"), lab.posix("out")
+    lab.start()
+    failed = lab.run(("lab:/late/", "out:/late/"))
+    assert failed.state is TransferState.FAILED
+    (source / "late").mkdir()
+    (source / "late" / "f").write_bytes(b"here now")
+    lab.store.ask(failed.id, None, Wish.RETRY)
+    assert lab.wait(failed.id).state is TransferState.DONE
+    assert (out / "late" / "f").read_bytes() == b"here now"
+
+
+def test_two_folders_with_the_same_names_do_not_hide_each_others_files(lab: Lab) -> None:
+    source, out = lab.posix("lab"), lab.posix("out")
+    for folder in ("a", "b"):
+        (source / folder).mkdir()
+        (source / folder / "same").write_bytes(folder.encode())
+        (source / folder / f"own-{folder}").write_bytes(folder.encode())
+    lab.start()
+    done = lab.run(("lab:/a/", "out:/"), ("lab:/b/", "out:/"))
+    assert done.state is TransferState.FAILED
+    assert sorted(os.listdir(out)) == ["own-a", "own-b", "same"]
+    (failed,) = lab.files(done.id, FileState.FAILED)
+    assert failed.cause.code == "same-destination"
+    assert failed.cause.next_step
+
+
+SAME, OTHER, LONGER = b"content", b"CONTENT", b"content and more"
+YEAR = 365 * 24 * 3600
+
+
+@pytest.mark.parametrize("padding", [0, 9 * MiB], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("overwrite", "existing", "age", "state", "skipped"),
+    [
+        ("fail", None, 0, TransferState.DONE, False),
+        ("fail", SAME, 0, TransferState.FAILED, False),
+        ("skip-same", SAME, 0, TransferState.DONE, True),
+        ("skip-same", OTHER, 0, TransferState.DONE, False),
+        ("skip-same", LONGER, 0, TransferState.DONE, False),
+        ("newer", OTHER, -YEAR, TransferState.DONE, False),
+        ("newer", OTHER, YEAR, TransferState.DONE, True),
+        ("overwrite", SAME, YEAR, TransferState.DONE, False),
+        ("overwrite", OTHER, YEAR, TransferState.DONE, False),
+    ],
+)
+def test_policies(
+    lab: Lab, overwrite: str, existing: bytes | None, age: int, state: TransferState, skipped: bool, padding: int
+) -> None:
+    source, out = lab.posix("lab"), lab.posix("out")
+    (source / "f").write_bytes(SAME + b"." * padding)
+    if existing is not None:
+        (out / "f").write_bytes(existing + b"." * padding)
+        os.utime(out / "f", times=(time.time() + age, time.time() + age))
+    before = (out / "f").stat().st_ino if existing is not None else None
+    lab.start()
+    done = lab.run(("lab:/f", "out:/f"), overwrite=overwrite)
+    assert (done.state, done.files.skipped) == (state, int(skipped))
+    kept = state is TransferState.FAILED or skipped
+    assert (out / "f").read_bytes() == (existing if kept else SAME) + b"." * padding
+    assert ((out / "f").stat().st_ino == before) == kept
+    lab.until(lambda: drafts(out) == [])
+    if state is TransferState.FAILED:
+        assert lab.file(done.id).cause.code == "already-exists"
+        assert "overwrite" in lab.file(done.id).cause.next_step
+
+
+@pytest.mark.parametrize(("verify", "proof"), [("auto", Proof.A), ("reread", Proof.A), ("size", Proof.D)])
+@pytest.mark.parametrize("size", [10, 9 * MiB])
+def test_grades_of_proof(lab: Lab, verify: str, proof: Proof, size: int) -> None:
+    source = lab.posix("lab")
+    lab.posix("out")
+    (source / "f").write_bytes(b"x" * size)
+    lab.start()
+    assert lab.run(("lab:/f", "out:/f"), verify=verify).proof is proof
+
+
+def test_the_weakest_proof_is_the_transfers(lab: Lab) -> None:
+    source, memory = lab.posix("lab"), lab.memory("mem")
+    lab.posix("out")
+    (source / "f").write_bytes(b"x")
+    memory.put("kept", b"x")
+    lab.start()
+    done = lab.run(("lab:/f", "mem:/f"), ("lab:/f", "out:/f"))
+    grades = [file.proof for file in lab.files(done.id)]
+    assert done.proof is max(grades)
+
+
+@pytest.mark.parametrize("size", [10, 9 * MiB])
+@pytest.mark.parametrize("algorithm", ["sha-256", "sha-512", "md5", "crc64nvme", "adler", "crc32c"])
+def test_a_digest_that_the_source_promises_and_does_not_keep_is_never_done(lab: Lab, size: int, algorithm: str) -> None:
+    wrong = {
+        "sha-256": "0" * 64,
+        "sha-512": "0" * 128,
+        "md5": "0" * 32,
+        "crc64nvme": "0" * 16,
+        "adler": "0" * 8,
+        "crc32c": "0" * 8,
+    }
+
+    def lie(inner: Any) -> Any:
+        stat = inner.stat
+
+        class Liar(type(inner)):  # type: ignore[misc]
+            def stat(self, path: str) -> Entry:
+                entry = stat(path)
+                return Entry(path, entry.kind, entry.size, entry.modified, entry.version, {algorithm: wrong[algorithm]})
+
+        inner.__class__ = Liar
+        return inner
+
+    source = lab.posix("lab", wrap=lie)
+    out = lab.posix("out")
+    (source / "f").write_bytes(b"x" * size)
+    lab.start()
+    transfer = lab.submit(("lab:/f", "out:/f"))
+    lab.until(lambda: "failure" in lab.types(transfer), tell=lambda: lab.tell(transfer))
+    file = lab.file(transfer)
+    assert file.state is not FileState.DONE
+    assert file.cause.code == "digest-mismatch"
+    assert algorithm in file.cause.message
+    assert not (out / "f").exists()
+
+
+def test_a_missing_source(lab: Lab) -> None:
+    lab.posix("lab")
+    lab.posix("out")
+    lab.start()
+    done = lab.run(("lab:/nothing", "out:/f"))
+    assert done.state is TransferState.FAILED
+    assert done.cause.code == "not-found"
+    assert "nothing" in done.cause.message
+    assert lab.types(done.id) == ["claim", "failure"]
+
+
+def test_a_storage_that_is_gone_from_the_settings_fails_its_files_alone(lab: Lab) -> None:
+    source, out = lab.posix("lab"), lab.posix("out")
+    (source / "f").write_bytes(b"x")
+    lab.start()
+    gone = lab.submit(("lab:/f", "gone:/f"), ("gone:/f", "out:/g"), ("gone:/run/", "out:/run/"))
+    assert lab.run(("lab:/f", "out:/f")).state is TransferState.DONE
+    done = lab.wait(gone)
+    assert (done.state, done.files.failed) == (TransferState.FAILED, 3)
+    assert {file.cause.code for file in lab.files(gone)} == {"not-found"}
+
+
+def test_a_transfer_past_its_deadline_fails_and_says_so(lab: Lab) -> None:
+    source = lab.posix("lab")
+    lab.posix("out")
+    (source / "f").write_bytes(b"x")
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    transfer = lab.submit(("lab:/f", "out:/f"), deadline=soon)
+    time.sleep(0.3)
+    lab.start()
+    done = lab.wait(transfer)
+    assert done.state is TransferState.FAILED
+    assert done.cause.code == "deadline"
+    assert "later deadline" in done.cause.next_step
+
+
+def test_a_listing_is_not_tried_beyond_the_deadline(lab: Lab) -> None:
+    from scigate.storage_backends.errors import Unreachable
+    from scigate.storage_backends.layers import Fault
+
+    lab.posix("lab", Fault("scan", error=Unreachable))
+    lab.posix("out")
+    lab.start()
+    transfer = lab.submit(("lab:/run/", "out:/run/"), deadline=datetime.now(UTC) + timedelta(seconds=2))
+    done = lab.wait(transfer, 20)
+    assert done.state is TransferState.FAILED
+    assert lab.file(transfer).cause.code == "unreachable"
+
+
+def test_priority_decides_who_goes_first(lab: Lab) -> None:
+    source = lab.posix("lab")
+    lab.posix("out")
+    (source / "f").write_bytes(b"x" * (9 * MiB))
+    ids = {priority: lab.submit(("lab:/f", f"out:/p{priority}"), priority=priority) for priority in (0, 5, 9, 3)}
+    from scigate.gateway_api.transfers.scheduler import SlotLimits
+
+    lab.start(slots=SlotLimits(1, 1, 1))
+    finished = {priority: lab.wait(transfer).finished for priority, transfer in ids.items()}
+    assert sorted(finished, key=lambda priority: finished[priority]) == [9, 5, 3, 0]
+
+
+def test_ten_thousand_files_of_one_user_do_not_keep_another_waiting(lab: Lab) -> None:
+    from scigate.gateway_api.transfers.scheduler import SlotLimits
+
+    source = lab.posix("lab")
+    lab.posix("out")
+    (source / "f").write_bytes(b"x")
+    hers = lab.submit(*[("lab:/f", f"out:/ada/{number}") for number in range(3000)])
+    lab.start(slots=SlotLimits(2, 2, 4), batch_files=64)
+    lab.until(lambda: lab.store.get(hers, None).files.done > 0)
+    before = lab.store.get(hers, None).files.done
+    his = lab.wait(lab.submit(("lab:/f", "out:/bo"), owner="bo"))
+    assert his.state is TransferState.DONE
+    assert lab.store.get(hers, None).files.done - before < 64 * 8
+    assert lab.wait(hers, 60).files.done == 3000
