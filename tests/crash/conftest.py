@@ -51,16 +51,16 @@ def nursery(crash_ground: Ground) -> Iterator[Nursery]:
 
 @pytest.fixture
 def crash(crash_ground: Ground, nursery: Nursery, request: pytest.FixtureRequest) -> Iterator[Callable[..., Result]]:
-    """``crash(seed, kills, database=None, mutant="", kinds=…)`` is the result of one run.
+    """``crash(seed, kills, freezes=0, database=None, mutant="", kinds=…)`` is the result of one run.
 
     The folder of a run that is judged bad is kept, with its history, its log and its SQLite database.
     """
 
-    def run(seed: int, kills: int, *, database: str | None = None, **options: Any) -> Result:
+    def run(seed: int, kills: int, *, freezes: int = 0, database: str | None = None, **options: Any) -> Result:
         with _world(crash_ground, database) as world:
             result = Result(seed, violations=["the run broke off"])
             try:
-                result = Run(world, nursery, seed, **options).execute(kills)
+                result = Run(world, nursery, seed, **options).execute(kills, freezes)
             finally:
                 if (result.violations and not options.get("mutant")) or request.config.getoption("--keep"):
                     _keep(world, result)

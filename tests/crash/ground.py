@@ -7,7 +7,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ FOLDER: Final = "many/"
 FOLDER_FILES: Final = 300
 TOKEN: Final = f"token-of-the-crash-tests-{'x' * 16}"
 SOURCES: Final = "sources/"
+LEASE: Final = 3  # seconds
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,11 @@ class World:
     def config(self) -> Path:
         return self.folder / "scigate.toml"
 
+    @property
+    def other_config(self) -> Path:
+        """Of a second gateway on the same database, with a folder and a port of its own."""
+        return self.folder / "other.toml"
+
     def key(self, path: str) -> str:
         """Where the storage ``cloud`` keeps ``path`` in the bucket."""
         return self.bucket.prefix + path
@@ -153,11 +158,12 @@ def make_world(ground: Ground, folder: Path, database: str | None) -> World:
     url = database or f"sqlite:///{folder}/state/scigate.db"
     world = World(ground, folder, free_port(), bucket, url)
     (folder / "database-url").write_text(url)
-    world.config.write_text(_settings(world))
+    world.config.write_text(_settings(world, world.port, world.state))
+    world.other_config.write_text(_settings(world, free_port(), folder / "other-state"))
     return world
 
 
-def _settings(world: World) -> str:
+def _settings(world: World, port: int, state: Path) -> str:
     def s3(prefix: str) -> str:
         bucket = world.bucket
         return f"""type = "s3"
@@ -171,8 +177,8 @@ part_size = 5242880
 
     return f"""
 [gateway]
-port = {world.port}
-state_dir = {json.dumps(str(world.state))}
+port = {port}
+state_dir = {json.dumps(str(state))}
 [database]
 url = {{ file = {json.dumps(str(world.folder / "database-url"))} }}
 [storages.lab]
@@ -189,11 +195,9 @@ root = {json.dumps(str(world.desk))}
 {s3("")}
 [users.ada]
 token_hash = "sha256:{sha256(TOKEN.encode()).hexdigest()}"
-[limits]
-reconcile_seconds = 1
 [egress]
 allow = ["127.0.0.1:{world.ground.web_port}"]
+[limits]
+reconcile_seconds = 1
+lease_seconds = {LEASE}
 """
-
-
-PYTHON: Final = sys.executable

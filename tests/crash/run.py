@@ -14,7 +14,7 @@ from typing import Final
 from . import checker
 from .case import Case, Operation
 from .client import NOT_ANSWERED, Client, GaveUp
-from .ground import World
+from .ground import LEASE, World
 from .history import History
 from .plan import USUAL, Planner
 from .process import GatewayProcess, Nursery
@@ -22,7 +22,7 @@ from .watcher import Watcher
 
 SETTLES_IN: Final = 90.0  # seconds after the last kill until everything has ended
 CLEAN_IN: Final = 15.0  # seconds after that until nothing is left behind
-MOST_IN_A_ROW: Final = 6
+FROZEN: Final = LEASE + 2.5  # seconds: longer than the lease, and time enough to take over
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Result:
 
     seed: int
     kills: int = 0
+    freezes: int = 0
     violations: list[str] = field(default_factory=list)
     settled: float = 0.0
     looks: int = 0
@@ -52,17 +53,24 @@ class Run:
         self._client = Client(world.port, self.history, self._over)
         self.result = Result(seed)
 
-    def execute(self, kills: int) -> Result:
-        """Kill the gateway ``kills`` times while it works, let it finish, and judge."""
+    def execute(self, kills: int, freezes: int = 0) -> Result:
+        """Kill the gateway ``kills`` times while it works, let it finish, and judge.
+
+        With ``freezes`` a second gateway on the same database works beside it, and the first one, which alone has
+        the mutant, is stopped so often for longer than its lease, and wakes up again.
+        """
         delays = [self._delay() for _ in range(kills)]
-        operations = Planner(self._world, self._seed).plan(self._kinds, sum(delays))
+        operations = Planner(self._world, self._seed).plan(self._kinds, sum(delays) + freezes * FROZEN)
         watcher = Watcher(self._world.bucket, operations)
         watcher.start()
         try:
             with ThreadPoolExecutor(len(operations), thread_name_prefix="client") as pool:
                 clients = [pool.submit(self._client.do, one, random.Random(one.key)) for one in operations]
                 self._kill_again_and_again(delays)
-                self._settle(clients, operations)
+                gateways = [self._start()] + ([self._start_other()] if freezes else [])
+                for _ in range(freezes):
+                    self._freeze(gateways[0])
+                self._settle(gateways, clients, operations)
         finally:
             self._over.set()
             watcher.stop()
@@ -89,15 +97,25 @@ class Run:
             self.result.kills += 1
             self.history.write("info", "kill", after=round(delay, 3))
 
+    def _freeze(self, gateway: GatewayProcess) -> None:
+        time.sleep(self._rng.uniform(0.3, 1.5))
+        gateway.freeze()
+        self.history.write("info", "freeze")
+        time.sleep(FROZEN)
+        gateway.thaw()
+        self.result.freezes += 1
+
     def _start(self) -> GatewayProcess:
         return self._nursery.start(self._world.config, self._world.folder / "gateway.log", self._mutant)
 
-    def _settle(self, clients: list[Future[None]], operations: list[Operation]) -> None:
-        gateway = self._start()
+    def _start_other(self) -> GatewayProcess:
+        return self._nursery.start(self._world.other_config, self._world.folder / "gateway.log")
+
+    def _settle(self, gateways: list[GatewayProcess], clients: list[Future[None]], operations: list[Operation]) -> None:
         begun = time.monotonic()
         try:
             while time.monotonic() < begun + SETTLES_IN and not (_all_done(clients) and self._all_finished()):
-                if not gateway.runs():
+                if not all(gateway.runs() for gateway in gateways):
                     self.result.violations.append("I0 the gateway ended by itself; see gateway.log")
                     break
                 time.sleep(0.1)
@@ -108,9 +126,10 @@ class Run:
                 time.sleep(0.3)
         finally:
             self._over.set()
-            if not gateway.stop():
-                self.result.violations.append("I0 the gateway did not stop when asked to")
-                gateway.kill()
+            for gateway in gateways:
+                if not gateway.stop():
+                    self.result.violations.append("I0 the gateway did not stop when asked to")
+                    gateway.kill()
         self.result.violations += [f"I0 a client failed: {error!r}" for error in _errors(clients)]
 
     def _all_finished(self) -> bool:

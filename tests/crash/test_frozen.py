@@ -1,0 +1,30 @@
+"""A gateway that is stopped for longer than its lease, and wakes up, finds its work taken over and harms nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .run import Result
+
+KINDS = ["large", "folder", "overwrite", "small", "folder", "pull", "inside", "large", "paused", "cancelled", "large"]
+
+
+def test_one_that_wakes_up_is_fenced(
+    crash: Callable[..., Result], new_database: Callable[[], str], pytestconfig: pytest.Config
+) -> None:
+    result = crash(pytestconfig.getoption("--seed"), 0, freezes=2, database=new_database(), kinds=KINDS)
+    assert (result.violations, result.freezes) == ([], 2)
+
+
+def test_without_epochs_it_is_caught(
+    crash: Callable[..., Result], new_database: Callable[[], str], pytestconfig: pytest.Config
+) -> None:
+    seen: list[str] = []
+    for seed in range(pytestconfig.getoption("--seed"), pytestconfig.getoption("--seed") + 3):
+        options = {"mutant": "epochs_unchecked", "kinds": KINDS, "database": new_database()}
+        seen += crash(seed, 0, freezes=2, **options).violations
+        if any(violation.startswith(("I3", "I9")) for violation in seen):
+            return
+    pytest.fail(f"the missing check was not caught; seen: {seen[:5]}", pytrace=False)
