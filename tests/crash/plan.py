@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import shutil
 from collections.abc import Callable
@@ -92,22 +91,17 @@ class Planner:
 
     def mended(self, key: str) -> Operation:
         """The source comes late: FAILED, then retried."""
-        source = self._source_of_its_own(key)
-        target = self._target()
         old = self._rng.choice([None, "mid.bin"])
-        piece = self._piece(target, f"{key}/late", self._ground.contents["large-31.bin"], old)
-        made = Operation(key, "", [piece], [(f"desk:/{source}", f"{target}:/{key}/late")])
-        made.overwrite = "overwrite" if old else "fail"
-        made.missing = (str(self._world.desk / source), str(self._ground.lab / "large-31.bin"))
+        made = self._from_its_own(key, "large-31.bin", old)
+        made.missing = (str(self._ground.lab / self._own(key)), str(self._ground.lab / "large-31.bin"))
         return made
 
     def vanishing(self, key: str) -> Operation:
         """The source goes away while it is copied, over something that must then stay."""
-        source = self._source_of_its_own(key)
-        self._have("desk", source, "large-80.bin")
-        piece = self._piece("cloud", f"{key}/over", self._ground.contents["large-80.bin"], "mid.bin")
-        made = Operation(key, "", [piece], [(f"desk:/{source}", f"cloud:/{piece.path}")], overwrite="overwrite")
-        made.vanishing = str(self._world.desk / source)
+        made = self._from_its_own(key, "large-80.bin", "mid.bin")
+        source = self._ground.lab / self._own(key)
+        shutil.copyfile(self._ground.lab / "large-80.bin", source)
+        made.vanishing = str(source)
         made.outcomes = frozenset({"DONE", "FAILED"})
         return made
 
@@ -143,9 +137,17 @@ class Planner:
         source = {"Bucket": self._world.bucket.bucket, "Key": SOURCES + original}
         self._client.copy_object(Bucket=self._world.bucket.bucket, Key=self._world.key(path), CopySource=source)
 
-    def _source_of_its_own(self, key: str) -> str:
-        (self._world.desk / "own").mkdir(exist_ok=True)
-        return f"own/{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    def _from_its_own(self, key: str, original: str, old: str | None) -> Operation:
+        target = self._target()
+        piece = self._piece(target, f"{key}/there", self._ground.contents[original], old)
+        overwrite = "overwrite" if old else "fail"
+        return Operation(key, "", [piece], [(f"lab:/{self._own(key)}", f"{target}:/{piece.path}")], overwrite)
+
+    def _own(self, key: str) -> str:
+        """A source that belongs to one operation of one run."""
+        folder = f"own/{self._world.folder.name}"
+        (self._ground.lab / folder).mkdir(parents=True, exist_ok=True)
+        return f"{folder}/{key}"
 
     def _small_path(self) -> str:
         return self._rng.choice(["zero.bin", "one.bin", "small.bin", "mid.bin", "over.bin"])

@@ -23,29 +23,26 @@ def rounds(config: pytest.Config, share: int) -> Iterator[tuple[int, int]]:
         left -= kills
 
 
-def judge(result: Result, database: str) -> None:
-    if result.violations:
-        shown = "\n  ".join(result.violations[:20])
-        pytest.fail(
-            f"{len(result.violations)} violations after {result.kills} kills on {database}, seed {result.seed}; "
-            f"kept in {result.kept}:\n  {shown}",
-            pytrace=False,
-        )
+def judge(bad: list[Result], database: str) -> None:
+    for result in bad:
+        shown = "\n  ".join(result.violations[:10])
+        print(f"{database}, seed {result.seed}, {result.kills} kills; kept in {result.kept}:\n  {shown}")  # noqa: T201
+    if bad:
+        seeds = ", ".join(str(result.seed) for result in bad)
+        pytest.fail(f"violations on {database} with the seeds {seeds}; see below", pytrace=False)
 
 
 @pytest.mark.timeout(0)
 def test_kills_on_sqlite(crash: Callable[..., Result], pytestconfig: pytest.Config) -> None:
-    for seed, kills in rounds(pytestconfig, 2):
-        result = crash(seed, kills)
-        judge(result, "SQLite")
-        assert result.kills == kills
+    results = [crash(seed, kills) for seed, kills in rounds(pytestconfig, 2)]
+    judge([result for result in results if result.violations], "SQLite")
+    assert sum(result.kills for result in results) >= pytestconfig.getoption("--kills") // 2
 
 
 @pytest.mark.timeout(0)
 def test_kills_on_postgresql(
     crash: Callable[..., Result], pytestconfig: pytest.Config, new_database: Callable[[], str]
 ) -> None:
-    for seed, kills in rounds(pytestconfig, 2):
-        result = crash(seed, kills, database=new_database())
-        judge(result, "PostgreSQL")
-        assert result.kills == kills
+    results = [crash(seed, kills, database=new_database()) for seed, kills in rounds(pytestconfig, 2)]
+    judge([result for result in results if result.violations], "PostgreSQL")
+    assert sum(result.kills for result in results) >= pytestconfig.getoption("--kills") // 2

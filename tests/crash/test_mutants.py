@@ -12,15 +12,15 @@ from .run import Result
 TRIES: Final = 3  # a kill has to fall into the mistake
 MISTAKES: Final = {
     "acknowledged_before_commit": ("I1", ["small"] * 8, 4),
-    "drafts_only_forgotten": ("I5", ["large"] * 6, 4),
+    "drafts_only_forgotten": ("I5 a", ["large"] * 6, 4),
     "verification_skipped": ("I2", ["large", "folder", "pull", "overwrite", "large"], 1),
     "keys_forgotten": ("I3", ["small"] * 12, 2),
     "existence_trusted": ("I2", ["overwrite"] * 8, 4),
     "published_in_place": ("I4", ["large", "pull", "inside", "overwrite", "large"], 2),
-    "published_before_recorded": ("I6", ["cancelled"] * 12, 1),
+    "published_before_recorded": ("I6", ["vanishing"] * 8, 4),
     "bytes_uncounted": ("I8", ["large"] * 3, 2),
 }
-"""Mutant → the invariant that it breaks, what the run does, and how often the gateway is killed."""
+"""Mutant → how the violation begins that it leads to, what the run does, and how often the gateway is killed."""
 
 
 @pytest.mark.parametrize("mutant", MISTAKES)
