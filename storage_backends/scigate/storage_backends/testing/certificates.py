@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.x509 import Certificate, CertificateBuilder, GeneralName
+    from cryptography.x509 import Certificate, CertificateBuilder, GeneralName, KeyUsage
 
 LIFETIME: Final = timedelta(days=1)
 
@@ -31,6 +31,8 @@ class Authority:
 
         key = _new_key()
         builder = _builder(name, self._certificate.subject.rfc4514_string().removeprefix("CN="), key)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
         builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(name)]), critical=False)
         certificate_file, key_file = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         certificate_file.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
@@ -44,7 +46,17 @@ class Authority:
 
         builder = _builder("test authority", "test authority", self._key)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_signs_certificates(), critical=True)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def _signs_certificates() -> KeyUsage:
+    """What RFC 5280 §4.2.1.3 wants of an authority; Python 3.13 checks it (VERIFY_X509_STRICT)."""
+    from cryptography import x509
+
+    rights = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    none = dict.fromkeys((*rights, "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(**none, key_cert_sign=True, crl_sign=True)
 
 
 def _new_key() -> EllipticCurvePrivateKey:
@@ -58,6 +70,7 @@ def _builder(subject: str, issuer: str, key: EllipticCurvePrivateKey) -> Certifi
     from cryptography.x509.oid import NameOID
 
     now = datetime.now(UTC)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
@@ -66,6 +79,7 @@ def _builder(subject: str, issuer: str, key: EllipticCurvePrivateKey) -> Certifi
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + LIFETIME)
+        .add_extension(identifier, critical=False)
     )
 
 
