@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -105,6 +106,8 @@ class Stopwatch:
 
 def run_measured(command: Sequence[str], environment: Mapping[str, str], log: Path) -> tuple[int, Figures]:
     """Run a program to its end: exit code, and what it took from its start to its exit."""
+    if setpriv := shutil.which("setpriv"):  # it goes down with us, even when we are killed
+        command = [setpriv, "--pdeathsig", "KILL", *command]
     with log.open("wb") as out:
         watch = Stopwatch()
         process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=out)

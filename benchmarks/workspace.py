@@ -91,10 +91,11 @@ def stage(case: Case, media: Media, sources: Sources, seeder: Peer, runs: int) -
     require_space(case, media, runs)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, media.local / "destination", ignore_errors=True)
-        servers = {}
+        servers: dict[str, S3Server] = {}
+        authority = stack.enter_context(_authority(media.disk / "authority")) if media.tls else None
         for role, kind in (("source", case.source), ("destination", case.destination)):
             if kind != LOCAL:
-                servers[role] = stack.enter_context(_server(media, role))
+                servers[role] = stack.enter_context(_server(media.s3 / f"{role}-server", authority))
         local = sources.of(case.load)
         yield Stage(case, media, servers, _filled(case, media, servers, local, seeder))
 
@@ -114,16 +115,22 @@ def _filled(case: Case, media: Media, servers: dict[str, S3Server], local: Folde
 
 
 @contextmanager
-def _server(media: Media, role: str) -> Iterator[S3Server]:
-    """SeaweedFS; source and destination are two servers, so nobody can have a server copy by itself."""
-    folder = media.s3 / f"{role}-server"
+def _authority(folder: Path) -> Iterator[Authority]:
+    """One for all servers: rclone takes no other for a second storage."""
     folder.mkdir()
     try:
-        certificate = ca_file = None
-        if media.tls:
-            authority = Authority(folder)
-            certificate, ca_file = authority.issue("127.0.0.1"), authority.ca_file
-        with seaweedfs(folder, certificate=certificate, ca_file=ca_file) as server:
+        yield Authority(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _server(folder: Path, authority: Authority | None) -> Iterator[S3Server]:
+    """SeaweedFS; source and destination are two servers, so nobody can have a server copy by itself."""
+    folder.mkdir()
+    try:
+        tls = (authority.issue("127.0.0.1"), authority.ca_file) if authority else (None, None)
+        with seaweedfs(folder, certificate=tls[0], ca_file=tls[1]) as server:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
