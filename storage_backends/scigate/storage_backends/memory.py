@@ -6,7 +6,6 @@ It is flat like an object store: a folder is there while something is below it. 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,9 +16,9 @@ from typing import Final
 from pydantic import Field, PrivateAttr
 
 from .backend import Buffer, Digests, Entry, Extras, GiB, Kind, Limits, MiB, PartReceipt
+from .digests import digest, require_digests
 from .errors import (
     AlreadyExists,
-    DigestMismatch,
     Fenced,
     InvalidName,
     NoSpace,
@@ -27,13 +26,12 @@ from .errors import (
     Permanent,
     SourceChanged,
     Truncated,
-    Unsupported,
 )
 from .location import check_path
 from .registry import BackendType, Connect, Options
 
 BUFFER: Final = MiB  # what a reader gets at once
-ALGORITHMS: Final = {"sha-256": hashlib.sha256, "md5": hashlib.md5}
+OWN_DIGESTS: Final = ("sha-256", "md5")  # of each object, taken when it is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +202,8 @@ class MemoryBackend:
 
     def store(self, path: str, blocks: tuple[bytes, ...], *, if_absent: bool, digests: Digests, key: str) -> Entry:
         """Make ``blocks`` the object at ``path``; the one place where anything becomes visible."""
-        own = {name: _digest(name, blocks) for name in ALGORITHMS}
-        if any(own.get(name, value) != value for name, value in digests.items()):
-            raise DigestMismatch("the data do not have the digest that was promised; nothing was stored", path=path)
+        require_digests(blocks, digests, path)
+        own = {name: digest(name, blocks) for name in OWN_DIGESTS}
         with self.contents.lock:
             if if_absent and path in self.contents.objects:
                 raise AlreadyExists("something is here already", path=path)
@@ -263,9 +260,7 @@ class MemoryBackend:
             return entry
 
     def _digest(self, path: str, algorithm: str) -> str:
-        if algorithm not in ALGORITHMS:
-            raise Unsupported(f"this storage computes {', '.join(ALGORITHMS)}, not {algorithm}", path=path)
-        return self._stored(path).entry.digests[algorithm]
+        return digest(algorithm, self._stored(path).blocks)
 
     def _free(self) -> int:
         with self.contents.lock:
@@ -301,13 +296,6 @@ def _slices(blocks: Iterable[bytes], offset: int, length: int) -> Iterator[Buffe
             yield inside[start : start + BUFFER]
         length -= len(inside)
         offset = max(offset - len(block), 0)
-
-
-def _digest(algorithm: str, blocks: Iterable[bytes]) -> str:
-    hasher = ALGORITHMS[algorithm](usedforsecurity=False)
-    for block in blocks:
-        hasher.update(block)
-    return hasher.hexdigest()
 
 
 def _name(path: str) -> str:

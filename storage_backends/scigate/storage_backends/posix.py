@@ -18,10 +18,10 @@ from urllib.parse import quote
 from pydantic import field_validator
 
 from .backend import Buffer, Digests, Entry, Extras, Kind, Limits, MiB
+from .digests import digest, require_digests
 from .errors import InvalidName, Permanent, Truncated, Unsupported
 from .posix_calls import Doing, sync_file_system, sync_folder
 from .posix_data import buffers, forget_cache
-from .posix_digest import digest, require_digests
 from .posix_draft import PosixDraft, begin, place_of, remove, rename, take_over, temporary_name
 from .posix_paths import (
     Opener,
@@ -93,7 +93,7 @@ class PosixBackend:
     def put(
         self, path: str, data: Buffer, *, if_absent: bool = False, digests: Digests | None = None, key: str = ""
     ) -> Entry:
-        require_digests(data, digests or {}, path)
+        require_digests([data], digests or {}, path)
         size = memoryview(data).nbytes
         draft = self.draft(path, size, key=key or f"put-{secrets.token_hex(8)}")
         try:

@@ -12,9 +12,8 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import Final
 
-from awscrt import checksums
-
 from .backend import Buffer, Digests, Entry, Extras, Kind, Limits, MiB
+from .digests import digest, require_digests
 from .errors import (
     AlreadyExists,
     DigestMismatch,
@@ -28,7 +27,6 @@ from .errors import (
     Unsupported,
 )
 from .location import check_path
-from .posix_digest import require_digests
 from .registry import BackendType, Connect
 from .s3_control import LINK_MAX, ControlPlane
 from .s3_copy import CopyJob, about_copy
@@ -90,8 +88,8 @@ class S3Backend:
         self, path: str, data: Buffer, *, if_absent: bool = False, digests: Digests | None = None, key: str = ""
     ) -> Entry:
         name = self._file_key(path)
-        crc = f"{checksums.crc64nvme(data):016x}"
-        require_digests(data, digests or {}, path)
+        crc = digest("crc64nvme", [data])
+        require_digests([data], digests or {}, path)
         headers = {"x-amz-checksum-crc64nvme": in_base64(crc), "x-amz-sdk-checksum-algorithm": "CRC64NVME"}
         headers |= {f"x-amz-meta-{IDENTITY}": key} if key else {}
         headers |= {"if-none-match": "*"} if if_absent and self._refuse_overwrite(name, path) else {}

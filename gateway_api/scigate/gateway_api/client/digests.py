@@ -10,7 +10,6 @@ from typing import Final
 
 from .errors import DataDamaged
 
-_BY_STRENGTH: Final = ("sha-512", "sha-256", "crc64nvme", "md5", "crc32c", "adler")
 _MEMBER: Final = re.compile(r"\s*([a-z0-9*_.-]+)=:([A-Za-z0-9+/=]*):[^,]*")
 
 
@@ -18,11 +17,12 @@ class Check:
     """Compares what is received with the digest that was promised; without a promise it proves the size only."""
 
     def __init__(self, promised: Mapping[str, str]) -> None:
-        from ..uploads.digests import start  # here, because the CRCs come with a library that takes its time
+        # Here, because the CRCs come with a library that takes its time.
+        from scigate.storage_backends.digests import ALGORITHMS
 
-        self.algorithm = next((name for name in _BY_STRENGTH if name in promised), None)
+        self.algorithm = next((name for name in ALGORITHMS if name in promised), None)
         self._wanted = promised[self.algorithm] if self.algorithm else ""
-        self._running = start([self.algorithm])[self.algorithm] if self.algorithm else None
+        self._running = ALGORITHMS[self.algorithm]() if self.algorithm else None
 
     def update(self, data: bytes) -> None:
         if self._running:

@@ -9,13 +9,14 @@ from typing import Final
 from urllib.parse import quote
 
 from scigate.storage_backends.backend import Buffer, Entry, MiB
+from scigate.storage_backends.digests import ALGORITHMS
 from scigate.storage_backends.errors import StorageError
 from tornado.gen import with_timeout
 from tornado.iostream import StreamClosedError
 
 from ..gateway import Download
 from ..problems import Problem
-from ..uploads.digests import ALGORITHMS, representation
+from ..uploads.digests import representation
 from .conditions import Selection, etag, last_modified, select
 from .endpoints import FileQuery, list_folder, look_at
 from .handler import Handler
@@ -99,7 +100,7 @@ class FileHandler(Handler):
         if selection.status == 206:
             last = selection.offset + selection.length - 1
             self.set_header("Content-Range", f"bytes {selection.offset}-{last}/{entry.size}")
-        if known := {name: value for name, value in entry.digests.items() if name in ALGORITHMS or name == "blake3"}:
+        if known := {name: value for name, value in entry.digests.items() if name in ALGORITHMS}:
             self.set_header("Repr-Digest", representation(known))
 
     def _refusal(self, selection: Selection, entry: Entry) -> Problem:

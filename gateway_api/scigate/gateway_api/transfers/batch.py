@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
+from scigate.storage_backends.digests import ALGORITHMS, digest
 from scigate.storage_backends.errors import DigestMismatch, Fenced
-from scigate.storage_backends.posix_digest import KNOWN as CHECKABLE
-from scigate.storage_backends.posix_digest import digest
 
 from ..resources import FileState, Overwrite, Proof, Verify
 from .lease import LeaseLost
@@ -151,7 +150,8 @@ class _Batch:
         buffers = item.source.read(item.path, 0, item.entry.size, version=item.entry.version)
         for buffer in watched(self._runtime, item.task, buffers, item.digester):
             data += buffer
-        found = {name: digest(name, [data]) for name in CHECKABLE & item.entry.digests.keys() - item.digests.keys()}
+        others = ALGORITHMS.keys() & item.entry.digests.keys() - item.digests.keys()
+        found = {name: digest(name, [data]) for name in others}
         refuse_broken_promise(item.entry, {**item.digests, **found})
         return data
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
+from scigate.storage_backends.digests import ALGORITHMS, digest
 from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
-from scigate.storage_backends.posix_digest import digest
 
 from ..resources import FileState, Overwrite, Proof, Verify
 from .copying import Route, copy_blocks, damaged_blocks
@@ -21,7 +21,6 @@ from .runtime import Runtime, at, combine, crc64nvme_of, guarded
 from .work import DoneBlock, OldDraft, Task
 
 log = logging.getLogger(__name__)
-_STRONGEST_FIRST: Final = ("sha-512", "sha-256", "blake3", "md5", "crc32c", "adler")
 REPAIRS: Final = 3  # rounds in which damaged blocks are sent again, before the attempt ends
 
 
@@ -212,7 +211,7 @@ def _require_promise(runtime: Runtime, route: Route, entry: Entry, draft: Draft,
     """Compare with what the source promises. Digests that blocks cannot be combined to cost a second pass: over the
     draft where that can be read, else over the source."""
     found = {"crc64nvme": crc64nvme}
-    promised = [name for name in _STRONGEST_FIRST if name in entry.digests]
+    promised = [name for name in ALGORITHMS if name in entry.digests]
     if promised and "crc64nvme" not in entry.digests:
         if route.destination.limits.drafts_readable:
             again = draft.read(0, entry.size)

@@ -1,52 +1,18 @@
-"""Digests that a client promises for its upload (``Repr-Digest``, RFC 9530), taken while the bytes arrive."""
+"""The digests that a client promises for its upload, and those that we tell it: ``Repr-Digest``, RFC 9530."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final
 
-from awscrt import checksums
-from scigate.storage_backends.backend import Buffer
+from scigate.storage_backends.digests import ALGORITHMS
 
 from ..problems import Problem
 
 _MEMBER: Final = re.compile(r"\s*([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):(?:;[^,]*)?\s*")
-
-
-class Running(Protocol):
-    """A digest that grows."""
-
-    def update(self, data: Buffer, /) -> object: ...
-
-    def hexdigest(self) -> str: ...
-
-
-class Checksum:
-    """A CRC or Adler sum in the shape of ``hashlib``."""
-
-    def __init__(self, step: Callable[[Buffer, int], int], size: int, start: int = 0) -> None:
-        self._step, self._size, self._value = step, size, start
-
-    def update(self, data: Buffer, /) -> None:
-        self._value = self._step(data, self._value)
-
-    def hexdigest(self) -> str:
-        return f"{self._value:0{2 * self._size}x}"
-
-
-ALGORITHMS: Final[Mapping[str, Callable[[], Running]]] = {
-    "sha-256": hashlib.sha256,
-    "sha-512": hashlib.sha512,
-    "md5": lambda: hashlib.md5(usedforsecurity=False),
-    "crc64nvme": lambda: Checksum(checksums.crc64nvme, 8),
-    "crc32c": lambda: Checksum(checksums.crc32c, 4),
-    "adler": lambda: Checksum(zlib.adler32, 4, 1),
-}
 
 
 def promised(header: str | None) -> dict[str, str]:
@@ -67,10 +33,6 @@ def promised(header: str | None) -> dict[str, str]:
 def representation(digests: Mapping[str, str]) -> str:
     """A ``Repr-Digest`` header from hexadecimal digests."""
     return ", ".join(f"{name}=:{base64.b64encode(bytes.fromhex(value)).decode()}:" for name, value in digests.items())
-
-
-def start(names: Iterable[str]) -> dict[str, Running]:
-    return {name: ALGORITHMS[name]() for name in names}
 
 
 def _member(text: str) -> tuple[str, str]:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from scigate.storage_backends.backend import Buffer
+from scigate.storage_backends.digests import start
 from scigate.storage_backends.errors import DigestMismatch, NoSpace, StorageError, Truncated, Unreachable
-
-from .digests import start
 
 PARTIAL: Final = ".part"
 ASKED: Final = 500  # names in one question to the database
