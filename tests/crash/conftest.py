@@ -19,14 +19,38 @@ from .run import Result, Run
 
 SLICE = 64  # kills of a usual test run, over all databases
 SEED = 1_000
+SLOWER = ("test_mutants", "test_frozen")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("crash", "kills at random moments")
     group.addoption("--kills", type=int, default=SLICE, help=f"kills in all (default {SLICE})")
     group.addoption("--seed", type=int, default=SEED, help=f"seed of the first run (default {SEED})")
+    group.addoption("--mutants", action="store_true", help="also put mistakes into gateways, freeze them; minutes")
     group.addoption("--results", type=Path, help="a file that gets a line of JSON about each run")
     group.addoption("--keep", action="store_true", help="keep the folders of runs that were good as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The slower files wait for ``--mutants``, unless they are asked for by name."""
+    if config.getoption("--mutants", False) or any(name in argument for argument in config.args for name in SLOWER):
+        return
+    later = [item for item in items if item.path.parent == Path(__file__).parent and item.path.stem in SLOWER]
+    items[:] = [item for item in items if item not in later]
+    config.hook.pytest_deselected(items=later)
+
+
+# The options exist only when pytest is told to run this folder: hence the defaults here as well.
+
+
+@pytest.fixture(scope="session")
+def kills(pytestconfig: pytest.Config) -> int:
+    return int(pytestconfig.getoption("--kills", SLICE))
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    return int(pytestconfig.getoption("--seed", SEED))
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +86,9 @@ def crash(crash_ground: Ground, nursery: Nursery, request: pytest.FixtureRequest
             try:
                 result = Run(world, nursery, seed, **options).execute(kills, freezes)
             finally:
-                if (result.violations and not options.get("mutant")) or request.config.getoption("--keep"):
+                if (result.violations and not options.get("mutant")) or request.config.getoption("--keep", False):
                     _keep(world, result)
-                _tell(request.config.getoption("--results"), database, result)
+                _tell(request.config.getoption("--results", None), database, result)
             return result
 
     return run

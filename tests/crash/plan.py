@@ -69,7 +69,8 @@ class Planner:
 
     def refused(self, key: str) -> Operation:
         """``overwrite = fail`` on what is there."""
-        made = self._single(key, self._small_path(), self._anywhere(), self._target(), old="mid.bin")
+        path = self._rng.choice(["one.bin", "small.bin", "over.bin"])
+        made = self._single(key, path, self._anywhere(), self._target(), old="mid.bin")
         made.outcomes = frozenset({"FAILED"})
         return made
 

@@ -84,9 +84,9 @@ class Run:
     def _delay(self) -> float:
         """How long a gateway lives: often it dies while it is still setting things right."""
         kind = self._rng.random()
-        if kind < 0.3:
+        if kind < 0.35:
             return self._rng.uniform(0.05, 0.4)
-        return self._rng.uniform(0.4, 1.3) if kind < 0.8 else self._rng.uniform(1.3, 2.5)
+        return self._rng.uniform(0.4, 1.0) if kind < 0.85 else self._rng.uniform(1.0, 2.5)
 
     def _kill_again_and_again(self, delays: Sequence[float]) -> None:
         for delay in delays:

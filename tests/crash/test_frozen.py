@@ -11,20 +11,16 @@ from .run import Result
 KINDS = ["large", "folder", "overwrite", "small", "folder", "pull", "inside", "large", "paused", "cancelled", "large"]
 
 
-def test_one_that_wakes_up_is_fenced(
-    crash: Callable[..., Result], new_database: Callable[[], str], pytestconfig: pytest.Config
-) -> None:
-    result = crash(pytestconfig.getoption("--seed"), 0, freezes=2, database=new_database(), kinds=KINDS)
+def test_one_that_wakes_up_is_fenced(crash: Callable[..., Result], new_database: Callable[[], str], seed: int) -> None:
+    result = crash(seed, 0, freezes=2, database=new_database(), kinds=KINDS)
     assert (result.violations, result.freezes) == ([], 2)
 
 
-def test_without_epochs_it_is_caught(
-    crash: Callable[..., Result], new_database: Callable[[], str], pytestconfig: pytest.Config
-) -> None:
+def test_without_epochs_it_is_caught(crash: Callable[..., Result], new_database: Callable[[], str], seed: int) -> None:
     seen: list[str] = []
-    for seed in range(pytestconfig.getoption("--seed"), pytestconfig.getoption("--seed") + 3):
+    for number in range(seed, seed + 3):
         options = {"mutant": "epochs_unchecked", "kinds": KINDS, "database": new_database()}
-        seen += crash(seed, 0, freezes=2, **options).violations
+        seen += crash(number, 0, freezes=2, **options).violations
         if any(violation.startswith(("I3", "I9")) for violation in seen):
             return
     pytest.fail(f"the missing check was not caught; seen: {seen[:5]}", pytrace=False)

@@ -9,18 +9,17 @@ import pytest
 
 from .run import Result
 
-PER_RUN = 16  # kills of one run, before it is judged
+PER_RUN = 32  # kills of one run, before it is judged
 
 
-def rounds(config: pytest.Config, share: int) -> Iterator[tuple[int, int]]:
-    """(seed, kills) of each run of one of ``share`` databases."""
-    left = -(-config.getoption("--kills") // share)
-    for seed in itertools.count(config.getoption("--seed")):
+def rounds(seed: int, kills: int) -> Iterator[tuple[int, int]]:
+    """(seed, kills) of each run on one of the two databases."""
+    left = -(-kills // 2)
+    for number in itertools.count(seed):
         if left <= 0:
             return
-        kills = min(left, PER_RUN)
-        yield seed, kills
-        left -= kills
+        yield number, min(left, PER_RUN)
+        left -= PER_RUN
 
 
 def judge(bad: list[Result], database: str) -> None:
@@ -33,16 +32,16 @@ def judge(bad: list[Result], database: str) -> None:
 
 
 @pytest.mark.timeout(0)
-def test_kills_on_sqlite(crash: Callable[..., Result], pytestconfig: pytest.Config) -> None:
-    results = [crash(seed, kills) for seed, kills in rounds(pytestconfig, 2)]
+def test_kills_on_sqlite(crash: Callable[..., Result], seed: int, kills: int) -> None:
+    results = [crash(number, share) for number, share in rounds(seed, kills)]
     judge([result for result in results if result.violations], "SQLite")
-    assert sum(result.kills for result in results) >= pytestconfig.getoption("--kills") // 2
+    assert sum(result.kills for result in results) >= kills // 2
 
 
 @pytest.mark.timeout(0)
 def test_kills_on_postgresql(
-    crash: Callable[..., Result], pytestconfig: pytest.Config, new_database: Callable[[], str]
+    crash: Callable[..., Result], new_database: Callable[[], str], seed: int, kills: int
 ) -> None:
-    results = [crash(seed, kills, database=new_database()) for seed, kills in rounds(pytestconfig, 2)]
+    results = [crash(number, share, database=new_database()) for number, share in rounds(seed, kills)]
     judge([result for result in results if result.violations], "PostgreSQL")
-    assert sum(result.kills for result in results) >= pytestconfig.getoption("--kills") // 2
+    assert sum(result.kills for result in results) >= kills // 2

@@ -24,17 +24,17 @@ MISTAKES: Final = {
 
 
 @pytest.mark.parametrize("mutant", MISTAKES)
-def test_a_mistake_is_caught(mutant: str, crash: Callable[..., Result], pytestconfig: pytest.Config) -> None:
+def test_a_mistake_is_caught(mutant: str, crash: Callable[..., Result], seed: int) -> None:
     invariant, kinds, kills = MISTAKES[mutant]
     seen: list[str] = []
-    for seed in range(pytestconfig.getoption("--seed"), pytestconfig.getoption("--seed") + TRIES):
-        seen += crash(seed, kills, mutant=mutant, kinds=kinds).violations
+    for number in range(seed, seed + TRIES):
+        seen += crash(number, kills, mutant=mutant, kinds=kinds).violations
         if any(violation.startswith(invariant) for violation in seen):
             return
     pytest.fail(f"{mutant} was not caught as {invariant}; seen: {seen[:5]}", pytrace=False)
 
 
-def test_flipping_bits_are_survived(crash: Callable[..., Result], pytestconfig: pytest.Config) -> None:
+def test_flipping_bits_are_survived(crash: Callable[..., Result], seed: int) -> None:
     """The same faults as for ``verification_skipped``, but with verification."""
     kinds = MISTAKES["verification_skipped"][1]
-    assert crash(pytestconfig.getoption("--seed"), 1, mutant="bits_flip", kinds=kinds).violations == []
+    assert crash(seed, 1, mutant="bits_flip", kinds=kinds).violations == []
