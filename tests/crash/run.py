@@ -94,6 +94,8 @@ class Run:
             if not gateway.runs():
                 self.result.violations.append("I0 the gateway ended by itself")
             time.sleep(delay)
+            if self._rng.random() < 0.15:  # it dies while it tries to end in good order
+                gateway.stop(self._rng.uniform(0, 0.5))
             gateway.kill()
             self.result.kills += 1
             self.history.write("info", "kill", after=round(delay, 3))
