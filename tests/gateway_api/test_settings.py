@@ -60,6 +60,7 @@ def test_units() -> None:
         (MEMORY + "options = 1", "storages.m.options: this key is unknown."),
         ("[storages.Big]\ntype = 'memory'", "storages.Big: this name is not allowed"),
         ("[storages.staging]\ntype = 'memory'", "the name 'staging' is reserved"),
+        ("[storages.outside]\ntype = 'memory'", "the name 'outside' is reserved"),
         (MEMORY + "users = ['*', 'a b']", "storages.m.users[1]: write '*'"),
         ("storages = 3", "storages: it must be a table."),
         ("[storages]\nm = 3", "storages.m: it must be a table."),

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -156,3 +157,38 @@ def test_paths_of_the_public_url_stand_in_locations(tmp_path: Path) -> None:
         assert httpx.get(service.url + answer.headers["Location"], headers=headers).status_code == 200
     finally:
         service.stop()
+
+
+def test_what_comes_from_outside_is_counted(tmp_path: Path) -> None:
+    class Files(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "7")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            self.wfile.write(b"science")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        allowed = f'roles = ["admin"]\n[egress]\nallow = ["127.0.0.1:{server.server_port}"]'
+        service = build(settings(tmp_path, allowed))
+        service.start()
+        try:
+            source = f"http://127.0.0.1:{server.server_port}/data"
+            ask = {"files": [{"source": source, "destination": "lab:/data"}]}
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            answer = httpx.post(f"{service.url}/api/v1/transfers", json=ask, headers=headers)
+            until = time.monotonic() + 20
+            while not httpx.get(service.url + answer.headers["Location"], headers=headers).json()["finished"]:
+                assert time.monotonic() < until
+            told = httpx.get(f"{service.url}/metrics", headers=headers).text
+        finally:
+            service.stop()
+            server.shutdown()
+    assert (tmp_path / "lab" / "data").read_bytes() == b"science"
+    assert 'scigate_storage_bytes{operation="read",storage="outside"} 7.0' in told

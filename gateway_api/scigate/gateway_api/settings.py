@@ -41,7 +41,7 @@ from .units import Duration, Size
 
 VARIABLE: Final = "SCIGATE_CONFIG"
 FILE_NAME: Final = "scigate.toml"
-RESERVED: Final = frozenset({"staging", "http", "https", "file"})  # would be mistaken for something else
+RESERVED: Final = frozenset({"staging", "outside", "http", "https", "file"})  # would be mistaken for something else
 SHORTEST_TOKEN: Final = 16
 
 

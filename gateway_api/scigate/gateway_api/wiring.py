@@ -13,7 +13,7 @@ from pathlib import Path
 from scigate.storage_backends.backend import Backend
 from scigate.storage_backends.errors import StorageError
 from scigate.storage_backends.http import UrlSource
-from scigate.storage_backends.layers import Totals
+from scigate.storage_backends.layers import Meter, Totals, compose
 from scigate.storage_backends.registry import BackendRegistry
 from scigate.storage_backends.web_url import parse_web_url
 from scigate.storage_backends.wire import Pool
@@ -32,7 +32,7 @@ from .status import Health, Vitals
 from .storages import STAGING, Storages
 from .transfers.egress import Egress
 from .transfers.engine import Engine, EngineSettings
-from .transfers.runtime import OpenUrl
+from .transfers.runtime import OUTSIDE, OpenUrl
 from .transfers.scheduler import SlotLimits
 from .transfers.store import TransferStore
 from .uploads.staging import Staging
@@ -50,10 +50,11 @@ class Service:
         self._database = _database(settings.database_url.reveal())
         self._staging = Staging(folder / STAGING, settings.limits.staging_quota)
         self._storages = Storages(settings.storages, registry, {STAGING: _staging_section(folder, registry)})
+        self._outside = Meter()
         egress = Egress(settings.egress)
         store = TransferStore(self._database, self._surl)
         self._engine = Engine(
-            self._database, self._backend, _url_opener(egress), _engine_settings(settings), folder,
+            self._database, self._backend, _url_opener(egress, self._outside), _engine_settings(settings), folder,
             chores=(self._sweep_uploads,),
         )  # fmt: skip
         store.progress, store.on_new = self._engine.progress, self._engine.look
@@ -139,11 +140,15 @@ class Service:
         return metrics
 
     def _metered(self, number: Callable[[Totals], float]) -> Callable[[], Mapping[tuple[str, ...], float]]:
-        return lambda: {
-            (storage.name, operation): number(totals)
-            for storage in self._storages.opened()
-            for operation, totals in storage.meter.totals().items()
-        }
+        def values() -> Mapping[tuple[str, ...], float]:
+            meters = {storage.name: storage.meter for storage in self._storages.opened()} | {OUTSIDE: self._outside}
+            return {
+                (name, operation): number(totals)
+                for name, meter in meters.items()
+                for operation, totals in meter.totals().items()
+            }
+
+        return values
 
 
 def build(settings: Settings, registry: BackendRegistry | None = None) -> Service:
@@ -223,12 +228,12 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     )  # fmt: skip
 
 
-def _url_opener(egress: Egress) -> OpenUrl:
-    """Outside URLs as sources: one pool of connections, each of them vetted."""
+def _url_opener(egress: Egress, meter: Meter) -> OpenUrl:
+    """Outside URLs as sources: one pool of connections, each of them vetted; it waits for nobody who drips."""
     pool = Pool(egress.connect)
 
     def open_url(url: str) -> tuple[Backend, str]:
         source = UrlSource(parse_web_url(url), pool, egress.vet_redirect, max_redirects=egress.policy.max_redirects)
-        return source, source.path
+        return compose(source, meter=meter), source.path
 
     return open_url
