@@ -124,6 +124,14 @@ def _no_urls(url: str) -> tuple[Backend, str]:
     raise NotFound(f"no outside URLs here: {url}")
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries and rests as ever, only sooner."""
+    monkeypatch.setattr("scigate.gateway_api.transfers.machine.FIRST_DELAY", 0.1)
+    monkeypatch.setattr("scigate.gateway_api.transfers.scheduler.FIRST_REST", 0.2)
+    monkeypatch.setattr("scigate.gateway_api.transfers.engine.TICK", 0.05)
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'scigate.db'}"

@@ -258,7 +258,8 @@ def test_a_missing_source(lab: Lab) -> None:
 
 
 def test_a_storage_that_is_gone_from_the_settings_fails_its_files_alone(lab: Lab) -> None:
-    source, out = lab.posix("lab"), lab.posix("out")
+    source = lab.posix("lab")
+    lab.posix("out")
     (source / "f").write_bytes(b"x")
     lab.start()
     gone = lab.submit(("lab:/f", "gone:/f"), ("gone:/f", "out:/g"), ("gone:/run/", "out:/run/"))

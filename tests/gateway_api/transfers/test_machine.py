@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scigate.gateway_api.resources import Cause, FileState
+from scigate.gateway_api.transfers import machine
 from scigate.gateway_api.transfers.machine import (
     ACTIVE,
     ARROWS,
     FINAL,
-    FIRST_DELAY,
     LONGEST_DELAY,
     LONGEST_WISH,
     SOURCE_RESTARTS,
@@ -158,16 +158,16 @@ def test_retry_and_resume_forget_the_past() -> None:
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_delays_have_full_jitter_below_a_doubling_ceiling(failures: int, jitter: float) -> None:
-    ceiling = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures, 20))
+    ceiling = min(LONGEST_DELAY, machine.FIRST_DELAY * 2 ** min(failures, 20))
     delay = retry_delay(failures, None, lambda: jitter)
-    assert FIRST_DELAY / 2 <= delay <= FIRST_DELAY / 2 + ceiling
+    assert machine.FIRST_DELAY / 2 <= delay <= machine.FIRST_DELAY / 2 + ceiling
 
 
 @given(st.floats(allow_nan=False), st.integers(0, 30))
 def test_the_wish_of_a_storage_is_the_least_delay_up_to_an_hour(wish: float, failures: int) -> None:
     delay = retry_delay(failures, wish, lambda: 0.0)
     assert delay >= min(max(wish, 0), LONGEST_WISH)
-    assert delay <= max(LONGEST_WISH, FIRST_DELAY / 2 + LONGEST_DELAY)
+    assert delay <= max(LONGEST_WISH, machine.FIRST_DELAY / 2 + LONGEST_DELAY)
 
 
 @given(st.sampled_from(FileState).flatmap(snapshots), st.sampled_from(What), st.floats(0, 1))

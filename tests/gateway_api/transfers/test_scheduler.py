@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scigate.gateway_api.transfers import scheduler
 from scigate.gateway_api.transfers.scheduler import (
-    FIRST_REST,
     LONGEST_REST,
     TRIPS_AFTER,
     Breaker,
@@ -152,10 +152,10 @@ def test_the_breaker_trips_rests_longer_each_time_and_closes() -> None:
         breaker.failed("s", 0.0)
     assert breaker.resting(0.0) == set()
     breaker.failed("s", 0.0)
-    assert breaker.resting(FIRST_REST - 0.01) == {"s"}
-    assert breaker.resting(FIRST_REST) == set()
+    assert breaker.resting(scheduler.FIRST_REST - 0.01) == {"s"}
+    assert breaker.resting(scheduler.FIRST_REST) == set()
     breaker.failed("s", 10.0)
-    assert breaker.resting(10 + 2 * FIRST_REST - 0.01) == {"s"}
+    assert breaker.resting(10 + 2 * scheduler.FIRST_REST - 0.01) == {"s"}
     for _ in range(1000):
         breaker.failed("s", 20.0)
     assert breaker.resting(20 + LONGEST_REST) == set()
