@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
 from scigate.storage_backends.digests import ALGORITHMS, digest
@@ -42,7 +42,9 @@ class Item:
 
     def done(self, what: What) -> Move:
         """The move to DONE, with its evidence."""
-        values = {"proof": self.proof, "bytes_done": self.entry.size, "digests": self.digests}
+        values: dict[str, Any] = {"proof": self.proof, "bytes_done": self.entry.size}
+        if what is What.STORED:  # a draft's digests were written when it was verified
+            values["digests"] = self.digests
         return Move(self.held, what, values, {"proof": self.proof})
 
     def verified(self) -> Move:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from scigate.storage_backends.errors import Fenced
@@ -140,13 +140,22 @@ def _moved(held: Held, state: FileState, what: What, values: Mapping[str, Any]) 
 
 
 def _journal_line(move: Move, before: Held, after: Held, what: What, now: float) -> dict[str, Any]:
-    data: dict[str, Any] = {"from": before.state, "to": after.state, "epoch": after.epoch}
-    if what is move.what:
-        data |= move.note
+    note = tuple(move.note.items()) if what is move.what else ()
+    data = _journal_data(before.state, after.state, after.epoch, note)
     if move.failure:
-        data["cause"] = move.failure.cause.model_dump()
-    return {"time": now, "type": f"file.{what}", "transfer": before.transfer, "file": before.seq,
-            "data": json.dumps(data)}  # fmt: skip
+        data = json.dumps({**json.loads(data), "cause": move.failure.cause.model_dump()})
+    return {"time": now, "type": _type_of(what), "transfer": before.transfer, "file": before.seq, "data": data}
+
+
+@lru_cache(maxsize=4096)
+def _journal_data(before: FileState, after: FileState, epoch: int, note: tuple[tuple[str, Any], ...]) -> str:
+    """Remembered, because the files of a batch differ in nothing of it."""
+    return json.dumps({"from": before, "to": after, "epoch": epoch, **dict(note)})
+
+
+@cache
+def _type_of(what: What) -> str:
+    return f"file.{what}"
 
 
 def _update_files(connection: Connection, changes: Sequence[_Change]) -> int:

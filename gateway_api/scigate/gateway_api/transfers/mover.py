@@ -224,7 +224,7 @@ def _require_promise(runtime: Runtime, route: Route, entry: Entry, draft: Draft,
 def _send_again(runtime: Runtime, held: Held, bad: Sequence[DoneBlock]) -> Held:
     numbers = sorted(done.block.number for done in bad)
     log.warning("file %s: %d damaged blocks are sent again", held.seq, len(numbers))
-    held = runtime.work.move(Move(held, What.DAMAGED, note={"blocks": numbers[:100], "count": len(numbers)}))[0]
+    held = runtime.work.move(Move(held, What.DAMAGED, note={"blocks": tuple(numbers[:100]), "count": len(numbers)}))[0]
     return runtime.work.forget_blocks(held, numbers)
 
 
