@@ -160,8 +160,10 @@ class Work:
         ]
 
         def job(connection: Connection) -> list[Held]:
-            _IDENTITIES.run(connection, rows)
-            return write_moves_that_still_fit(connection, moves, self._database.now(connection))
+            held = write_moves_that_still_fit(connection, moves, self._database.now(connection))
+            ours = {one.seq for one in held}
+            _IDENTITIES.run(connection, [row for row in rows if row["of_file"] in ours])
+            return held
 
         return self._database.write(job)
 
