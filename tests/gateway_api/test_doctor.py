@@ -13,6 +13,8 @@ import pytest
 from scigate.gateway_api.db.migrate import migrate
 from scigate.gateway_api.doctor import NETWORK, examine, filesystem
 from scigate.gateway_api.resources import Check
+from scigate.storage_backends.memory import MemoryBackend
+from scigate.storage_backends.testing import servers
 
 Examine = Callable[..., dict[str, Check]]
 USER = f'[users.ada]\ntoken_hash = "sha256:{"0" * 64}"\n'
@@ -73,6 +75,40 @@ def test_a_storage_for_reading_is_not_written(doctor: Examine, tmp_path: Path) -
     root = json.dumps(str(tmp_path / "lab"))
     checks = doctor(more=f'[storages.other]\ntype = "posix"\nread_only = true\nroot = {root}\n')
     assert "for reading only" in checks["storage other"].message
+
+
+def test_a_storage_that_cannot_keep_what_is_there_is_told(
+    doctor: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require: Callable[[str], Path]
+) -> None:
+    require("rclone")
+    with servers.rclone_s3(tmp_path / "lab") as server:
+        monkeypatch.setenv("SECRET", server.secret_key)
+        checks = doctor(
+            more=f"""[storages.s3]
+type = "s3"
+endpoint = "{server.endpoint}"
+bucket = "{server.bucket}"
+access_key = "{server.access_key}"
+secret_key = {{ env = "SECRET" }}
+"""
+        )
+        left = server.client().list_objects_v2(Bucket=server.bucket).get("Contents", [])
+    assert checks["storage s3"].ok
+    assert "does not honour If-None-Match), so overwrite=fail is best effort" in checks["storage s3"].message
+    assert "best effort" not in checks["storage lab"].message
+    assert left == []
+
+
+def test_a_storage_that_replaces_what_it_was_told_to_keep(doctor: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = MemoryBackend.put
+
+    def forgetful(self: MemoryBackend, path: str, data: bytes, **more: Any) -> object:
+        return put(self, path, data, **{**more, "if_absent": False})
+
+    monkeypatch.setattr(MemoryBackend, "put", forgetful)
+    checks = doctor(more='[storages.mem]\ntype = "memory"\n')
+    assert wrong(checks) == {"storage mem"}
+    assert "replaced a file that it was told to keep" in checks["storage mem"].message
 
 
 def test_modes_of_files(doctor: Examine, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scigate.storage_backends.backend import Backend
-from scigate.storage_backends.errors import Misconfigured, NotFound, StorageError
+from scigate.storage_backends.errors import AlreadyExists, Misconfigured, NotFound, StorageError
 from scigate.storage_backends.registry import BackendRegistry
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,6 +38,11 @@ NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ncpfs"}
 )
 """File system types on which SQLite's locks and shared memory do not work (sqlite.org/wal.html)."""
+
+BEST_EFFORT: Final = (
+    "; it cannot keep what is there by itself (as an S3 server that does not honour If-None-Match), so overwrite=fail "
+    "is best effort: SciGate looks before it writes, and what somebody else writes in that moment is replaced"
+)
 
 
 def examine(config: Path | None = None, env: Mapping[str, str] | None = None) -> Iterator[Check]:
@@ -238,11 +243,22 @@ def _write_and_remove(backend: Backend) -> str:
     backend.put(path, data, if_absent=True)
     try:
         same = b"".join(bytes(buffer) for buffer in backend.read(path)) == data
+        kept = _refuses_to_replace(backend, path)
     finally:
         backend.delete(path)
     if not same:
         raise Misconfigured("it gave back other bytes than were written", next_step="Do not use it; have it checked.")
-    return "a file was written, read and removed"
+    if not kept:
+        raise Misconfigured("it replaced a file that it was told to keep", next_step="Do not use it; have it checked.")
+    return f"a file was written, read and removed{'' if backend.limits.atomic_no_replace else BEST_EFFORT}"
+
+
+def _refuses_to_replace(backend: Backend, path: str) -> bool:
+    try:
+        backend.put(path, b"another", if_absent=True)
+    except AlreadyExists:
+        return True
+    return False
 
 
 def _token(env: Mapping[str, str]) -> Check:
