@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
@@ -53,9 +53,18 @@ def require() -> Callable[[str], Path]:
 def _require(name: str) -> Path:
     server = SERVERS[name]
     found = shutil.which(server.program, path=_search_path())
-    if found:
-        return Path(found)
-    reason = f"needs {name}: no program {server.program!r} here; it comes with {server.comes_with}"
+    if not found:
+        _missing(f"needs {name}: no program {server.program!r} here; it comes with {server.comes_with}")
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def missing() -> Callable[[str], NoReturn]:
+    """``missing(reason)`` ends a test that needs what is not here, as ``require`` does."""
+    return _missing
+
+
+def _missing(reason: str) -> NoReturn:
     if STRICT:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import pytest
 from scigate.storage_backends.credential import Secret
@@ -20,19 +19,16 @@ from scigate.storage_backends.s3 import TYPE, S3Backend, S3Options
 from scigate.storage_backends.testing import servers
 from scigate.storage_backends.testing.servers import S3Server, ServerMissing
 
-STRICT: Final = any(os.environ.get(name, "").lower() in ("1", "true") for name in ("SCIGATE_REQUIRE_SERVERS", "CI"))
-
 Starter: TypeAlias = Callable[[Path], AbstractContextManager[S3Server]]
+Missing: TypeAlias = Callable[[str], NoReturn]
 
 
-def _run(starter: Starter, folder: Path) -> Iterator[S3Server]:
+def _run(starter: Starter, folder: Path, missing: Missing) -> Iterator[S3Server]:
     try:
         starting = starter(folder)
         server = starting.__enter__()
-    except ServerMissing as missing:
-        if STRICT:
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+    except ServerMissing as error:
+        missing(str(error))
     try:
         yield server
     finally:
@@ -40,18 +36,18 @@ def _run(starter: Starter, folder: Path) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    yield from _run(servers.seaweedfs, tmp_path_factory.mktemp("seaweedfs"))
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
+    yield from _run(servers.seaweedfs, tmp_path_factory.mktemp("seaweedfs"), missing)
 
 
 @pytest.fixture(scope="session")
-def rclone_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    yield from _run(servers.rclone_s3, tmp_path_factory.mktemp("rclone"))
+def rclone_s3(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
+    yield from _run(servers.rclone_s3, tmp_path_factory.mktemp("rclone"), missing)
 
 
 @pytest.fixture(scope="session")
-def moto_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    yield from _run(servers.moto_s3, tmp_path_factory.mktemp("moto"))
+def moto_s3(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
+    yield from _run(servers.moto_s3, tmp_path_factory.mktemp("moto"), missing)
 
 
 @pytest.fixture(scope="session", params=["seaweedfs", "rclone_s3", "moto_s3"])

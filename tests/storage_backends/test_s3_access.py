@@ -179,7 +179,10 @@ def test_an_unusable_ca_file_is_misconfigured(tmp_path: Path) -> None:
         TYPE.build(S3Options(**GIVEN, ca_file=tmp_path / "ca.pem"))
 
 
-def test_virtual_host_style_puts_the_bucket_into_the_host(tmp_path: Path, open_s3: Open) -> None:
+def test_virtual_host_style_puts_the_bucket_into_the_host(
+    tmp_path: Path, open_s3: Open, require: Callable[[str], Path]
+) -> None:
+    require("seaweedfs")
     asked: list[str] = []
 
     def connect(host: str, port: int, timeout: float) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,16 @@ def test_a_server_stores_what_it_is_given(s3_server: S3Server) -> None:
     client.delete_object(Bucket=s3_server.bucket, Key="here")
 
 
-def test_a_server_ends_with_its_context(tmp_path: Path) -> None:
+def test_a_server_ends_with_its_context(tmp_path: Path, require: Callable[[str], Path]) -> None:
+    require("rclone")
     with servers.rclone_s3(tmp_path) as server:
         os.kill(server.pid, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(server.pid, 0)
 
 
-def test_seaweedfs_keeps_its_data_over_a_restart(tmp_path: Path) -> None:
+def test_seaweedfs_keeps_its_data_over_a_restart(tmp_path: Path, require: Callable[[str], Path]) -> None:
+    require("seaweedfs")
     with servers.seaweedfs(tmp_path) as server:
         server.client().put_object(Bucket=server.bucket, Key="kept", Body=b"data")
     with servers.seaweedfs(tmp_path) as server:
