@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -31,7 +32,17 @@ from .registry import BackendType, Connect
 from .s3_control import LINK_MAX, ControlPlane
 from .s3_copy import CopyJob, about_copy
 from .s3_data import IDENTITY, DataPlane, Object, exists, in_base64, vouched
-from .s3_draft import BLOCKS_MAX, Destination, Ref, S3Draft, find_mark, is_mark_of, may_be_mark_of
+from .s3_draft import (
+    BLOCKS_MAX,
+    MARK_NUMBER,
+    Destination,
+    Ref,
+    S3Draft,
+    find_mark,
+    is_mark_of,
+    mark_of,
+    may_be_mark_of,
+)
 from .s3_names import Names
 from .s3_options import PART_MAX, PART_MIN, S3Options
 from .s3_probe import Features
@@ -263,12 +274,19 @@ class S3Backend:
         if if_absent and exists(self._data, there, destination) is not None:
             raise AlreadyExists("something is here already", path=destination)
         conditional = if_absent and self._refuse_overwrite(there, destination)
-        job = CopyJob(self._control, here, found, there, destination, about_copy(found, key), conditional)
+        mark = partial(self._mark_copy, key, there, destination)
+        job = CopyJob(self._control, here, found, there, destination, about_copy(found, key), conditional, mark)
         try:
             job.run(progress)
         except AlreadyExists as error:
             return self._refused_copy(job, key, error)
         return self._confirmed_copy(found, there, destination)
+
+    def _mark_copy(self, attempt: str, key: str, path: str, upload: str) -> None:
+        """Write into the upload of a copy whose it is, where the storage does not mind a part that is not used."""
+        if self._features.leftovers:
+            mark = mark_of(attempt, 0)
+            self._data.upload_part(key, path, upload, MARK_NUMBER, body=mark, length=len(mark))
 
     def _refused_copy(self, job: CopyJob, key: str, error: AlreadyExists) -> Entry:
         """Which of the conditions failed: on the source or on the destination?"""

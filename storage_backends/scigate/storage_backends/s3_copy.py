@@ -46,6 +46,8 @@ class CopyJob:
     path: str
     about: dict[str, Any]
     if_none_match: bool
+    mark: Callable[[str], object] = lambda upload: None
+    """Called with the upload before its first part: after a crash it has to be known whose it was."""
 
     def run(self, progress: Callable[[int], None]) -> None:
         """``AlreadyExists`` if a condition fails, be it on the source or on the destination."""
@@ -70,6 +72,7 @@ class CopyJob:
         """UploadPartCopy, several at once; nothing is left of it if it fails."""
         upload = self.control.create_copy_upload(self.key, self.path, self.about)
         try:
+            self.mark(upload)
             parts = self._copy_parts(upload, ranges(self.found.size, part_size), progress)
             self.control.complete(self.key, self.path, upload, parts, if_none_match=self.if_none_match, crc64nvme=None)
         except BaseException:
@@ -95,6 +98,6 @@ class CopyJob:
 
 
 def ranges(size: int, preferred: int = PART_PREFERRED) -> list[range]:
-    """Cut ``size`` bytes into at most 10,000 ranges of one length."""
-    length = max(preferred, -(-size // PARTS_MAX))
+    """Cut ``size`` bytes into at most 9,999 ranges of one length: the last part is the mark."""
+    length = max(preferred, -(-size // (PARTS_MAX - 1)))
     return [range(start, min(start + length, size)) for start in range(0, size, length)]
