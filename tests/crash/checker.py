@@ -105,6 +105,11 @@ def check(case: Case, acknowledged: Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
+def interrupted(url: str) -> int:
+    """How many attempts at a file ended with the death of their gateway."""
+    return int(_select(url, "SELECT count(*) AS found FROM event WHERE type = 'file.lapse'")[0]["found"])
+
+
 def _acknowledged(tables: Tables, acknowledged: Iterable[tuple[str, str]]) -> Iterator[str]:
     ids: dict[str, set[str]] = defaultdict(set)
     for key, transfer in acknowledged:

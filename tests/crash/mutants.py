@@ -56,6 +56,21 @@ def bits_flip() -> None:
     storages.compose = lambda *arguments, **more: compose(*arguments, **more, faults=flips)  # type: ignore[attr-defined]
 
 
+def copies_in_parts() -> None:
+    """Not a mutant either: objects of a few megabytes are copied inside S3 as those above 5 GiB are, only slower."""
+    from scigate.storage_backends import s3_copy
+
+    in_parts, copy_part = s3_copy.CopyJob.in_parts, s3_copy.CopyJob._copy_part
+
+    def slowly(self: Any, *arguments: Any) -> Any:
+        time.sleep(0.1)
+        return copy_part(self, *arguments)
+
+    s3_copy.ONE_REQUEST_MAX = 6_000_000  # type: ignore[misc]
+    s3_copy.CopyJob._copy_part = slowly  # type: ignore[method-assign]
+    s3_copy.CopyJob.in_parts = lambda self, progress: in_parts(self, progress, 5 << 20)  # type: ignore[method-assign]
+
+
 def verification_skipped() -> None:
     """With flipping bits: the draft is not read back before it is published."""
     from scigate.gateway_api.transfers import batch, mover
@@ -168,7 +183,8 @@ def epochs_unchecked() -> None:
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     made.__name__: made
     for made in (
-        acknowledged_before_commit, drafts_only_forgotten, bits_flip, verification_skipped, keys_forgotten,
-        existence_trusted, published_in_place, published_before_recorded, bytes_uncounted, epochs_unchecked,
+        acknowledged_before_commit, drafts_only_forgotten, bits_flip, copies_in_parts, verification_skipped,
+        keys_forgotten, existence_trusted, published_in_place, published_before_recorded, bytes_uncounted,
+        epochs_unchecked,
     )
 }  # fmt: skip

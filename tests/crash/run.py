@@ -35,6 +35,7 @@ class Result:
     violations: list[str] = field(default_factory=list)
     settled: float = 0.0
     looks: int = 0
+    interrupted: int = 0
     kept: Path | None = None
 
 
@@ -42,7 +43,7 @@ class Run:
     """One run in a world of its own."""
 
     def __init__(
-        self, world: World, nursery: Nursery, seed: int, *, mutant: str = "", kinds: Sequence[str] = USUAL
+        self, world: World, nursery: Nursery, seed: int, *, mutant: str = "", kinds: Sequence[str] = ()
     ) -> None:
         self._patience = SETTLES_IN / 5 if mutant else SETTLES_IN  # a mistake may well be that it never ends
         self._world, self._nursery, self._mutant = world, nursery, mutant
@@ -61,7 +62,8 @@ class Run:
         the mutant, is stopped so often for longer than its lease, and wakes up again.
         """
         delays = [self._delay() for _ in range(kills)]
-        operations = Planner(self._world, self._seed).plan(self._kinds, sum(delays) + freezes * FROZEN)
+        kinds = self._kinds or USUAL * max(1, kills // 16)
+        operations = Planner(self._world, self._seed).plan(kinds, sum(delays) + freezes * FROZEN)
         watcher = Watcher(self._world.bucket, operations)
         watcher.start()
         try:
@@ -79,6 +81,7 @@ class Run:
         self.result.violations += sorted(watcher.seen)
         self.result.looks = watcher.looks
         self.result.violations += checker.check(self._case(operations), self.history.acknowledged)
+        self.result.interrupted = checker.interrupted(self._world.database)
         return self.result
 
     def _delay(self) -> float:

@@ -38,3 +38,8 @@ def test_flipping_bits_are_survived(crash: Callable[..., Result], seed: int) -> 
     """The same faults as for ``verification_skipped``, but with verification."""
     kinds = MISTAKES["verification_skipped"][1]
     assert crash(seed, 1, mutant="bits_flip", kinds=kinds).violations == []
+
+
+def test_copies_in_parts_leave_nothing(crash: Callable[..., Result], seed: int) -> None:
+    """Inside S3, what is larger than one request takes is a multipart upload of its own."""
+    assert crash(seed, 8, mutant="copies_in_parts", kinds=["inside"] * 16).violations == []
