@@ -81,6 +81,7 @@ def _parse(words: list[str]) -> None:
     if command_name in ("--help", "-h"):
         return
     assert command_name in COMMANDS, f"there is no command {command_name!r}"
-    command = app.get_command(click.Context(app), command_name)
+    context = click.Context(app, **app.context_settings)  # commands remember the names that it gives to --help
+    command = app.get_command(context, command_name)
     assert command is not None
-    command.make_context(command_name, arguments, resilient_parsing=False)
+    command.make_context(command_name, arguments, parent=context, resilient_parsing=False)
