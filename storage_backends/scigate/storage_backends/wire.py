@@ -216,30 +216,28 @@ class Pool:
     def _take(self, where: Target) -> Connection:
         key = (where.scheme, where.host, where.port)
         deadline = time.monotonic() + self._stall
-        with self._changed:
-            while True:
-                if (connection := self._idle_connection(key)) is not None:
-                    return connection
-                if self._open.get(key, 0) < self._per_host:
-                    self._open[key] = self._open.get(key, 0) + 1
-                    break
-                if not self._changed.wait(deadline - time.monotonic()):
-                    raise Throttled(f"all {self._per_host} connections to {where.host_header} are busy")
+        while (connection := self._idle_connection(key, deadline)) is not None:
+            if connection.is_fresh(self._idle):  # asks the system: not while others wait for the lock
+                return connection
+            connection.close()
+            self._forget(key)
         try:
             return self._dial(where)
         except BaseException:
             self._forget(key)
             raise
 
-    def _idle_connection(self, key: tuple[str, str, int]) -> Connection | None:
-        free = self._free.setdefault(key, [])
-        while free:
-            connection = free.pop()
-            if connection.is_fresh(self._idle):
-                return connection
-            connection.close()
-            self._open[key] -= 1
-        return None
+    def _idle_connection(self, key: tuple[str, str, int], deadline: float) -> Connection | None:
+        """The connection that was used last; None is the leave to open another."""
+        with self._changed:
+            while True:
+                if free := self._free.setdefault(key, []):
+                    return free.pop()
+                if self._open.get(key, 0) < self._per_host:
+                    self._open[key] = self._open.get(key, 0) + 1
+                    return None
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise Throttled(f"all {self._per_host} connections to {key[1]}:{key[2]} are busy")
 
     def _dial(self, where: Target) -> Connection:
         try:
