@@ -1,0 +1,140 @@
+"""Engines as processes, a database that tests read, and a real S3 server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scigate.gateway_api.db.database import Database
+from scigate.gateway_api.db.migrate import migrate
+from scigate.gateway_api.resources import Transfer, TransferFile, TransferRequest
+from scigate.gateway_api.transfers import submission
+from scigate.gateway_api.transfers.audit import contradictions
+from scigate.gateway_api.transfers.store import TransferStore
+from scigate.storage_backends.testing import servers
+from scigate.storage_backends.testing.servers import S3Server, ServerMissing
+
+STRICT = any(os.environ.get(name, "").lower() in ("1", "true") for name in ("SCIGATE_REQUIRE_SERVERS", "CI"))
+PROGRAM = Path(__file__).parent / "engine_process.py"
+
+
+@dataclass
+class Site:
+    """Storages, a database, and the engines that are started on them."""
+
+    folder: Path
+    url: str
+    storages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    engines: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        migrate(self.url)
+        self.database = Database(self.url)
+        self.store = TransferStore(self.database, lambda storage, path: None)
+
+    def posix(self, name: str) -> Path:
+        root = self.folder / name
+        root.mkdir()
+        self.storages[name] = {"type": "posix", "root": str(root), "verify_from": "cache"}
+        return root
+
+    def s3(self, name: str, server: S3Server) -> None:
+        key = self.folder / f"{name}.key"
+        key.write_text(server.secret_key)
+        self.storages[name] = {
+            "type": "s3", "endpoint": server.endpoint, "bucket": server.bucket, "access_key": server.access_key,
+            "secret_key": {"file": str(key)}, "region": server.region, "prefix": f"{self.folder.name}/{name}/",
+        }  # fmt: skip
+
+    def start(self, state: str = "state", **options: Any) -> subprocess.Popen[bytes]:
+        given = {"url": self.url, "folder": str(self.folder / state), "storages": self.storages, **options}
+        command = [sys.executable, str(PROGRAM), json.dumps(given)]
+        log = (self.folder / "log").open("ab")
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        log.close()
+        self.engines.append(process)
+        assert process.stdout
+        assert process.stdout.readline() == b"started\n", self.log()
+        return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> int:
+        """End an engine gracefully; returns the most memory it ever had, in bytes."""
+        out, _ = process.communicate(b"\n", timeout=60)
+        assert process.returncode == 0, self.log()
+        return int(out) * 1024
+
+    def submit(self, *pairs: tuple[str, str], **options: Any) -> str:
+        files = [{"source": source, "destination": destination} for source, destination in pairs]
+        request = TransferRequest.model_validate({"files": files, **options})
+        allow: dict[str, Callable[[str], None]] = {
+            name: lambda _: None for name in ("may_read", "may_write", "check_url")
+        }
+        return self.store.submit("ada", submission.read(request, **allow), key=None, fingerprint="f")[0]
+
+    def get(self, transfer: str) -> Transfer:
+        return self.store.get(transfer, None)
+
+    def files(self, transfer: str) -> list[TransferFile]:
+        return list(self.store.files(transfer, None, state=None, after=None, limit=100_000).items)
+
+    def types(self, transfer: str) -> list[str]:
+        return [event.type for event in self.store.events(transfer, None, after=0, limit=100_000).items]
+
+    def wait(self, transfer: str, seconds: float = 60) -> Transfer:
+        self.until(lambda: self.get(transfer).state.is_final, seconds)
+        return self.get(transfer)
+
+    def until(self, reached: Callable[[], bool], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not reached():
+            assert time.monotonic() < end, f"not reached within {seconds} s:\n{self.log()}"
+            time.sleep(0.02)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-4000:]
+
+    def close(self) -> list[str]:
+        for process in self.engines:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+        with self.database.read() as connection:
+            wrong = contradictions(connection)
+        self.database.close()
+        return wrong
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """On both databases. After the test the records must be sound."""
+    postgresql = request.param == "postgresql"
+    url = request.getfixturevalue("postgresql_database") if postgresql else f"sqlite:///{tmp_path}/scigate.db"
+    site = Site(tmp_path, url)
+    try:
+        yield site
+    finally:
+        wrong = site.close()
+    assert wrong == [], "the records contradict themselves"
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    try:
+        starting = servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs"))
+        server = starting.__enter__()
+    except ServerMissing as missing:
+        if STRICT:
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+    try:
+        yield server
+    finally:
+        starting.__exit__(None, None, None)

@@ -1,0 +1,119 @@
+"""Engines that die or fall asleep: the next one goes on, and who wakes up too late changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scigate.gateway_api.resources import TransferState
+from scigate.storage_backends.backend import MiB
+
+Site = Any  # from conftest.py
+SIZE = 96 * MiB  # three blocks
+
+
+def tree(folder: Path) -> dict[str, tuple[int, int, int, bytes]]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            found[path.name] = (status.st_ino, status.st_mtime_ns, status.st_size, path.read_bytes()[:64])
+    return found
+
+
+def inputs(site: Site) -> tuple[Path, Path, bytes]:
+    source, out = site.posix("lab"), site.posix("out")
+    data = os.urandom(MiB) * (SIZE // MiB)
+    (source / "large").write_bytes(data)
+    (source / "run").mkdir()
+    for number in range(300):
+        (source / "run" / f"f{number}").write_bytes(b"%d" % number)
+    return source, out, data
+
+
+def assert_all_there(out: Path, data: bytes) -> None:
+    assert (out / "large").read_bytes() == data
+    assert {path.name: path.read_bytes() for path in (out / "run").iterdir()} == {
+        f"f{number}": b"%d" % number for number in range(300)
+    }
+    assert list(out.rglob(".*")) == []
+
+
+on_sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+
+
+@pytest.mark.parametrize(
+    ("site", "moment"),
+    [("sqlite", "claimed"), ("sqlite", "copying"), ("sqlite", "blocks"), ("postgresql", "blocks")],
+    indirect=["site"],
+)
+def test_a_killed_engine_is_taken_over_at_once(site: Site, moment: str) -> None:
+    _, out, data = inputs(site)
+    first = site.start(delay=0.05, streams=1)
+    transfer = site.submit(("lab:/large", "out:/large"), ("lab:/run/", "out:/run/"))
+    reached = {
+        "claimed": lambda: "file.claim" in site.types(transfer),
+        "copying": lambda: site.get(transfer).files.done > 100,
+        "blocks": lambda: any(file.bytes_done >= 32 * MiB for file in site.files(transfer)),
+    }
+    site.until(reached[moment])
+    first.kill()
+    first.wait()
+    site.start()
+    begun = time.monotonic()
+    done = site.wait(transfer, 20)
+    assert time.monotonic() - begun < 15, "far less than a lease"
+    assert (done.state, done.files.done, done.files.failed) == (TransferState.DONE, 301, 0)
+    assert_all_there(out, data)
+
+
+def test_who_wakes_up_after_its_lease_changes_nothing(site: Site) -> None:
+    _, out, data = inputs(site)
+    zombie = site.start("one", delay=0.02, streams=1, lease=2.0)
+    transfer = site.submit(("lab:/large", "out:/large"), ("lab:/run/", "out:/run/"))
+    site.until(lambda: any(file.bytes_done >= 32 * MiB for file in site.files(transfer)))
+    os.kill(zombie.pid, signal.SIGSTOP)
+    try:
+        site.start("two", lease=2.0)
+        done = site.wait(transfer, 30)
+        assert done.state is TransferState.DONE
+        assert "file.lapse" in site.types(transfer)
+        assert_all_there(out, data)
+        before, journal = tree(out), site.types(transfer)
+    finally:
+        os.kill(zombie.pid, signal.SIGCONT)
+    time.sleep(1.5)
+    assert tree(out) == before
+    assert site.types(transfer) == journal
+    assert zombie.poll() is None
+    assert_all_there(out, data)
+
+
+@on_sqlite
+def test_an_engine_that_ends_gracefully_leaves_nothing_to_wait_for(site: Site) -> None:
+    _, out, data = inputs(site)
+    first = site.start("one", delay=0.02, streams=1)
+    transfer = site.submit(("lab:/large", "out:/large"), ("lab:/run/", "out:/run/"))
+    site.until(lambda: any(file.bytes_done >= 32 * MiB for file in site.files(transfer)))
+    site.end(first)
+    assert site.get(transfer).files.active == 0
+    site.start("two")
+    assert site.wait(transfer, 20).state is TransferState.DONE
+    assert_all_there(out, data)
+
+
+def test_two_engines_share_the_work_and_do_nothing_twice(site: Site) -> None:
+    source, out = site.posix("lab"), site.posix("out")
+    for number in range(1000):
+        (source / f"f{number}").write_bytes(b"%d" % number)
+    site.start("one", delay=0.001)
+    site.start("two", delay=0.001)
+    transfer = site.submit(("lab:/", "out:/"))
+    done = site.wait(transfer)
+    assert (done.state, done.files.done) == (TransferState.DONE, 1000)
+    assert site.types(transfer).count("file.claim") == 1000
+    assert len(os.listdir(out)) == 1000
