@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from scigate.gateway_api.resources import TransferState
+from scigate.gateway_api.transfers.wishes import Wish
 from scigate.storage_backends.backend import MiB
 
 Site = Any  # from conftest.py
@@ -117,3 +118,21 @@ def test_two_engines_share_the_work_and_do_nothing_twice(site: Site) -> None:
     assert (done.state, done.files.done) == (TransferState.DONE, 1000)
     assert site.types(transfer).count("file.claim") == 1000
     assert len(os.listdir(out)) == 1000
+
+
+@on_sqlite
+def test_a_folder_of_any_size_is_listed_in_little_memory(site: Site) -> None:
+    source = site.posix("lab")
+    site.posix("out")
+    for folder in range(20):
+        (source / f"d{folder}").mkdir()
+        for number in range(1000):
+            (source / f"d{folder}" / f"a-name-of-some-length-{number:08}").touch()
+    engine = site.start()
+    transfer = site.submit(("lab:/", "out:/"))
+    site.until(lambda: not site.get(transfer).listing, 60)
+    site.store.ask(transfer, None, Wish.CANCEL)
+    done = site.wait(transfer)
+    assert (done.state, done.files.total) == (TransferState.CANCELLED, 20_000)
+    assert done.files.done + done.files.cancelled == 20_000
+    assert site.end(engine) < 150_000_000

@@ -124,7 +124,8 @@ class Engine:
     def _round(self) -> None:
         work = self._runtime.work
         work.wake()
-        work.settle()
+        if work.settle():
+            self._wake.set()
         self._executor.tell({seq: _STOPS[wish] for seq, wish in work.told_to_stop().items()})
         while not self._stopping.is_set() and self._lease.is_held() and (self._listing.start() or self._start_next()):
             pass

@@ -223,8 +223,8 @@ class Work:
 
         return self._any(file.c.next_try <= self._now()) and self._database.write(job)
 
-    def settle(self) -> None:
-        """Let another portion of files follow the wishes of their owners."""
+    def settle(self) -> bool:
+        """Let another portion of files follow the wishes of their owners; whether there may be more."""
         with self._database.read() as connection:
             seqs = (
                 connection.execute(select(transfer.c.seq).where(transfer.c.settled.is_(False)).limit(10))
@@ -233,6 +233,7 @@ class Work:
             )
         for seq in seqs:
             self._database.write(partial(self._follow, seq))
+        return bool(seqs)
 
     def _follow(self, seq: int, connection: Connection) -> None:
         follow(connection, seq, self._database.now(connection))
