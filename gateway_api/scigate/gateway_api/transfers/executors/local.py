@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from scigate.storage_backends.errors import DigestMismatch, ErrorKind, StorageError
 
@@ -34,6 +35,7 @@ class LocalExecutor:
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
         self._lock = threading.Lock()
         self._running = 0
+        self._begun = datetime.now(UTC)
         self._stopping = False
 
     def submit(self, tasks: Sequence[Task], over: Callable[[], None]) -> None:
@@ -67,6 +69,7 @@ class LocalExecutor:
             self._move(tasks)
         except (LeaseLost, DatabaseUnavailable) as error:
             log.error("files ended without a word to the records; the reconciler takes them back: %s", error)
+            self._leave_overtaken(tasks)
         except Exception:
             log.exception("files ended without a word to the records; the reconciler takes them back")
         finally:
@@ -118,8 +121,11 @@ class LocalExecutor:
     def _ended(self, task: Task, error: Exception) -> None:
         """Write down why an attempt ended before the file was DONE."""
         held = self._runtime.work.current(task.held)
-        if held is None or held.state is FileState.DONE:
-            return  # another attempt owns the file now, or it was done all the same
+        if held is None:
+            self._leave(task)
+            return
+        if held.state is FileState.DONE:
+            return  # it was done all the same
         if held.state is FileState.CANCELLING:
             self._clean(task, held)
         elif isinstance(error, Stopped):
@@ -128,6 +134,20 @@ class LocalExecutor:
             self._runtime.work.move_if_held([Move(held, what, {"adoptable": True})])
         else:
             self._failed(task, held, error)
+
+    def _leave_overtaken(self, tasks: Sequence[Task]) -> None:
+        with suppress(DatabaseUnavailable):
+            for task in tasks:
+                if self._runtime.work.current(task.held) is None:
+                    self._leave(task)
+
+    def _leave(self, task: Task) -> None:
+        """Another attempt owns the file. It has removed our draft, but perhaps before we created it: we were asleep."""
+        try:
+            backend = self._runtime.backend(task.destination_storage)
+            backend.abandon(task.destination_path, key=task.key, ref=None, since=self._begun)
+        except StorageError as error:
+            log.warning("a draft of file %s may stay: %s", task.held.seq, error)
 
     def _failed(self, task: Task, held: Held, error: Exception) -> None:
         if not isinstance(error, StorageError):
