@@ -129,6 +129,16 @@ class Work:
             lambda connection: write_moves_that_still_fit(connection, moves, self._database.now(connection))
         )
 
+    def pause(self, move: Move) -> None:
+        """Write the PAUSE of a running file. Its owner may have resumed the transfer since: the file then follows."""
+
+        def job(connection: Connection) -> None:
+            if write_moves_that_still_fit(connection, [move], self._database.now(connection)):
+                again = update(transfer).where(transfer.c.seq == move.held.transfer).values(settled=False)
+                connection.execute(again)
+
+        self._database.write(job)
+
     def current(self, held: Held) -> Held | None:
         """The file as it is now; None if this worker does not own it any more."""
         with self._database.read() as connection:

@@ -129,9 +129,10 @@ class LocalExecutor:
         if held.state is FileState.CANCELLING:
             self._clean(task, held)
         elif isinstance(error, Stopped):
-            pausing = error.why is Stop.PAUSE and held.state is not FileState.PUBLISHING
-            what = What.PAUSE if pausing else What.RELEASE
-            self._runtime.work.move_if_held([Move(held, what, {"adoptable": True})])
+            if error.why is Stop.PAUSE and held.state is not FileState.PUBLISHING:
+                self._runtime.work.pause(Move(held, What.PAUSE, {"adoptable": True}))
+            else:
+                self._runtime.work.move_if_held([Move(held, What.RELEASE, {"adoptable": True})])
         else:
             self._failed(task, held, error)
 
