@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from awscrt.checksums import crc64nvme
 from scigate.gateway_api.resources import FileState, Proof, TransferState
 from scigate.gateway_api.transfers.wishes import Wish
-from scigate.storage_backends.backend import Entry, MiB
+from scigate.storage_backends.backend import Entry, Limits, MiB
+from scigate.storage_backends.layers.layer import Layer
 
 Lab = Any  # from conftest.py
 DRAFT = ".scigate-"
@@ -47,6 +49,25 @@ def test_a_copy_within_one_storage(lab: Lab, noise: Callable[..., bytes], size: 
     done = lab.run(("lab:/a", "lab:/deep/er/b"))
     assert (root / "deep/er/b").read_bytes() == noise(size)
     assert (done.state, done.proof) == (TransferState.DONE, Proof.A)
+
+
+class TinyBlocks(Layer):
+    """A storage that takes only small objects at once, and only short blocks."""
+
+    @property
+    def limits(self) -> Limits:
+        return replace(self.inner.limits, put_max=MiB // 2, block_preferred=MiB, block_max=MiB)
+
+
+def test_a_small_file_goes_in_blocks_where_the_storage_takes_no_more_at_once(
+    lab: Lab, noise: Callable[..., bytes]
+) -> None:
+    source, out = lab.posix("lab"), lab.posix("out", wrap=TinyBlocks)
+    data = noise(5 * MiB // 2)
+    (source / "f").write_bytes(data)
+    lab.start()
+    assert lab.run(("lab:/f", "out:/f")).state is TransferState.DONE
+    assert (out / "f").read_bytes() == data
 
 
 def test_to_and_from_memory(lab: Lab, large: bytes) -> None:

@@ -17,7 +17,7 @@ from .ledger import Held, Move
 from .looking import abandon, known_entry, refuse_broken_promise, source_entry
 from .machine import What
 from .mover import copy_inside, is_absent_only, prove, recovered, settled_already, started
-from .planner import is_small
+from .planner import SMALL, block_length, cut
 from .runtime import Digester, Runtime, at, crc64nvme_of, watched
 from .work import Task
 
@@ -115,7 +115,7 @@ class _Batch:
             runtime.work.move(move)
             return None
         entry = known_entry(task, path) or source_entry(runtime, task, source, path)
-        if not is_small(entry.size, destination.limits):
+        if entry.size > SMALL:
             runtime.work.move(Move(task.held, What.RELEASE, {"size": entry.size, "source_version": entry.version}))
             return None
         if self._must_look(task) and (move := settled_already(runtime, task, source, entry, destination)):
@@ -161,8 +161,10 @@ class _Batch:
         deferred = self._destination.extras.sync is not None
         path, size = item.task.destination_path, item.entry.size
         draft = self._destination.draft(path, size, key=item.task.key, deferred=deferred)
-        if size:
-            item.receipts.append(draft.write(0, 0, size, [data]))
+        view = memoryview(data)
+        for block in cut(size, block_length(size, self._destination.limits)):
+            piece = view[block.offset : block.offset + block.length]
+            item.receipts.append(draft.write(block.number, block.offset, block.length, [piece]))
         draft.seal()
         item.draft = draft
 

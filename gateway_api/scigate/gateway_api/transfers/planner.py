@@ -12,7 +12,7 @@ from scigate.storage_backends.errors import AlreadyExists, NotRegular, TooLarge
 
 from ..resources import Overwrite
 
-SMALL: Final = 8 * MiB  # up to here a file is one buffer and travels in a batch
+SMALL: Final = 8 * MiB  # up to here a file is one buffer and travels in a batch, whatever its destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,6 @@ def cut(size: int, length: int) -> Iterator[Block]:
     """The blocks of a file, in order; an empty file has none."""
     for number, offset in enumerate(range(0, size, length)):
         yield Block(number, offset, min(length, size - offset))
-
-
-def is_small(size: int, limits: Limits) -> bool:
-    """Whether the file travels in a batch: as one buffer, by ``put`` or as a draft of one block."""
-    return size <= SMALL if limits.put_max == 0 else size <= min(SMALL, limits.put_max)
 
 
 class Verdict(Enum):
