@@ -55,6 +55,7 @@ ARROWS: Final = {
     *((state, "cancel", "CANCELLED") for state in ("QUEUED", "WAITING", "PAUSED")),
     *((state, "cancel", "CANCELLING") for state in _OWNED),
     ("CANCELLING", "cleaned", "CANCELLED"),
+    ("CANCELLING", "stored", "DONE"),
 }
 """(state, event, next state): the design's state machine, written down a second time on purpose."""
 FINAL: Final = {"DONE", "FAILED", "CANCELLED"}

@@ -14,9 +14,10 @@ import pytest
 from scigate.gateway_api.resources import FileState, TransferState
 from scigate.gateway_api.transfers.scheduler import SlotLimits
 from scigate.gateway_api.transfers.wishes import Wish
-from scigate.storage_backends.backend import Backend, Buffer, MiB
+from scigate.storage_backends.backend import Backend, Buffer, Entry, MiB
 from scigate.storage_backends.errors import CredentialRefused, NoSpace, StorageError, Throttled, Unreachable
 from scigate.storage_backends.layers import Fault, Layer
+from scigate.storage_backends.memory import TYPE as MEMORY
 
 Lab = Any  # from conftest.py
 BLOCK = 32 * MiB
@@ -423,3 +424,32 @@ def test_a_listing_that_breaks_off_begins_anew_and_doubles_nothing(lab: Lab, err
     done = lab.run(("lab:/run/", "out:/run/"))
     assert (done.state, done.files.total, done.files.done) == (TransferState.DONE, 1600, 1600)
     assert len(os.listdir(out / "run")) == 1600
+
+
+class CancelledWhileStoring(Layer):
+    """Its owner asks to cancel in the instant in which the storage has stored the file."""
+
+    on_stored: Callable[[], None] = staticmethod(lambda: None)
+
+    def put(self, path: str, data: Buffer, **options: Any) -> Entry:
+        entry = self.inner.put(path, data, **options)
+        self.on_stored()
+        return entry
+
+
+def test_what_was_stored_before_the_wish_to_cancel_was_seen_is_told_as_done(lab: Lab) -> None:
+    storage = CancelledWhileStoring(MEMORY.build(MEMORY.options()))
+    (lab.posix("lab") / "f").write_bytes(b"data")
+    lab.backends["mem"] = storage
+    lab.start()
+    asked: list[str] = []
+
+    def cancel() -> None:
+        newest = lab.store.list(None, state=None, after=None, limit=1).items[0].id
+        asked.append(lab.store.ask(newest, None, Wish.CANCEL).state)
+
+    storage.on_stored = cancel
+    transfer = lab.wait(lab.submit(("lab:/f", "mem:/f"), overwrite="overwrite"))
+    assert asked == [TransferState.CANCELLING]
+    assert (transfer.files.done, transfer.files.cancelled) == (1, 0)
+    assert b"".join(bytes(piece) for piece in storage.inner.read("f")) == b"data"

@@ -12,8 +12,9 @@ from scigate.gateway_api.transfers.ledger import Held, Move
 from scigate.gateway_api.transfers.machine import ARROWS, Failure, Impossible, What
 from scigate.gateway_api.transfers.planner import Block
 from scigate.gateway_api.transfers.scheduler import Lane
+from scigate.gateway_api.transfers.tasks import DoneBlock, Task
 from scigate.gateway_api.transfers.wishes import Wish
-from scigate.gateway_api.transfers.work import DoneBlock, Task, Work
+from scigate.gateway_api.transfers.work import Work
 from scigate.storage_backends.backend import MiB
 from scigate.storage_backends.errors import ErrorKind, Fenced
 from sqlalchemy import text

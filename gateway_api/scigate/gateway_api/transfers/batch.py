@@ -19,7 +19,7 @@ from .machine import What
 from .mover import copy_inside, is_absent_only, prove, recovered, settled_already, started
 from .planner import SMALL, block_length, cut
 from .runtime import Digester, Runtime, at, crc64nvme_of, watched
-from .work import Task
+from .tasks import Task
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -80,7 +80,8 @@ class _Batch:
         fresh = [item for item in looked if item.held.state is not FileState.COPYING]
         items += self._advance(fresh, [started(item.held, item.entry) for item in fresh])
         written = self._each(self._write, items, _task_of)
-        self._finish([item for item in written if item.draft is None], What.STORED)
+        stored = [item for item in written if item.draft is None]
+        self._keep(stored, self._runtime.work.stored([item.done(What.STORED) for item in stored]))
         self._publish([item for item in written if item.draft is not None])
 
     def _useful_threads(self) -> int:
@@ -179,7 +180,7 @@ class _Batch:
             self._runtime.is_published(item.task)
         items = self._each(self._publish_one, items, _task_of)
         self._sync()
-        self._finish(items, What.PUBLISHED)
+        self._advance(items, [item.done(What.PUBLISHED) for item in items])
 
     def _verify(self, item: Item) -> Item:
         if item.task.verify is Verify.SIZE or not self._destination.limits.drafts_readable:
@@ -206,9 +207,6 @@ class _Batch:
         if self._destination.extras.sync:
             with at(self._tasks[0].destination_storage):
                 self._destination.extras.sync()
-
-    def _finish(self, items: list[Item], what: What) -> None:
-        self._advance(items, [item.done(what) for item in items])
 
     def _advance(self, items: list[Item], moves: Sequence[Move]) -> list[Item]:
         """Write the moves; the items that are still ours, with their new state."""

@@ -15,7 +15,7 @@ from scigate.storage_backends.errors import DigestMismatch, ErrorKind, StorageEr
 from .ledger import Held
 from .planner import Block
 from .runtime import Digester, Runtime, at, crc64nvme_of, done_block, guarded, watched
-from .work import DoneBlock, Task
+from .tasks import DoneBlock, Task
 
 BLOCK_TRIES: Final = 3  # a block that fails is sent again by itself this often before the attempt ends
 RECORD_EVERY: Final = 0.1  # seconds: blocks done within it are recorded in one commit

@@ -21,7 +21,7 @@ from ..resources import Cause
 from .machine import Failure
 from .planner import Verdict, judge
 from .runtime import Runtime, at, crc64nvme_of, guarded
-from .work import OldDraft, Task
+from .tasks import OldDraft, Task
 
 POISONED_AFTER: Final = 3  # surprises in a row, after which a file is not tried again by itself
 

@@ -94,6 +94,7 @@ ARROWS: Final[Mapping[tuple[FileState, What], FileState | None]] = {
     (S.PAUSED, W.CANCEL): S.CANCELLED,
     **{(state, W.CANCEL): S.CANCELLING for state in _OWNED},
     (S.CANCELLING, W.CLEANED): S.CANCELLED,
+    (S.CANCELLING, W.STORED): S.DONE,  # the wish came while the storage was at it: what is there is told
 }
 
 

@@ -18,7 +18,7 @@ from .looking import abandon, holds_same, refuse_broken_promise, source_entry, v
 from .machine import What
 from .planner import Verdict, block_length, cut
 from .runtime import Runtime, at, combine, crc64nvme_of, guarded
-from .work import DoneBlock, OldDraft, Task
+from .tasks import DoneBlock, OldDraft, Task
 
 log = logging.getLogger(__name__)
 REPAIRS: Final = 3  # rounds in which damaged blocks are sent again, before the attempt ends
@@ -92,7 +92,8 @@ def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend
         proof = _proof_of_copy(runtime, task, entry, made, destination)
     digests = {name: value for name, value in made.digests.items() if name == "crc64nvme"}
     values = {"proof": proof, "bytes_done": made.size, "digests": digests}
-    runtime.work.move(Move(held, What.STORED, values, {"proof": proof, "way": "copy"}))
+    if not runtime.work.stored([Move(held, What.STORED, values, {"proof": proof, "way": "copy"})]):
+        raise Fenced("another attempt has taken this file over")
 
 
 def is_absent_only(task: Task) -> bool:

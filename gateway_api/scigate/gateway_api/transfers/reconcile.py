@@ -17,7 +17,7 @@ from .ledger import Move, read_held, write_moves_that_still_fit
 from .looking import abandon
 from .machine import ACTIVE, FINAL, What
 from .runtime import Runtime
-from .work import OldDraft
+from .tasks import OldDraft
 
 log = logging.getLogger(__name__)
 PORTION: Final = 500

@@ -18,7 +18,8 @@ from .lease import Lease
 from .planner import Block
 from .progress import LiveProgress
 from .scheduler import Breaker
-from .work import DoneBlock, Task, Work
+from .tasks import DoneBlock, Task
+from .work import Work
 
 OpenUrl = Callable[[str], tuple[Backend, str]]
 """An outside URL → a backend that reads it, and the path it has there."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -21,57 +21,11 @@ from .ledger import HELD_COLUMNS, Held, Move, held_from, read_held, write_moves,
 from .machine import Failure, What
 from .planner import SMALL, Block
 from .scheduler import Head, Lane
+from .tasks import DoneBlock, OldDraft, Task
 from .wishes import follow
 
 WAKES: Final = 1000  # waiting files that are queued again in one commit
 UNKNOWN_SIZES: Final = 32  # files of unknown size in one batch: each may turn out to be large
-
-
-@dataclass(frozen=True, slots=True)
-class OldDraft:
-    """What an earlier attempt left at the destination. With an ``identity`` it may have been published."""
-
-    epoch: int
-    key: str
-    ref: str | None
-    identity: str | None
-    block_length: int | None
-    created: float
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A claimed file and all that is needed to move it. ``adoptable``: the earlier attempt has surely ended."""
-
-    held: Held
-    transfer_id: str
-    lane: Lane
-    source_storage: str
-    source_path: str
-    destination_storage: str
-    destination_path: str
-    overwrite: Overwrite
-    verify: Verify
-    source_version: str | None
-    source_modified: float | None
-    digests: Mapping[str, str]
-    adoptable: bool
-    old_drafts: tuple[OldDraft, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """The identity of this attempt at the storage."""
-        return f"{self.transfer_id}.{self.held.seq}.{self.held.epoch}"
-
-
-@dataclass(frozen=True, slots=True)
-class DoneBlock:
-    """A block that is at the destination's draft, with its digests."""
-
-    block: Block
-    crc64nvme: str
-    blake3: str
-    token: str
 
 
 _TASK_COLUMNS: Final = (
@@ -138,6 +92,21 @@ class Work:
                 connection.execute(again)
 
         self._database.write(job)
+
+    def stored(self, moves: Sequence[Move]) -> list[Held]:
+        """Write STORED moves, also of files whose owner has asked to cancel meanwhile: they are at the destination,
+        whole, and saying anything else would be wrong. Returns those that are still held."""
+
+        def job(connection: Connection) -> list[Held]:
+            now = self._database.now(connection)
+            done = write_moves_that_still_fit(connection, moves, now)
+            left = {move.held.seq: move for move in moves} if len(done) < len(moves) else {}
+            for held in done:
+                left.pop(held.seq, None)
+            cancelled = [replace(move, held=held) for move in left.values() for held in _cancelling(connection, move)]
+            return done + write_moves_that_still_fit(connection, cancelled, now)
+
+        return self._database.write(job)
 
     def current(self, held: Held) -> Held | None:
         """The file as it is now; None if this worker does not own it any more."""
@@ -354,6 +323,11 @@ def _old_drafts(connection: Connection, seqs: Sequence[int]) -> dict[int, list[O
         old = OldDraft(row.epoch, row.key, row.ref, row.identity, row.block_length, row.created)
         found.setdefault(row.file, []).append(old)
     return found
+
+
+def _cancelling(connection: Connection, move: Move) -> list[Held]:
+    its = (file.c.seq == move.held.seq, file.c.epoch == move.held.epoch, file.c.state == FileState.CANCELLING)
+    return read_held(connection, *its, limit=1)
 
 
 def _still(connection: Connection, held: Held) -> Held:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from ..runtime import Stop
-from ..work import Task
+from ..tasks import Task
 
 
 class Executor(Protocol):

@@ -22,7 +22,7 @@ from ..machine import What
 from ..mover import move_large
 from ..planner import SMALL
 from ..runtime import Runtime, Stop, Stopped, StopSign
-from ..work import Task
+from ..tasks import Task
 
 log = logging.getLogger(__name__)
 
