@@ -88,11 +88,11 @@ class Site:
     def types(self, transfer: str) -> list[str]:
         return [event.type for event in self.store.events(transfer, None, after=0, limit=100_000).items]
 
-    def wait(self, transfer: str, seconds: float = 60) -> Transfer:
+    def wait(self, transfer: str, seconds: float = 120) -> Transfer:
         self.until(lambda: self.get(transfer).state.is_final, seconds)
         return self.get(transfer)
 
-    def until(self, reached: Callable[[], bool], seconds: float = 30) -> None:
+    def until(self, reached: Callable[[], bool], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < end, f"not reached within {seconds} s:\n{self.log()}"

@@ -54,7 +54,7 @@ on_sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 )
 def test_a_killed_engine_is_taken_over_at_once(site: Site, moment: str) -> None:
     _, out, data = inputs(site)
-    first = site.start(delay=0.05, streams=1)
+    first = site.start(delay=0.05, streams=1, lease=600.0)
     transfer = site.submit(("lab:/large", "out:/large"), ("lab:/run/", "out:/run/"))
     reached = {
         "claimed": lambda: "file.claim" in site.types(transfer),
@@ -64,10 +64,8 @@ def test_a_killed_engine_is_taken_over_at_once(site: Site, moment: str) -> None:
     site.until(reached[moment])
     first.kill()
     first.wait()
-    site.start()
-    begun = time.monotonic()
-    done = site.wait(transfer, 20)
-    assert time.monotonic() - begun < 15, "far less than a lease"
+    site.start(lease=600.0)
+    done = site.wait(transfer)  # far less than the lease: nobody waits for it to run out
     assert (done.state, done.files.done, done.files.failed) == (TransferState.DONE, 301, 0)
     assert_all_there(out, data)
 
@@ -80,7 +78,7 @@ def test_who_wakes_up_after_its_lease_changes_nothing(site: Site) -> None:
     os.kill(zombie.pid, signal.SIGSTOP)
     try:
         site.start("two", lease=2.0)
-        done = site.wait(transfer, 30)
+        done = site.wait(transfer)
         assert done.state is TransferState.DONE
         assert "file.lapse" in site.types(transfer)
         assert_all_there(out, data)
@@ -103,7 +101,7 @@ def test_an_engine_that_ends_gracefully_leaves_nothing_to_wait_for(site: Site) -
     site.end(first)
     assert site.get(transfer).files.active == 0
     site.start("two")
-    assert site.wait(transfer, 20).state is TransferState.DONE
+    assert site.wait(transfer).state is TransferState.DONE
     assert_all_there(out, data)
 
 
@@ -130,7 +128,7 @@ def test_a_folder_of_any_size_is_listed_in_little_memory(site: Site) -> None:
             (source / f"d{folder}" / f"a-name-of-some-length-{number:08}").touch()
     engine = site.start()
     transfer = site.submit(("lab:/", "out:/"))
-    site.until(lambda: not site.get(transfer).listing, 60)
+    site.until(lambda: not site.get(transfer).listing)
     site.store.ask(transfer, None, Wish.CANCEL)
     done = site.wait(transfer)
     assert (done.state, done.files.total) == (TransferState.CANCELLED, 20_000)
