@@ -86,7 +86,7 @@ class Lab:
         read = submission.read(request, **allow)
         return self.store.submit(owner, read, key=key, fingerprint=submission.fingerprint(request))[0]
 
-    def wait(self, transfer: str, seconds: float = 30) -> Transfer:
+    def wait(self, transfer: str, seconds: float = 120) -> Transfer:
         """The transfer once it is finished."""
         self.until(lambda: self.store.get(transfer, None).state.is_final, seconds, lambda: self.tell(transfer))
         return self.store.get(transfer, None)
@@ -106,7 +106,7 @@ class Lab:
         events = self.store.events(transfer, None, after=0, limit=100_000).items
         return [event.type.removeprefix("file.") for event in events if event.file]
 
-    def until(self, reached: Callable[[], bool], seconds: float = 30, tell: Callable[[], str] = str) -> None:
+    def until(self, reached: Callable[[], bool], seconds: float = 120, tell: Callable[[], str] = str) -> None:
         end = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < end, f"not reached within {seconds} s. {tell()}"
