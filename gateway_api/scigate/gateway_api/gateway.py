@@ -145,14 +145,15 @@ class Gateway:
     # --- uploads -------------------------------------------------------------------------------------------------
 
     def begin_upload(
-        self, actor: Actor, storage: str, path: str, size: int | None, digests: dict[str, str]
-    ) -> StagedUpload:
-        """Room for an upload, if ``actor`` may write there."""
+        self, actor: Actor, storage: str, path: str, size: int | None, digests: dict[str, str],
+        modified: datetime | None = None,
+    ) -> StagedUpload:  # fmt: skip
+        """Room for an upload, if ``actor`` may write there; ``modified`` is when the sender's file was changed."""
         self._writable(actor, storage)
         if path == "" or path.endswith("/"):
             raise NotRegular("an upload needs the name of a file", path=path)
         check_path(path)
-        return self._staging.begin(size, digests)
+        return self._staging.begin(size, digests, None if modified is None else modified.timestamp())
 
     def finish_upload(
         self, actor: Actor, upload: StagedUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None

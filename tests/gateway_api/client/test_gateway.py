@@ -297,3 +297,15 @@ def test_waiting_survives_a_restart_of_the_gateway(start_gateway: Any, tmp_path:
         assert handle.state is TransferState.DONE
     digests = [hashlib.sha256((tmp_path / name / "a").read_bytes()).digest() for name in ("lab", "archive")]
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize(("year", "kept"), [(2000, "there"), (2100, "local")])
+def test_newer_compares_with_the_time_of_the_local_file(
+    gateway: Gateway, gateway_process: Any, tmp_path: Path, year: int, kept: str
+) -> None:
+    there = gateway_process.files("lab") / f"newer-{year}"
+    there.write_text("there")
+    (tmp_path / "f").write_text("local")  # of the same size
+    os.utime(tmp_path / "f", ((year - 1970) * 31_557_600,) * 2)
+    put(gateway, tmp_path / "f", f"lab:/{there.name}", overwrite="newer").wait(30, progress=False)
+    assert there.read_text() == kept

@@ -265,7 +265,7 @@ class Gateway:
             "PUT",
             file_path(target.storage, target.path),
             repeatable=True,
-            params={"overwrite": overwrite},
+            params={"overwrite": overwrite, "modified": file.modified.isoformat()},
             content=lambda: file.chunks(sent),
             headers=headers,
         )

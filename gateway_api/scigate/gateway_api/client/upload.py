@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,11 @@ class LocalFile:
     def repr_digest(self) -> str:
         """The ``Repr-Digest`` field value (RFC 9530 §3)."""
         return f"sha-256=:{base64.b64encode(self.sha256).decode('ascii')}:"
+
+    @property
+    def modified(self) -> datetime:
+        """When it was changed last."""
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self.seen[2] // 1000)
 
     def chunks(self, sent: Count) -> Iterator[bytes]:
         """The bytes that were hashed. ``LocalFileError`` if the file has changed since."""

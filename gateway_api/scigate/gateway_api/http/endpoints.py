@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from ..gateway import Gateway
 from ..resources import (
@@ -67,6 +67,9 @@ class UploadQuery(Query):
     """How to store an upload."""
 
     overwrite: Overwrite = Overwrite.FAIL
+    modified: AwareDatetime | None = Field(
+        default=None, description="when the file was changed, which 'newer' compares; default: now"
+    )
 
 
 def list_storages(gateway: Gateway, call: Call) -> Answer:

@@ -41,12 +41,12 @@ class Staging:
             else:
                 self._kept[path.name] = path.stat().st_size
 
-    def begin(self, size: int | None, digests: dict[str, str]) -> StagedUpload:
+    def begin(self, size: int | None, digests: dict[str, str], modified: float | None = None) -> StagedUpload:
         """Room for an upload of ``size`` bytes (None: it is not said). ``NoSpace`` if the quota does not allow it."""
         name = secrets.token_hex(16)
         self.reserve(name, size or 0)
         try:
-            return StagedUpload(self, name, size, digests)
+            return StagedUpload(self, name, size, digests, modified)
         except OSError as error:
             self.release(name)
             raise _failed(error) from None
@@ -96,8 +96,11 @@ class Staging:
 class StagedUpload:
     """One upload. ``close`` may come from another thread at any moment, the other methods one after the other."""
 
-    def __init__(self, staging: Staging, name: str, size: int | None, digests: dict[str, str]) -> None:
+    def __init__(
+        self, staging: Staging, name: str, size: int | None, digests: dict[str, str], modified: float | None
+    ) -> None:
         self._staging, self.name, self._size, self._promised = staging, name, size, digests
+        self._modified = modified  # of the sender's file, in seconds; what "newer" compares
         self._part = staging.folder / f"{name}{PARTIAL}"
         self._running = start({*digests, "crc64nvme"})
         self._file = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -139,6 +142,8 @@ class StagedUpload:
     def _publish(self) -> None:
         self._check_open()
         try:
+            if self._modified is not None:
+                os.utime(self._file, (self._modified, self._modified))
             os.fsync(self._file)
             self._part.rename(self._staging.folder / self.name)
             _sync_folder(self._staging.folder)
