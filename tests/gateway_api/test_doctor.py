@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from scigate.storage_backends.testing import servers
 
 Examine = Callable[..., dict[str, Check]]
 USER = f'[users.ada]\ntoken_hash = "sha256:{"0" * 64}"\n'
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.fixture
@@ -75,6 +81,18 @@ def test_a_storage_for_reading_is_not_written(doctor: Examine, tmp_path: Path) -
     root = json.dumps(str(tmp_path / "lab"))
     checks = doctor(more=f'[storages.other]\ntype = "posix"\nread_only = true\nroot = {root}\n')
     assert "for reading only" in checks["storage other"].message
+
+
+def test_a_web_server_is_in_order_when_it_answers(doctor: Examine, free_port: int) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        checks = doctor(more=f'[storages.web]\ntype = "http"\nurl = "http://127.0.0.1:{server.server_port}/"\n')
+        server.shutdown()
+    assert wrong(checks) == set()
+    assert "for reading only" in checks["storage web"].message
+    assert wrong(doctor(more=f'[storages.web]\ntype = "http"\nurl = "http://127.0.0.1:{free_port}/"\n')) == {
+        "storage web"
+    }
 
 
 def test_a_storage_that_cannot_keep_what_is_there_is_told(

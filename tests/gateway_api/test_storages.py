@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from scigate.gateway_api import storages as module
@@ -57,7 +58,33 @@ def test_status(storages: Storages) -> None:
     assert gone.state is StorageState.DOWN
     assert gone.cause is not None
     assert gone.cause.next_step
-    assert storages.status("web").state is StorageState.UNKNOWN
+    assert storages.status("web").state is StorageState.DOWN
+
+
+@pytest.mark.parametrize(("answer", "state"), [(404, "up"), (403, "up"), (301, "up"), (200, "up"), (500, "down")])
+def test_a_web_server_is_up_when_it_answers_whatever_it_says(answer: int, state: str) -> None:
+    class Answers(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(answer)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    registry = BackendRegistry()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        text = f'[storages.web]\ntype = "http"\nurl = "http://127.0.0.1:{server.server_port}/data/"\n'
+        found = Storages(Settings.parse(text, registry=registry).storages, registry)
+        status = found.status("web")
+        found.close()
+        server.shutdown()
+    assert status.state == state
+    assert (status.cause is None) == (state == "up")
 
 
 def test_what_is_moved_is_counted(storages: Storages) -> None:

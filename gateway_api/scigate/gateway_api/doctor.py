@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scigate.storage_backends.backend import Backend
-from scigate.storage_backends.errors import AlreadyExists, Misconfigured, NotFound, StorageError
+from scigate.storage_backends.errors import AlreadyExists, Misconfigured, StorageError
 from scigate.storage_backends.registry import BackendRegistry
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +32,7 @@ from .doctor_gateway import look_at_gateway
 from .resources import Check
 from .settings import Settings, StorageSection, find
 from .settings_errors import SettingsError
+from .storages import check_answers
 
 PATIENCE: Final = timedelta(seconds=20)
 NETWORK: Final = frozenset(
@@ -228,11 +229,7 @@ def _probe(section: StorageSection, registry: BackendRegistry) -> str:
     if section.options is None:
         raise Misconfigured(f"its backend {section.type!r} cannot be used")
     backend = kind.build(section.options)
-    try:
-        backend.stat("")
-    except NotFound:
-        if backend.limits.listable:
-            raise
+    check_answers(backend)
     if section.read_only or backend.limits.read_only:
         return "reachable, for reading only"
     return _write_and_remove(backend)

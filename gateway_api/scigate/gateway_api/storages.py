@@ -110,12 +110,20 @@ class Storages:
 
     def _probe(self, name: str) -> StorageStatus:
         try:
-            self.get(name).backend.stat("")
-        except (NotRegular, Unsupported):
-            return UNKNOWN  # it has no root that could be asked about
+            check_answers(self.get(name).backend)
         except StorageError as error:
             return StorageStatus(StorageState.DOWN, cause_of(error))
         return StorageStatus(StorageState.UP)
+
+
+def check_answers(backend: Backend) -> None:
+    """Raise a ``StorageError`` unless the storage answers. One without folders may say so of its root, or that
+    nothing is there: then it has answered."""
+    try:
+        backend.stat("")
+    except (NotFound, NotRegular, Unsupported):
+        if backend.limits.listable:
+            raise
 
 
 def _composed(backend: Backend, section: StorageSection, meter: Meter) -> Backend:

@@ -96,7 +96,13 @@ class HttpBackend:
         self._lock = threading.Lock()
 
     def stat(self, path: str) -> Entry:
-        """See the contract. Asked by HEAD, or with a GET of the first byte where a server refuses HEAD."""
+        """See the contract. Asked by HEAD, or with a GET of the first byte where a server refuses HEAD.
+
+        The root is ``NotRegular`` only after the server has answered for it, whatever it said: so one that is down
+        can be told from one that is not. ``Unreachable`` and ``Throttled`` as always.
+        """
+        if path == "":
+            self._check_that_it_answers()
         return self._look(path)[0]
 
     def scan(self, prefix: str = "", *, after: str | None = None, recursive: bool = True) -> Iterator[Entry]:
@@ -133,7 +139,7 @@ class HttpBackend:
     def _target(self, path: str) -> Target:
         check_path(path)
         if path == "" or path.endswith("/"):
-            raise NotRegular("a web server has no folders that could be asked about", path=path)
+            raise NotRegular("a web server has no folders that could be asked about, only files", path=path)
         if "." in path.split("/"):
             raise InvalidName("a path with a folder named '.' means another path to a web server", path=path)
         encoded = quote(path, safe=_IN_PATH, errors="surrogateescape")
@@ -156,6 +162,17 @@ class HttpBackend:
             path=path,
             next_step="Use the URL that the redirects end at.",
         )
+
+    def _check_that_it_answers(self) -> None:
+        """Redirects are answers: where they lead is of no interest here."""
+        for method in ("HEAD", "GET"):
+            headers = {"Range": "bytes=0-0", **self._credential(self._base)}
+            with self._pool.request(method, self._base, headers) as response:
+                if method == "HEAD" and response.status in HEAD_REFUSED:
+                    continue
+                if response.status >= 500:
+                    raise refusal(response, self._base, "its base URL")
+                return
 
     def _credential(self, target: Target) -> Headers:
         same = (target.scheme, target.host, target.port) == (self._base.scheme, self._base.host, self._base.port)
