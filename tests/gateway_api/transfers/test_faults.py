@@ -453,3 +453,28 @@ def test_what_was_stored_before_the_wish_to_cancel_was_seen_is_told_as_done(lab:
     assert asked == [TransferState.CANCELLING]
     assert (transfer.files.done, transfer.files.cancelled) == (1, 0)
     assert b"".join(bytes(piece) for piece in storage.inner.read("f")) == b"data"
+
+
+def full(lab: Lab) -> None:
+    """A file for a storage that has no room for it."""
+    (lab.posix("lab") / "f").write_bytes(b"data")
+    lab.memory("mem", capacity=10).put("old", b"12345678")
+    lab.start()
+
+
+def test_whoever_does_not_want_to_wait_says_retry_or_resume(lab: Lab) -> None:
+    full(lab)
+    transfer = lab.submit(("lab:/f", "mem:/f"))
+    for wish in (Wish.RETRY, Wish.RESUME):
+        lab.until(lambda: lab.store.get(transfer, None).state is TransferState.WAITING)
+        before = lab.files(transfer)[0].attempts
+        lab.store.ask(transfer, None, wish)
+        lab.until(lambda before=before: lab.files(transfer)[0].attempts > before)
+
+
+def test_a_cause_that_the_owner_has_settled_is_not_told_any_more(lab: Lab) -> None:
+    full(lab)
+    transfer = lab.submit(("lab:/f", "mem:/f"))
+    lab.until(lambda: lab.store.get(transfer, None).state is TransferState.WAITING)
+    assert lab.store.get(transfer, None).cause is not None
+    assert lab.store.ask(transfer, None, Wish.PAUSE).cause is None

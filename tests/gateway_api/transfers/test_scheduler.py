@@ -148,17 +148,24 @@ def test_nothing_queued_is_nothing_chosen() -> None:
 
 def test_the_breaker_trips_rests_longer_each_time_and_closes() -> None:
     breaker = Breaker()
-    for _ in range(TRIPS_AFTER - 1):
-        breaker.failed("s", 0.0)
+    for file in range(TRIPS_AFTER - 1):
+        breaker.failed("s", file, 0.0)
     assert breaker.resting(0.0) == set()
-    breaker.failed("s", 0.0)
+    breaker.failed("s", TRIPS_AFTER, 0.0)
     assert breaker.resting(scheduler.FIRST_REST - 0.01) == {"s"}
     assert breaker.resting(scheduler.FIRST_REST) == set()
-    breaker.failed("s", 10.0)
+    breaker.failed("s", 0, 10.0)
     assert breaker.resting(10 + 2 * scheduler.FIRST_REST - 0.01) == {"s"}
-    for _ in range(1000):
-        breaker.failed("s", 20.0)
+    for file in range(1000):
+        breaker.failed("s", file, 20.0)
     assert breaker.resting(20 + LONGEST_REST) == set()
     breaker.worked("s")
-    breaker.failed("s", 100.0)
+    breaker.failed("s", 0, 100.0)
     assert breaker.resting(100.0) == set()
+
+
+def test_one_file_that_always_fails_does_not_trip_the_breaker() -> None:
+    breaker = Breaker()
+    for second in range(100):
+        breaker.failed("s", 7, float(second))
+    assert breaker.resting(99.0) == set()

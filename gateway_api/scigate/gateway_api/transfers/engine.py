@@ -192,10 +192,11 @@ class Listing:
             self._walks.run(walk, self._backend(walk.source_storage))
         except LeaseLost:
             log.warning("engine: a listing stopped: the lease was lost")
+        except StorageError as error:
+            log.info("a folder at %s could not be listed: %s", walk.source_storage, error)
+            self._walks.give_back(walk, failure_of(error, walk.failures))
         except Exception as error:
-            log.log(
-                logging.INFO if isinstance(error, StorageError) else logging.ERROR, "listing failed", exc_info=error
-            )
+            log.exception("a listing failed by a mistake of ours")
             self._walks.give_back(walk, failure_of(error, walk.failures))
         finally:
             self._free.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,6 +12,8 @@ from scigate.storage_backends.errors import (
     DigestMismatch,
     ErrorKind,
     Fenced,
+    InvalidName,
+    Misconfigured,
     NotFound,
     NotRegular,
     StorageError,
@@ -88,7 +91,8 @@ def abandon(runtime: Runtime, file: int, destination: Backend, path: str, drafts
     """Remove what earlier attempts left; this also fences them, should one still be alive."""
     for old in drafts:
         since = datetime.fromtimestamp(old.created, UTC)
-        destination.abandon(path, key=old.key, ref=old.ref, since=since)
+        with suppress(InvalidName):  # a name that the storage cannot have holds no draft either
+            destination.abandon(path, key=old.key, ref=old.ref, since=since)
     if drafts:
         runtime.work.forget_drafts([(file, old.epoch) for old in drafts])
 
@@ -97,8 +101,9 @@ def failure_of(error: Exception, failures: int) -> Failure:
     """An error as the state machine sees it. What is not a ``StorageError`` is a bug: it is tried a few times."""
     if isinstance(error, StorageError):
         wish = getattr(error, "retry_after", None)
-        # Who still owns the file was not overtaken: somebody removed its draft, and it begins anew.
-        kind = ErrorKind.TRANSIENT if isinstance(error, Fenced) else error.kind
+        # Who still owns the file was not overtaken: somebody removed its draft, and it begins anew. Wrong settings, or
+        # a file system that is not mounted, are put right by an administrator: no reason to lose what was promised.
+        kind = ErrorKind.TRANSIENT if isinstance(error, Fenced | Misconfigured) else error.kind
         retriable = kind is not ErrorKind.PERMANENT
         where = f"{error.storage}: " if error.storage else ""
         cause = Cause(code=error.code, message=where + error.message, retriable=retriable, next_step=error.next_step)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-TRIPS_AFTER: Final = 3  # failures in a row before a storage is left alone for a while
+TRIPS_AFTER: Final = 3  # files that failed, with none served between, before a storage is left alone for a while
 FIRST_REST: Final = 2.0  # seconds; doubled with every further failure
 LONGEST_REST: Final = 60.0
 
@@ -95,23 +95,29 @@ def choose(heads: Iterable[Head], load: Load, limits: SlotLimits, resting: Itera
 
 @dataclass(slots=True)
 class Breaker:
-    """Leaves a storage alone that failed several times in a row, so that a dead one cannot hold every slot."""
+    """Leaves a storage alone at which several files failed in a row, so that a dead one cannot hold every slot.
 
-    _failures: Counter[str] = field(default_factory=Counter)
+    One file that fails again and again proves nothing about its storage.
+    """
+
+    _failed: dict[str, set[int]] = field(default_factory=dict)
+    _rests: Counter[str] = field(default_factory=Counter)
     _until: dict[str, float] = field(default_factory=dict)
 
-    def failed(self, storage: str, now: float) -> None:
-        """The storage did not answer."""
-        self._failures[storage] += 1
-        beyond = self._failures[storage] - TRIPS_AFTER
-        if beyond >= 0:
-            self._until[storage] = now + min(LONGEST_REST, FIRST_REST * 2 ** min(beyond, 10))
+    def failed(self, storage: str, file: int, now: float) -> None:
+        """The storage did not serve this file."""
+        files = self._failed.setdefault(storage, set())
+        files.add(file)
+        if len(files) >= TRIPS_AFTER:
+            self._until[storage] = now + min(LONGEST_REST, FIRST_REST * 2 ** min(self._rests[storage], 10))
+            self._rests[storage] += 1
 
     def worked(self, storage: str) -> None:
-        """The storage answered."""
-        self._failures.pop(storage, None)
+        """The storage served a file."""
+        self._failed.pop(storage, None)
+        self._rests.pop(storage, None)
         self._until.pop(storage, None)
 
     def resting(self, now: float) -> set[str]:
         """The storages to be left alone now."""
-        return {name for name, until in self._until.items() if until > now}
+        return {name for name, until in list(self._until.items()) if until > now}

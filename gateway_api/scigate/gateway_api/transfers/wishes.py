@@ -40,7 +40,7 @@ _FOLLOW: Final[Mapping[str, tuple[tuple[FileState, What], ...]]] = {
         (FileState.COPYING, What.CANCEL),
         (FileState.VERIFYING, What.CANCEL),
     ),
-    RUN: ((FileState.PAUSED, What.RESUME),),
+    RUN: ((FileState.PAUSED, What.RESUME), (FileState.WAITING, What.RESUME)),
 }
 """Wish → which files follow, and how. Files that a worker holds are paused by that worker, at a block's border."""
 
@@ -55,7 +55,7 @@ def ask(connection: Connection, row: Any, wish: Wish, now: float) -> None:
     if stored == row.wish != RUN:
         return  # asked again, for example because the first answer was lost
     _refuse_misfit(row, wish)
-    connection.execute(update(transfer).where(transfer.c.seq == row.seq).values(wish=stored, settled=False))
+    connection.execute(update(transfer).where(transfer.c.seq == row.seq).values(wish=stored, settled=False, cause=None))
     journal(connection, row.seq, f"transfer.{wish}-asked", {}, now)
     follow(connection, row.seq, now)
 
@@ -87,18 +87,22 @@ def _retry(connection: Connection, row: Any, now: float) -> None:
     if row.wish == CANCELLED:
         raise conflict("transfer-cancelled", "A cancelled transfer is not retried.", "Submit it again.")
     folders = _list_again(connection, row)
-    failed = (file.c.transfer == row.seq, file.c.state == FileState.FAILED)
-    found = read_held(connection, *failed, limit=PORTION)
-    if not found and not folders:
-        raise conflict("nothing-to-retry", "No file of this transfer has failed.", "Look at its files.")
-    journal(connection, row.seq, "transfer.retry-asked", {"files": row.failed}, now)
-    while found:
-        write_moves_that_still_fit(connection, [Move(held, What.RETRY) for held in found], now)
-        found = read_held(connection, *failed, limit=PORTION)
+    tries = ((FileState.FAILED, What.RETRY), (FileState.WAITING, What.RESUME))
+    if not folders and not (row.failed or row.waiting):
+        raise conflict("nothing-to-retry", "No file of this transfer has failed or waits.", "Look at its files.")
+    journal(connection, row.seq, "transfer.retry-asked", {"files": row.failed + row.waiting}, now)
+    connection.execute(update(transfer).where(transfer.c.seq == row.seq).values(cause=None))
+    for state, what in tries:
+        its = (file.c.transfer == row.seq, file.c.state == state)
+        while found := read_held(connection, *its, limit=PORTION):
+            write_moves_that_still_fit(connection, [Move(held, what) for held in found], now)
 
 
 def _list_again(connection: Connection, row: Any) -> int:
-    """Folders that could not be listed stand among the failed files; retried, they are folders to be listed again."""
+    """Folders that could not be listed stand among the failed files; retried, they are folders to be listed again.
+    Those that wait for their next try are listed now."""
+    waiting = (walk.c.transfer == row.seq, walk.c.done.is_(False), walk.c.failures > 0)
+    hurried = connection.execute(update(walk).where(*waiting).values(next_try=0.0)).rowcount
     same = and_(
         walk.c.transfer == file.c.transfer,
         walk.c.source_storage == file.c.source_storage,
@@ -113,7 +117,7 @@ def _list_again(connection: Connection, row: Any) -> int:
         connection.execute(update(walk).where(walk.c.id.in_([found.id for found in rows])).values(anew))
         change_counters(connection, row.seq, {"total": -len(rows), "failed": -len(rows), "listing": len(rows)})
         connection.execute(update(transfer).where(transfer.c.seq == row.seq).values(finished=None))
-    return len(rows)
+    return len(rows) + hurried
 
 
 def _stop_listing(connection: Connection, row: Any) -> None:

@@ -154,7 +154,7 @@ class LocalExecutor:
         if not isinstance(error, StorageError):
             log.error("file %s: a mistake of ours", held.seq, exc_info=error)
         elif error.kind is ErrorKind.TRANSIENT and error.storage:
-            self._runtime.breaker.failed(error.storage, time.monotonic())
+            self._runtime.breaker.failed(error.storage, held.seq, time.monotonic())
         failure = failure_of(error, held.failures)
         sound = not isinstance(error, DigestMismatch)  # which block is wrong is not known: all are sent again
         after = self._runtime.work.move_if_held([Move(held, What.FAILURE, {"adoptable": sound}, failure=failure)])
