@@ -6,10 +6,21 @@ import inspect
 import json
 import pickle
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
-from scigate.gateway_api.client import Conflict, GatewayFailed, GatewayUnreachable, NotFound, RequestInvalid, errors
+from scigate.gateway_api.client import (
+    Conflict,
+    Gateway,
+    GatewayFailed,
+    GatewayUnreachable,
+    InvalidArgument,
+    NotConfigured,
+    NotFound,
+    RequestInvalid,
+    errors,
+)
 from scigate.gateway_api.client.session import checked, pause_before_retry
 from scigate.gateway_api.problems import Problem
 
@@ -45,7 +56,7 @@ def test_a_problem_becomes_the_exception_of_its_status(status: int, kind: type[E
         "What happened.",
         "Do this.",
     )
-    assert str(error) == "What happened. /a: m Do this."
+    assert str(error) == "What happened. /a: m. Do this."
 
 
 @pytest.mark.parametrize("status", [301, 304])
@@ -97,3 +108,25 @@ def test_retry_after_is_obeyed() -> None:
 def test_errors_survive_a_process_boundary() -> None:
     error = pickle.loads(pickle.dumps(errors.LocalFileError("What.", next_step="Do.")))
     assert (error.message, error.next_step) == ("What.", "Do.")
+
+
+@pytest.mark.parametrize("token", ["", "two\nlines-s3cret", "s3cret-\u00e9", "s3 cret"])
+def test_a_token_that_fits_no_header_is_an_error_that_does_not_show_it(token: str) -> None:
+    with pytest.raises(NotConfigured, match="token") as raised:
+        Gateway("http://127.0.0.1:1", token)
+    assert "s3" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"overwrite": "nope"}, {"priority": 10**30}, {"label": "x" * 300}, {"label": "\udcff"}, {"files": []}]
+)
+def test_arguments_that_no_gateway_takes_are_errors_of_ours(wrong: dict[str, Any]) -> None:
+    with Gateway("http://127.0.0.1:1", "token") as gateway, pytest.raises(InvalidArgument) as raised:
+        gateway.submit(**({"files": [("lab:/a", "lab:/b")]} | wrong))
+    assert next(iter(wrong)) in str(raised.value)
+    assert "pydantic" not in str(raised.value)
+
+
+def test_states_that_do_not_exist_are_errors_of_ours() -> None:
+    with Gateway("http://127.0.0.1:1", "token") as gateway, pytest.raises(InvalidArgument, match=r"(?i)bogus.*DONE"):
+        list(gateway.transfers("bogus"))

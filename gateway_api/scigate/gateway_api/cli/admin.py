@@ -102,11 +102,12 @@ def token(common: Common, name: str) -> None:
     from pydantic import TypeAdapter, ValidationError
 
     from ..settings import UserName
+    from ..validation import words
 
     try:
         TypeAdapter(UserName).validate_python(name)
     except ValidationError as error:
-        raise click.UsageError(f"{name!r} cannot be a user: {error.errors()[0]['msg']}.") from None
+        raise click.UsageError(f"{name!r} cannot be a user: {words(error.errors()[0])}.") from None
     made = secrets.token_urlsafe(32)
     digest = f"sha256:{sha256(made.encode()).hexdigest()}"
     if common.json:

@@ -10,6 +10,7 @@ from ..client import (
     FilesNotSent,
     GatewayError,
     GatewayUnreachable,
+    InvalidArgument,
     InvalidLocation,
     LocalFileError,
     NotConfigured,
@@ -62,6 +63,7 @@ _BY_ERROR: tuple[tuple[type[GatewayError], Exit], ...] = (
     (GatewayUnreachable, Exit.UNREACHABLE),
     (RequestRefused, Exit.REFUSED),
     (InvalidLocation, Exit.USAGE),
+    (InvalidArgument, Exit.USAGE),
     (LocalFileError, Exit.LOCAL),
     (DataDamaged, Exit.LOCAL),
 )

@@ -42,13 +42,13 @@ def find(url: str | None = None, token: str | None = None, env: Mapping[str, str
     """
     env = os.environ if env is None else env
     address = check_url(url or env.get("SCIGATE_URL") or url_from_settings(env) or DEFAULT_URL)
-    return Access(address, Secret(token) if token else find_token(env))
+    return Access(address, find_token(env) if token is None else Secret(_check_token(token)))
 
 
 def find_token(env: Mapping[str, str]) -> Secret:
     """The token of this user. A token file that others can read is refused."""
     if env.get("SCIGATE_TOKEN"):
-        return Secret(env["SCIGATE_TOKEN"].strip())
+        return Secret(_check_token(env["SCIGATE_TOKEN"]))
     named = env.get("SCIGATE_TOKEN_FILE")
     path = Path(named or TOKEN_FILE).expanduser()
     if not named and not path.exists():
@@ -56,7 +56,18 @@ def find_token(env: Mapping[str, str]) -> Secret:
             "There is no token to show to the gateway.",
             next_step=f"Make one with 'scigate token NAME', save it in {TOKEN_FILE} (mode 0600) or set SCIGATE_TOKEN.",
         )
-    return Secret(_read_private(path))
+    return Secret(_check_token(_read_private(path)))
+
+
+def _check_token(text: str) -> str:
+    """The token as it can stand in a header (RFC 6750 §2.1). Its error never shows it."""
+    token = text.strip()
+    if not token or any(not "!" <= character <= "~" for character in token):
+        raise NotConfigured(
+            "The token for the gateway is empty, or holds spaces, line breaks or characters beyond ASCII.",
+            next_step="Copy the one line that 'scigate token NAME' printed, and nothing else.",
+        )
+    return token
 
 
 def check_url(url: str) -> str:

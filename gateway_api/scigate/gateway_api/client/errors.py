@@ -3,6 +3,7 @@
 GatewayError
 ├── NotConfigured           no token, or a token file that others can read
 ├── InvalidLocation         neither storage:/path nor a URL
+├── InvalidArgument         another argument that is out of its range
 ├── GatewayUnreachable      no answer, or one that is not from a gateway
 ├── RequestRefused          the gateway answered with a problem (RFC 9457)
 │   ├── NotFound            404
@@ -11,8 +12,8 @@ GatewayError
 │   ├── RequestInvalid      every other 4xx
 │   └── GatewayFailed       5xx: the gateway or a storage behind it
 ├── LocalFileError          a file on this machine cannot be read or written
+├── DataDamaged             what arrived is not what the gateway said it would be
 ├── FilesNotSent            files of a folder that the gateway did not get
-    ├── DataDamaged             what arrived is not what the gateway said it would be
 └── TransferUnfinished      raised by ``wait``
     ├── TransferFailed
     ├── TransferCancelled
@@ -39,7 +40,7 @@ class GatewayError(Exception):
         self.next_step = next_step or self.next_step
 
     def __str__(self) -> str:
-        return f"{self.message} {self.next_step}".strip()
+        return _sentences([self.message, self.next_step])
 
 
 class NotConfigured(GatewayError):
@@ -48,6 +49,10 @@ class NotConfigured(GatewayError):
 
 class InvalidLocation(GatewayError):
     """A text that is neither ``storage:/path`` nor a URL where one is needed."""
+
+
+class InvalidArgument(GatewayError, ValueError):
+    """An argument that no gateway would accept, e.g. an overwrite policy that does not exist."""
 
 
 class GatewayUnreachable(GatewayError):
@@ -72,7 +77,7 @@ class RequestRefused(GatewayError):
         self.errors: list[dict[str, str]] = list(problem.get("errors") or [])
 
     def __str__(self) -> str:
-        return " ".join(filter(None, [self.message, *self.fields(), self.next_step]))
+        return _sentences([self.message, *self.fields(), self.next_step])
 
     def fields(self) -> list[str]:
         """What is wrong with which field of the request, a line each."""
@@ -147,6 +152,11 @@ class WaitTimeout(TransferUnfinished):
     """The time to wait is over. The transfer itself goes on."""
 
     next_step = "Wait again, or look at it later by its id."
+
+
+def _sentences(parts: Sequence[str]) -> str:
+    """One after the other, each with its full stop."""
+    return " ".join(part if part.endswith((".", "!", "?", ":")) else f"{part}." for part in parts if part)
 
 
 def _failure(transfer: Transfer, files: Sequence[TransferFile]) -> str:

@@ -7,16 +7,17 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from pydantic import ValidationError
 from scigate.storage_backends.errors import InvalidName
 from scigate.storage_backends.location import Location
 from scigate.storage_backends.location import parse as parse_location
 
 from ..resources import (
     Entry,
-    FileRequest,
     MoveRequest,
     Overwrite,
     Status,
@@ -27,13 +28,23 @@ from ..resources import (
     TransferState,
     Verify,
 )
+from ..validation import words
 from . import download, upload
 from .access import find
-from .errors import Conflict, GatewayError, GatewayUnreachable, InvalidLocation, LocalFileError, RequestRefused
+from .errors import (
+    Conflict,
+    GatewayError,
+    GatewayUnreachable,
+    InvalidArgument,
+    InvalidLocation,
+    LocalFileError,
+    RequestRefused,
+)
 from .handle import TransferGroup, TransferHandle, pages
 from .session import Session, file_path, parse
 
 WORTH_ASKING: Final = 8 << 20  # bytes; before more are sent, the destination is looked at
+E = TypeVar("E", bound=StrEnum)
 AT_ONCE: Final = 4  # files of a folder that are sent or fetched at the same time
 
 
@@ -77,10 +88,10 @@ class Gateway:
         folder goes below the destination, its tree kept. A file is read twice: hashed, then sent; ``hashed`` and
         ``sent`` are called with the bytes since their last call.
         """
-        path = Path(local)
+        path, policy = Path(local), _choice(Overwrite, overwrite, "overwrite")
         if path.is_dir():
-            return self._put_folder(path, location(destination), Overwrite(overwrite), (hashed, sent))
-        return self._put_file(path, _named(location(destination), path.name), Overwrite(overwrite), (hashed, sent))
+            return self._put_folder(path, location(destination), policy, (hashed, sent))
+        return self._put_file(path, _named(location(destination), path.name), policy, (hashed, sent))
 
     def pull(self, url: str, destination: str, **options: Any) -> TransferHandle:
         """Have the gateway fetch an ``http(s)`` URL to a storage; no byte passes through this machine."""
@@ -104,13 +115,10 @@ class Gateway:
 
         Asked again on connection errors with the same Idempotency-Key, so it is accepted once or not at all.
         """
-        request = TransferRequest(
-            files=[FileRequest(source=source, destination=destination) for source, destination in files],
-            overwrite=Overwrite(overwrite),
-            verify=Verify(verify),
-            priority=priority,
-            label=label,
-        )
+        request = _request(
+            files=[{"source": source, "destination": destination} for source, destination in files],
+            overwrite=overwrite, verify=verify, priority=priority, label=label,
+        )  # fmt: skip
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         body = request.model_dump(mode="json", exclude_none=True)
         response = self._session.send("POST", "transfers", repeatable=True, body=body, headers=headers)
@@ -181,7 +189,7 @@ class Gateway:
 
     def transfers(self, state: TransferState | str | None = None) -> Iterator[TransferHandle]:
         """This user's transfers, newest first; all or those in one state."""
-        wanted = TransferState(state) if state else None
+        wanted = _choice(TransferState, state.upper(), "state") if state else None
         for transfer in pages(self._session, Transfer, "transfers", state=wanted):
             yield TransferHandle(self._session, transfer)
 
@@ -288,6 +296,24 @@ def location(text: str) -> Location:
         return parse_location(text)
     except InvalidName as error:
         raise InvalidLocation(error.message + ".", next_step=error.next_step) from None
+
+
+def _choice(kind: type[E], value: str, name: str) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = ", ".join(kind)
+        raise InvalidArgument(f"{name} cannot be {value!r}.", next_step=f"It is one of: {allowed}.") from None
+
+
+def _request(**fields: Any) -> TransferRequest:
+    """Checked here as at the gateway, so that a mistake is said without asking it."""
+    try:
+        return TransferRequest.model_validate(fields)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = ".".join(str(part) for part in found["loc"])
+        raise InvalidArgument(f"{name} cannot be so: {words(found)}.", next_step=f"Correct {name}.") from None
 
 
 def _named(target: Location, name: str) -> Location:

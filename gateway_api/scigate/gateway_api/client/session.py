@@ -105,7 +105,8 @@ class Session:
         """A connection error as one of ours; ours as they are."""
         if not isinstance(error, httpx.TransportError):
             return error
-        reason = str(error) or type(error).__name__
+        secret = isinstance(error, httpx.LocalProtocolError)  # its text may show the header that holds the token
+        reason = type(error).__name__ if secret else str(error) or type(error).__name__
         return GatewayUnreachable(f"The gateway at {self.access.url} does not answer: {reason}.")
 
     def _request(

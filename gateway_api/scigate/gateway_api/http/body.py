@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 
 from ..problems import Problem
+from ..validation import words
 
 FIELDS_MAX: Final = 32
 SECRETS_IN_URL: Final = frozenset({"token", "access_token", "api_key"})
@@ -59,7 +60,7 @@ def _validated(model: type[M], value: Any, place: Any) -> M:
         return model.model_validate(value)
     except ValidationError as error:
         errors = [
-            {**place(item["loc"]), "message": item["msg"].removeprefix("Value error, ")}
+            {**place(item["loc"]), "message": words(item)}
             for item in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise Problem(
