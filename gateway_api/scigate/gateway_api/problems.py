@@ -20,7 +20,7 @@ _STATUS: Final = {
     "access-denied": 403,
     "invalid-name": 422,
     "not-regular": 422,
-    "too-large": 422,
+    "too-large": 413,
     "source-changed": 412,
     "unsupported": 422,
     "misconfigured": 503,
@@ -32,6 +32,7 @@ _STATUS: Final = {
     "invalid-url": 422,
     "egress-refused": 422,
     "no-space": 507,
+    "staging-full": 503,
     "throttled": 503,
     "unreachable": 503,
 }

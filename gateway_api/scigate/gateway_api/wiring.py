@@ -68,6 +68,7 @@ class Service:
             health=health,
             metrics=self._metrics(store),
         )
+        self._staging.make_room = self._sweep_uploads
         self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
 
     @property

@@ -161,13 +161,28 @@ def test_the_quota_holds_announced_or_not(tmp_path: Path) -> None:
         running = Running(service, tmp_path)
         with running.client("ada") as client:
             announced = client.put(f"{FILES}/lab/x", content=DATA)
-            assert "uploads" in problem(announced, 507, "no-space")["detail"]
+            assert "limits.staging_quota" in problem(announced, 413, "too-large")["detail"]
             status, headers, _ = running.raw("PUT", f"{FILES}/lab/x", None, {"Content-Length": "99999999999999"})
-            assert (status, headers["content-type"]) == (507, "application/problem+json")
+            assert (status, headers["content-type"]) == (413, "application/problem+json")
             assert client.put(f"{FILES}/lab/fits", content=DATA[:50_000]).status_code == 202
         assert service._staging.used() <= 100 << 10
     finally:
         service.stop()
+
+
+def test_a_folder_that_is_larger_than_the_quota_goes_through_it(tmp_path: Path) -> None:
+    service = build(Settings.load(write_settings(tmp_path, '[limits]\nstaging_quota = "100 KiB"\n')))
+    service.start()
+    try:
+        with Running(service, tmp_path).client("ada") as client:
+            for number in range(4):
+                while (answer := client.put(f"{FILES}/lab/{number}", content=DATA[:60_000])).status_code != 202:
+                    assert problem(answer, 503, "staging-full")["retriable"]
+                    assert answer.headers["Retry-After"] == "2"
+                finished(client, answer.headers["Location"])
+    finally:
+        service.stop()
+    assert sorted(path.name for path in (tmp_path / "lab").iterdir()) == ["0", "1", "2", "3"]
 
 
 def test_a_chunked_upload_over_the_quota_is_cut_off(tmp_path: Path) -> None:
@@ -177,7 +192,7 @@ def test_a_chunked_upload_over_the_quota_is_cut_off(tmp_path: Path) -> None:
         with Running(service, tmp_path).client("ada") as client:
             try:
                 answer = client.put(f"{FILES}/lab/x", content=chunks(os.urandom(1 << 20) * 40, 1 << 20))
-                problem(answer, 507, "no-space")
+                problem(answer, 413, "too-large")
             except httpx.TransportError:
                 pass  # the answer was lost behind what was still being sent
         until(lambda: service._staging.used() == 0)

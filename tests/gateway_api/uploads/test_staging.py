@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from scigate.gateway_api.uploads.digests import promised, representation
 from scigate.gateway_api.uploads.staging import Staging
-from scigate.storage_backends.errors import DigestMismatch, NoSpace, Truncated
+from scigate.storage_backends.errors import DigestMismatch, NoSpace, TooLarge, Truncated
 
 DATA = b"0123456789" * 100
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -71,6 +71,26 @@ def test_the_quota_counts_promises_and_what_is_kept(staging: Staging) -> None:
     first.close()
     open_ended.close()
     assert staging.used() == 0
+
+
+def test_what_can_never_fit_is_said_at_once_and_names_the_setting(staging: Staging) -> None:
+    with pytest.raises(TooLarge, match=r"limits\.staging_quota"):
+        staging.begin(10_001, {})
+    open_ended = staging.begin(None, {})
+    with pytest.raises(TooLarge):
+        open_ended.write([b"x" * 10_001])
+    open_ended.close()
+    assert staging.used() == 0
+
+
+def test_what_has_reached_its_storage_makes_room_for_the_next(staging: Staging) -> None:
+    for _ in range(3):
+        upload = staging.begin(6_000, {})
+        upload.write([b"x" * 6_000])
+        upload.finish()
+        upload.close()
+        staging.make_room = lambda: staging.sweep(lambda found: set())
+    assert (len(names(staging)), staging.used()) == (1, 6_000)
 
 
 def test_parallel_uploads_never_exceed_the_quota(staging: Staging) -> None:

@@ -11,20 +11,31 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from scigate.storage_backends.backend import Buffer
 from scigate.storage_backends.digests import start
-from scigate.storage_backends.errors import DigestMismatch, NoSpace, StorageError, Truncated, Unreachable
+from scigate.storage_backends.errors import DigestMismatch, NoSpace, StorageError, TooLarge, Truncated, Unreachable
 
 PARTIAL: Final = ".part"
 ASKED: Final = 500  # names in one question to the database
 InUse = Callable[[list[str]], set[str]]
 
 
+class StagingFull(NoSpace):
+    """Other uploads have the room now; some of it comes free when one of them reaches its storage."""
+
+    retry_after = timedelta(seconds=2)
+    next_step = "Try again when other uploads have reached their storages, or cancel some that wait or have failed."
+
+
 class Staging:
     """A folder with a quota in bytes. Thread-safe; one process owns the folder."""
+
+    make_room: Callable[[], object] = staticmethod(lambda: None)
+    """Called when an upload does not fit, to sweep what has reached its storage since the last look."""
 
     def __init__(self, folder: Path, quota: int) -> None:
         self.folder, self.quota = folder, quota
@@ -42,7 +53,8 @@ class Staging:
                 self._kept[path.name] = path.stat().st_size
 
     def begin(self, size: int | None, digests: dict[str, str], modified: float | None = None) -> StagedUpload:
-        """Room for an upload of ``size`` bytes (None: it is not said). ``NoSpace`` if the quota does not allow it."""
+        """Room for an upload of ``size`` bytes (None: it is not said). ``TooLarge`` if it is more than the quota,
+        ``StagingFull`` if it does not fit now."""
         name = secrets.token_hex(16)
         self.reserve(name, size or 0)
         try:
@@ -57,15 +69,28 @@ class Staging:
             return sum(self._held.values()) + sum(self._kept.values())
 
     def reserve(self, name: str, size: int) -> None:
+        """Promise ``size`` bytes to ``name``; errors as in ``begin``."""
+        if size > self.quota:
+            raise TooLarge(
+                f"an upload of {size} bytes can never fit: limits.staging_quota allows {self.quota} bytes",
+                next_step="Ask an admin to raise limits.staging_quota, or bring the file by another way.",
+            )
+        if self._reserved(name, size):
+            return
+        self.make_room()
+        if not self._reserved(name, size):
+            free = max(self.quota - self.used(), 0)
+            raise StagingFull(
+                f"an upload of {size} bytes does not fit: {free} of {self.quota} bytes for uploads are free now"
+            )
+
+    def _reserved(self, name: str, size: int) -> bool:
         with self._lock:
             others = sum(self._held.values()) + sum(self._kept.values()) - self._held.get(name, 0)
             if others + size > self.quota:
-                raise NoSpace(
-                    f"an upload of {size} bytes does not fit: {max(self.quota - others, 0)} of {self.quota} bytes "
-                    "for uploads are free now",
-                    next_step="Try again when other uploads have reached their storages.",
-                )
+                return False
             self._held[name] = size
+            return True
 
     def release(self, name: str) -> None:
         """The request is over: what it left is from now on kept only by a transfer."""
@@ -112,7 +137,7 @@ class StagedUpload:
         return {name: digest.hexdigest() for name, digest in self._running.items()}
 
     def write(self, buffers: Iterable[Buffer]) -> None:
-        """Append; ``NoSpace`` or ``Truncated`` if it is more than may come."""
+        """Append; ``StagingFull``, ``TooLarge`` or ``Truncated`` if it is more than may come."""
         for buffer in buffers:
             self.length += len(buffer)
             self._check_length()
