@@ -145,7 +145,7 @@ class Gateway:
     # --- uploads -------------------------------------------------------------------------------------------------
 
     def begin_upload(
-        self, actor: Actor, storage: str, path: str, size: int | None, digests: dict[str, str],
+        self, actor: Actor, storage: str, path: str, size: int | None, digests: dict[str, str], *,
         modified: datetime | None = None,
     ) -> StagedUpload:  # fmt: skip
         """Room for an upload, if ``actor`` may write there; ``modified`` is when the sender's file was changed."""

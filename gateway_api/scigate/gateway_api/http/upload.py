@@ -39,7 +39,8 @@ class UploadHandler(Handler):
         digests = promised(self.request.headers.get("Repr-Digest"))
         arguments = (self.actor, self.params["storage"], self.params["path"])
         size = None if length is None else self._content_length()
-        self.upload = await self.run(self.site.gateway.begin_upload, *arguments, size, digests, self.query.modified)
+        begin = partial(self.site.gateway.begin_upload, modified=self.query.modified)
+        self.upload = await self.run(begin, *arguments, size, digests)
         self._buffers: list[bytes] = []
         self._gathered, self._seen = 0, True
         self._watch = PeriodicCallback(self._check_progress, STALLED)
