@@ -8,12 +8,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from awscrt import checksums
 from scigate.gateway_api.settings import Settings
+from scigate.gateway_api.transfers import store
 from scigate.gateway_api.wiring import build
 
 from .conftest import TOKENS, Running, finished, problem, write_settings
@@ -99,6 +101,19 @@ def test_the_same_key_uploads_once(gateway: Running, ada: httpx.Client) -> None:
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (202, "true")
     assert again.headers["Location"] == first.headers["Location"]
     problem(put(b"something else"), 422, "idempotency-key-reused")
+    gateway.service.gateway.sweep_uploads()
+    assert staged(gateway) == []
+
+
+def test_an_upload_that_failed_is_kept_for_a_while(
+    gateway: Running, ada: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gateway.folder / "lab" / "taken").write_bytes(b"there")
+    failed = ada.put(f"{FILES}/lab/taken", content=DATA)
+    assert finished(ada, failed.headers["Location"])["state"] == "FAILED"
+    gateway.service.gateway.sweep_uploads()
+    assert len(staged(gateway)) == 1
+    monkeypatch.setattr(store, "KEPT_AFTER_FAILURE", timedelta(0))
     gateway.service.gateway.sweep_uploads()
     assert staged(gateway) == []
 

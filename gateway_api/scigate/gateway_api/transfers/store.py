@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, not_, select
 from sqlalchemy.exc import IntegrityError
 
 from ..db.database import Database
@@ -17,6 +18,9 @@ from .submission import Submission
 from .wishes import Wish
 
 MOST_SCANNED = 10_000  # transfers looked through for one page of a state, before the page ends early
+
+KEPT_AFTER_FAILURE = timedelta(days=7)
+"""So long an upload whose file has failed stays, for its owner to try it again."""
 
 
 class Progress(Protocol):
@@ -139,13 +143,13 @@ class TransferStore:
             return {name: int(value) for name, value in connection.execute(sums).one()._mapping.items()}
 
     def staged_in_use(self, storage: str, names: Sequence[str]) -> set[str]:
-        """Which of these staged uploads a transfer still needs."""
+        """Which of these staged uploads a transfer still needs; one that failed, until ``KEPT_AFTER_FAILURE``."""
         final = (FileState.DONE, FileState.CANCELLED)
-        query = select(file.c.source_path).where(
-            file.c.source_storage == storage, file.c.source_path.in_(names), file.c.state.not_in(final)
-        )
+        these = (file.c.source_storage == storage, file.c.source_path.in_(names), file.c.state.not_in(final))
         with self._database.read() as connection:
-            return set(connection.execute(query).scalars())
+            oldest = self._database.now(connection) - KEPT_AFTER_FAILURE.total_seconds()
+            given_up = and_(file.c.state == FileState.FAILED, file.c.finished <= oldest)
+            return set(connection.execute(select(file.c.source_path).where(*these, not_(given_up))).scalars())
 
     def _view(self, row: Any) -> Transfer:
         return views.transfer_view(row, self.progress.rate(row.seq), self.progress.moving(row.seq))
