@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scigate.gateway_api.client import DataDamaged, Download, Gateway, GatewayUnreachable, LocalFileError, NotFound
+from scigate.gateway_api.client import (
+    DataDamaged,
+    FilesNotFetched,
+    Gateway,
+    GatewayUnreachable,
+    InvalidLocation,
+    LocalFileError,
+    NotFound,
+)
 from scigate.gateway_api.client.download import part_path
 
 DATA = os.urandom(2_500_000)
@@ -152,8 +160,8 @@ def test_a_folder_arrives_with_its_tree(gateway: Gateway, gateway_process: Any, 
         path = gateway_process.files("lab") / "fetched" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-    got = list(gateway.get_folder("lab:/fetched/", tmp_path / "here"))
-    assert all(isinstance(one, Download) for one in got)
+    got = gateway.get_folder("lab:/fetched/", tmp_path / "here")
+    assert len(got) == 3
     assert {name: (tmp_path / "here" / name).read_text() for name in ("1", "x/2", "x/y/3")} == {
         name: name for name in ("1", "x/2", "x/y/3")
     }
@@ -166,7 +174,15 @@ def test_what_of_a_folder_cannot_be_fetched_is_said_and_the_rest_comes(
     folder.mkdir()
     (folder / "good").write_text("good")
     (folder / "link").symlink_to("good")
-    got = list(gateway.get_folder("lab:/mixed/", tmp_path / "here"))
-    failed = [one for one in got if isinstance(one, tuple)]
-    assert [entry.name for entry, _ in failed] == ["link"]
+    with pytest.raises(FilesNotFetched, match="lab:/mixed/link") as raised:
+        gateway.get_folder("lab:/mixed/", tmp_path / "here")
+    assert list(raised.value.failed) == ["lab:/mixed/link"]
+    assert [got.path.name for got in raised.value.arrived] == ["good"]
     assert (tmp_path / "here/good").read_text() == "good"
+
+
+@pytest.mark.parametrize("folder", ["lab:/", "lab:/some-folder/"])
+def test_a_folder_is_not_fetched_as_if_it_were_a_file(gateway: Gateway, tmp_path: Path, folder: str) -> None:
+    with pytest.raises(InvalidLocation, match="get_folder"):
+        gateway.get(folder, tmp_path / "x")
+    assert left_over(tmp_path) == []

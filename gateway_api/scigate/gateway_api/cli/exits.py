@@ -7,6 +7,7 @@ from enum import IntEnum
 from ..client import (
     AccessRefused,
     DataDamaged,
+    FilesNotFetched,
     FilesNotSent,
     GatewayError,
     GatewayUnreachable,
@@ -56,6 +57,7 @@ _BY_ERROR: tuple[tuple[type[GatewayError], Exit], ...] = (
     (TransferCancelled, Exit.INTERRUPTED),
     (TransferFailed, Exit.FAILED),
     (FilesNotSent, Exit.FAILED),
+    (FilesNotFetched, Exit.FAILED),
     (WaitTimeout, Exit.TIMEOUT),
     (NotFound, Exit.NOT_FOUND),
     (AccessRefused, Exit.NO_ACCESS),

@@ -46,7 +46,7 @@ def fetch(common: Common, gateway: Gateway, places: list[Place], target: str, *,
     with counting(Fetching=total) as (received,):
         for place in places:
             if place.is_folder:
-                for got in gateway.get_folder(place.text, target, overwrite=overwrite, received=received):
+                for got in gateway.get_each(place.text, target, overwrite=overwrite, received=received):
                     codes.append(_arrived(common, got))
             else:
                 got = gateway.get(place.text, target, overwrite=overwrite, received=received)

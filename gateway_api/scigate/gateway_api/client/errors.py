@@ -13,6 +13,7 @@ GatewayError
 │   └── GatewayFailed       5xx: the gateway or a storage behind it
 ├── LocalFileError          a file on this machine cannot be read or written
 ├── DataDamaged             what arrived is not what the gateway said it would be
+├── FilesNotFetched         files of a folder that did not arrive; all others did
 ├── FilesNotSent            files of a folder that the gateway did not get
 └── TransferUnfinished      raised by ``wait``
     ├── TransferFailed
@@ -24,9 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..resources import Transfer, TransferFile
+
+if TYPE_CHECKING:
+    from .download import Download
 
 
 class GatewayError(Exception):
@@ -113,6 +117,17 @@ class DataDamaged(GatewayError):
     """Size or digest of what arrived differ from what the gateway said; nothing was put in place."""
 
     next_step = "Get it again; if it happens twice, have the source checked."
+
+
+class FilesNotFetched(GatewayError):
+    """Some files of a folder did not arrive; ``failed`` says why, location → error. ``arrived`` are all others."""
+
+    next_step = "Correct the reasons and get the folder again into another folder, or with overwrite=True."
+
+    def __init__(self, failed: Mapping[str, GatewayError], arrived: Sequence[Download]) -> None:
+        lines = [f"{location}: {error.message}" for location, error in list(failed.items())[:10]]
+        super().__init__("\n  ".join([f"{len(failed)} files were not fetched, {len(arrived)} were.", *lines]))
+        self.failed, self.arrived = dict(failed), list(arrived)
 
 
 class FilesNotSent(GatewayError):

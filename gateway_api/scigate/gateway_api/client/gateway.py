@@ -33,6 +33,7 @@ from . import download, upload
 from .access import find
 from .errors import (
     Conflict,
+    FilesNotFetched,
     GatewayError,
     GatewayUnreachable,
     InvalidArgument,
@@ -139,6 +140,8 @@ class Gateway:
         goes on where it stopped, also in another process. ``received`` is called with the bytes since the last call.
         """
         found = location(source)
+        if found.is_folder:
+            raise InvalidLocation(f"{source!r} is a folder.", next_step="Fetch it with get_folder(), or name a file.")
         target = Path(local)
         if str(local).endswith("/") or target.is_dir():
             target /= found.path.rpartition("/")[2]
@@ -152,8 +155,32 @@ class Gateway:
         *,
         overwrite: bool = False,
         received: download.Received = lambda count: None,
+    ) -> list[download.Download]:
+        """Fetch a folder with all below it, its tree kept; a file that fails does not keep the others from coming.
+
+        Raises ``FilesNotFetched``, which says what failed and holds what arrived.
+        """
+        arrived: list[download.Download] = []
+        failed: dict[str, GatewayError] = {}
+        for got in self.get_each(source, local, overwrite=overwrite, received=received):
+            if isinstance(got, download.Download):
+                arrived.append(got)
+            else:
+                failed[got[0].location] = got[1]
+        if failed:
+            raise FilesNotFetched(failed, arrived)
+        return arrived
+
+    def get_each(
+        self,
+        source: str,
+        local: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        received: download.Received = lambda count: None,
     ) -> Iterator[download.Download | tuple[Entry, GatewayError]]:
-        """Fetch a folder with all below it, its tree kept; yields what arrived, and what did not with its error."""
+        """``get_folder`` file by file, for trees of any size: fetches while it is iterated, and yields what arrived,
+        and what did not with its error."""
         root = location(source)
 
         def fetch(entry: Entry) -> download.Download | tuple[Entry, GatewayError]:
