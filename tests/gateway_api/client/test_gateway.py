@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -167,6 +169,26 @@ def test_an_upload_whose_answer_is_lost_is_accepted_once(
     handle = put(through_proxy(), tmp_path / "up", "lab:/uploaded-once")
     assert handle.replayed
     assert handle.wait(30, progress=False).state is TransferState.DONE
+
+
+def test_an_upload_that_breaks_off_says_that_the_file_was_not_sent(tmp_path: Path) -> None:
+    (tmp_path / "lost").write_bytes(bytes(30_000_000))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def cut() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    server.accept()[0].close()
+
+        threading.Thread(target=cut, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with (
+            Gateway(url, "token", patience=timedelta(seconds=0.2)) as client,
+            pytest.raises(GatewayUnreachable, match="lost' was NOT sent") as raised,
+        ):
+            client.put(tmp_path / "lost", "lab:/x", overwrite="overwrite")
+        server.shutdown(socket.SHUT_RDWR)
+    assert "begins anew" in raised.value.next_step
 
 
 def test_the_failure_of_a_transfer_says_why_and_what_to_do(gateway: Gateway) -> None:

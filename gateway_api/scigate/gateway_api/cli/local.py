@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..client import Download, Entry, Gateway, GatewayError, TransferHandle
 
 Count = Callable[[int], None]
+NOT_SENT = "what was not sent whole was NOT sent, and begins anew. 'scigate transfers' shows what was sent."
+NOT_FETCHED = "what was not finished is not in its place, and the same command goes on."
 
 
 def send(gateway: Gateway, places: list[Place], target: str, overwrite: str) -> tuple[list[TransferHandle], int]:
@@ -29,7 +31,7 @@ def send(gateway: Gateway, places: list[Place], target: str, overwrite: str) -> 
     refused: dict[str, str] = {}
     gateway.storage(location(target).storage)  # whatever is wrong there is said before hashing, not after
     total = sum(_size(place.text) for place in places)
-    with counting(Hashing=total, Sending=total) as (hashed, sent):
+    with counting(NOT_SENT, Hashing=total, Sending=total) as (hashed, sent):
         for place in places:
             put = gateway.put(place.text, target, overwrite=overwrite, hashed=hashed, sent=sent)
             handles += put.handles if isinstance(put, TransferGroup) else [put]
@@ -43,7 +45,7 @@ def fetch(common: Common, gateway: Gateway, places: list[Place], target: str, *,
     """Fetch files and folders; those that fail do not keep the others from coming."""
     codes = []
     total = None if any(place.is_folder for place in places) else sum(gateway.stat(p.text).size for p in places)
-    with counting(Fetching=total) as (received,):
+    with counting(NOT_FETCHED, Fetching=total) as (received,):
         for place in places:
             if place.is_folder:
                 for got in gateway.get_each(place.text, target, overwrite=overwrite, received=received):
@@ -55,9 +57,9 @@ def fetch(common: Common, gateway: Gateway, places: list[Place], target: str, *,
 
 
 @contextmanager
-def counting(**totals: int | None) -> Iterator[list[Count]]:
-    """A bar for each name on a terminal, nothing elsewhere. After an interrupt the counts stop the threads that still
-    move data."""
+def counting(interrupted: str, **totals: int | None) -> Iterator[list[Count]]:
+    """A bar for each name on a terminal, nothing elsewhere. After an interrupt, which says ``interrupted``, the counts
+    stop the threads that still move data."""
     stopped = threading.Event()
 
     def stoppable(advance: Count) -> Count:
@@ -73,10 +75,7 @@ def counting(**totals: int | None) -> Iterator[list[Count]]:
             yield [stoppable(advance) for advance in bars]
         except KeyboardInterrupt:
             stopped.set()
-            say(
-                "\nInterrupted; what was not finished is not in its place, and the same command goes on.",
-                color="yellow",
-            )
+            say(f"\nInterrupted; {interrupted}", color="yellow")
             raise
 
 

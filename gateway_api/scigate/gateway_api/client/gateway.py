@@ -296,14 +296,15 @@ class Gateway:
             "Repr-Digest": file.repr_digest,
             "Idempotency-Key": str(uuid.uuid4()),
         }
-        response = self._session.send(
-            "PUT",
-            file_path(target.storage, target.path),
-            repeatable=True,
-            params={"overwrite": overwrite, "modified": file.modified.isoformat()},
-            content=lambda: file.chunks(sent),
-            headers=headers,
-        )
+        params = {"overwrite": overwrite, "modified": file.modified.isoformat()}
+        body = upload.Body(file, sent)
+        resource = file_path(target.storage, target.path)
+        try:
+            response = self._session.send(
+                "PUT", resource, repeatable=True, params=params, content=body.chunks, headers=headers
+            )
+        except GatewayUnreachable as error:
+            raise _not_sent(path, error, body) from None
         submitted = parse(Submitted, response)
         return TransferHandle(self._session, submitted.transfer, replayed=submitted.replayed)
 
@@ -323,6 +324,14 @@ def location(text: str) -> Location:
         return parse_location(text)
     except InvalidName as error:
         raise InvalidLocation(error.message + ".", next_step=error.next_step) from None
+
+
+def _not_sent(path: Path, error: GatewayUnreachable, body: upload.Body) -> GatewayUnreachable:
+    if body.was_sent:
+        text, advice = "was sent, but nobody confirmed it", "Look with 'scigate transfers' whether it has arrived."
+    else:
+        text, advice = "was NOT sent", "Send it again when the gateway answers; it begins anew."
+    return GatewayUnreachable(f"{str(path)!r} {text}: {error.message}", next_step=f"{advice}\n{error.next_step}")
 
 
 def _choice(kind: type[E], value: str, name: str) -> E:

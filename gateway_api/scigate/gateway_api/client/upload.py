@@ -53,6 +53,18 @@ class LocalFile:
                 raise changed(self.path)
 
 
+class Body:
+    """A file as the body of a request; knows whether any try has sent all of it."""
+
+    def __init__(self, file: LocalFile, sent: Count) -> None:
+        self._file, self._sent = file, sent
+        self.was_sent = False
+
+    def chunks(self) -> Iterator[bytes]:
+        yield from self._file.chunks(self._sent)
+        self.was_sent = True
+
+
 def inspect(path: Path, hashed: Count = lambda count: None) -> LocalFile:
     """Hash a file, in bounded memory. ``LocalFileError`` if it is no regular file or cannot be read."""
     if not path.exists():
