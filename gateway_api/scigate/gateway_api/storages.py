@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .problems import cause_of
 from .resources import Cause, StorageState
 from .settings import StorageSection
 
+log = logging.getLogger(__name__)
 STAGING: Final = "staging"
 """The storage of uploads on their way; users can neither see nor name it."""
 
@@ -93,6 +95,10 @@ class Storages:
         """Whether the storage answers: from the last look if it is fresh, else from a new one, with little patience."""
         return self._probes.status(name)
 
+    def look_at_all(self) -> None:
+        """Begin to look at every listed storage, and log those that do not answer; waits for none."""
+        self._probes.begin(self.names())
+
     def close(self) -> None:
         """Stop looking at storages."""
         self._probes.close()
@@ -150,23 +156,43 @@ class Probes:
             when, last = self._seen.get(name, (float("-inf"), UNKNOWN))
             if time.monotonic() - when < FRESH.total_seconds():
                 return last
-            if name not in self._running:
-                self._running[name] = self._pool.submit(self._look_and_remember, name)
-            running = self._running[name]
+            running = self._begun(name)
         try:
             return running.result(PATIENCE.total_seconds())
         except NotYet:
             return StorageStatus(StorageState.UNKNOWN, last.cause)
 
+    def begin(self, names: Iterable[str]) -> None:
+        """Look at these, without waiting."""
+        with self._lock:
+            for name in names:
+                self._begun(name)
+
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begun(self, name: str) -> Future[StorageStatus]:
+        if name not in self._running:
+            self._running[name] = self._pool.submit(self._look_and_remember, name)
+        return self._running[name]
 
     def _look_and_remember(self, name: str) -> StorageStatus:
         try:
             status = self._look(name)
             with self._lock:
+                before = self._seen.get(name, (0.0, UNKNOWN))[1]
                 self._seen[name] = (time.monotonic(), status)
+            _log_change(name, before, status)
             return status
         finally:
             with self._lock:
                 self._running.pop(name, None)
+
+
+def _log_change(name: str, before: StorageStatus, now: StorageStatus) -> None:
+    if now.state is before.state:
+        return
+    if now.state is StorageState.DOWN and now.cause is not None:
+        log.warning("storage %r cannot be used: %s. %s", name, now.cause.message, now.cause.next_step)
+    elif before.state is StorageState.DOWN:
+        log.info("storage %r can be used again", name)

@@ -44,7 +44,7 @@ class Service:
     """A whole gateway in this process: database, engine, HTTP. ``start`` once, ``stop`` once."""
 
     def __init__(self, settings: Settings, registry: BackendRegistry) -> None:
-        self.settings = settings
+        self.settings, self._registry = settings, registry
         folder = _state_folder(settings)
         self._claim = _claimed(folder, settings)
         self._database = _database(settings.database_url.reveal())
@@ -83,7 +83,11 @@ class Service:
         return f"http://[{host}]:{self.port}" if ":" in host.strip("[]") else f"http://{host}:{self.port}"
 
     def start(self) -> None:
-        """Go on with what was running before, then listen. ``SettingsError`` if the address cannot be had."""
+        """Go on with what was running before, then listen. ``SettingsError`` if the address cannot be had.
+
+        Plug-ins that are broken are logged; so are, a little later, storages that do not answer.
+        """
+        self._registry.load_all()
         self._staging.prepare()
         self._engine.start()
         self._sweep_uploads()
@@ -95,6 +99,7 @@ class Service:
             problem = f"gateway.port: {where} cannot be listened on: {why}. Stop who has it, or set another port."
             raise SettingsError(_name(self.settings), [problem]) from None
         log.info("the gateway listens on %s", self.url)
+        self._storages.look_at_all()
 
     def stop(self) -> None:
         """Answer what is being asked, give running files back to the queue, close."""
@@ -157,10 +162,17 @@ def build(settings: Settings, registry: BackendRegistry | None = None) -> Servic
     return Service(settings, registry or BackendRegistry())
 
 
-def serve(settings: Settings, ready: Callable[[Service], None] = lambda service: None) -> None:
-    """Run a gateway until SIGINT or SIGTERM; ``ready`` is called once it listens. For the main thread."""
+def serve(
+    settings: Settings,
+    ready: Callable[[Service], None] = lambda service: None,
+    registry: BackendRegistry | None = None,
+) -> None:
+    """Run a gateway until SIGINT or SIGTERM; ``ready`` is called once it listens. For the main thread.
+
+    ``registry`` is the one that the settings were read with: what it has found broken is then logged once.
+    """
     logs.configure()
-    service = build(settings)
+    service = build(settings, registry)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

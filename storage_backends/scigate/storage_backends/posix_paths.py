@@ -112,7 +112,9 @@ class Root:
 
     def _missing(self, error: OSError) -> Misconfigured | Unreachable:
         message = f"the root {self.path!r} of this storage cannot be opened: {os.strerror(error.errno or errno.EIO)}"
-        return Misconfigured(message) if error.errno in NO_FOLDER and not self._held else Unreachable(message)
+        step = f"Make or mount the folder {self.path!r}, or correct root in scigate.toml."
+        kind = Misconfigured if error.errno in NO_FOLDER and not self._held else Unreachable
+        return kind(message, next_step=step)
 
 
 def encode(path: str) -> bytes:

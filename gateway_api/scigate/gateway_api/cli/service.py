@@ -28,16 +28,21 @@ def serve(common: Common, port: int | None) -> int:
 
     Its log goes to stderr. With --json, its address is printed on stdout once it listens.
     """
+    from scigate.storage_backends.registry import BackendRegistry
+
+    from .. import logs
     from ..settings import Settings
     from ..wiring import serve as run
 
-    settings = Settings.load(common.config)
+    logs.configure()  # before the settings: a plug-in that they name may be broken
+    registry = BackendRegistry()
+    settings = Settings.load(common.config, registry=registry)
     if port is not None:
         settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
     if not settings.users:
         say("No user can log in yet: make a token with 'scigate token NAME'.", color="yellow")
     try:
-        run(settings, ready=lambda service: _ready(common, service.url))
+        run(settings, lambda service: _ready(common, service.url), registry)
     except OSError as error:
         host = settings.gateway.host
         raise click.ClickException(
