@@ -355,6 +355,25 @@ def test_conformance_of_a_configured_storage(scigate: Any, gateway_process: Any)
     assert "lab" in wrong.err
 
 
+@pytest.mark.parametrize("many", ["1", "5"])
+def test_conformance_with_few_files(scigate: Any, gateway_process: Any, many: str) -> None:
+    ran = scigate("conformance", "mem", "--many", many, "--config", gateway_process.config)
+    assert ran.code == Exit.OK, ran.err
+
+
+def test_conformance_writes_nothing_into_a_storage_for_reading(scigate: Any, tmp_path: Path) -> None:
+    root = tmp_path / "ro"
+    root.mkdir()
+    root.chmod(0o755)
+    before = root.stat().st_mtime_ns
+    config = tmp_path / "scigate.toml"
+    config.write_text(f'[storages.ro]\ntype = "posix"\nread_only = true\nroot = "{root}"\n')
+    ran = scigate("conformance", "ro", "--config", config)
+    assert ran.code == Exit.OK, ran.err
+    assert "nothing is written there" in ran.err
+    assert (list(root.iterdir()), root.stat().st_mtime_ns) == ([], before)
+
+
 def test_settings_that_cannot_be_used_are_said_in_full(scigate: Any, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[gateway]\nprot = 1\n[limits]\nmax_active = 0\n")
     ran = scigate("serve", "--config", "own.toml")

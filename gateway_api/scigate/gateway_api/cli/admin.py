@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -65,7 +66,11 @@ def migrate(common: Common) -> None:
 @reads_settings
 @click.pass_obj
 def conformance(common: Common, storage: str, folder: str, many: int) -> int:
-    """Test a configured storage against the storage contract, in a scratch folder that is cleared up afterwards."""
+    """Test a configured storage against the storage contract, in a scratch folder that is cleared up afterwards.
+
+    Where the settings say read_only, nothing is written, and only what needs no file of its own is tested.
+    """
+    from scigate.storage_backends.layers import compose
     from scigate.storage_backends.registry import BackendRegistry
     from scigate.storage_backends.testing import Outcome, run
 
@@ -79,7 +84,10 @@ def conformance(common: Common, storage: str, folder: str, many: int) -> int:
         raise click.UsageError(f"There is no storage {storage!r} in the settings. There: {known}.")
     kind, options = registry.get(section.type), section.options
     results = []
-    for result in run(lambda: kind.build(options), folder.rstrip("/") + "/", many=many):
+    if section.read_only:
+        say("The settings say read_only: nothing is written there, so most cases cannot be run.", color="yellow")
+    opened = partial(compose, retry=False, read_only=section.read_only)
+    for result in run(lambda: opened(kind.build(options)), folder.rstrip("/") + "/", many=many):
         results.append(result)
         emit(_as_json(result)) if common.json else say(f"{result.outcome:10} {result.case.name}")
     failed = [result for result in results if not result.good]
