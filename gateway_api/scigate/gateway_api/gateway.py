@@ -156,13 +156,14 @@ class Gateway:
         return self._staging.begin(size, digests, None if modified is None else modified.timestamp())
 
     def finish_upload(
-        self, actor: Actor, upload: StagedUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None
-    ) -> Submitted:
+        self, actor: Actor, upload: StagedUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None,
+        label: str | None = None,
+    ) -> Submitted:  # fmt: skip
         """Make what arrived durable and submit its transfer; ends the upload in any case."""
         try:
             upload.finish()
             file = FileRequest(source=f"{STAGING}:/{upload.name}", destination=f"{storage}:/{path}")
-            request = TransferRequest(files=[file], overwrite=overwrite)
+            request = TransferRequest(files=[file], overwrite=overwrite, label=label)
             content = [file.destination, overwrite.value, str(upload.length), *sorted(upload.digests.items())]
             fingerprint = hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()
             return self._submit(actor, request, key, fingerprint, staged=STAGING)

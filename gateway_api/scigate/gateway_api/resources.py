@@ -105,6 +105,10 @@ class Cause(Resource):
     next_step: str
 
 
+Label = Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""A name of a transfer, for people."""
+
+
 class FileRequest(Request):
     """One source and destination. A source folder ends in ``/`` and is copied with all below it; a destination
     ending in ``/`` keeps the source's name."""
@@ -120,7 +124,7 @@ class TransferRequest(Request):
     overwrite: Overwrite = Overwrite.FAIL
     verify: Verify = Verify.AUTO
     priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
-    label: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    label: Label = None
     deadline: datetime | None = Field(default=None, description="retried until then; default 7 days from now")
 
 

@@ -331,3 +331,13 @@ def test_newer_compares_with_the_time_of_the_local_file(
     os.utime(tmp_path / "f", ((year - 1970) * 31_557_600,) * 2)
     put(gateway, tmp_path / "f", f"lab:/{there.name}", overwrite="newer").wait(30, progress=False)
     assert there.read_text() == kept
+
+
+def test_an_upload_is_known_by_the_name_of_its_file(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("1")
+    (tmp_path / ODD).write_text("2")
+    assert put(gateway, tmp_path / "mine.csv", "lab:/label/", overwrite="overwrite").transfer.label == "mine.csv"
+    assert put(gateway, tmp_path / "mine.csv", "lab:/label/2", label="my own").transfer.label == "my own"
+    assert "odd" in (put(gateway, tmp_path / ODD, "lab:/label/").transfer.label or "")
+    with pytest.raises(TransferFailed, match=r"upload: mine\.csv → lab:/label/2"):
+        put(gateway, tmp_path / "mine.csv", "lab:/label/2").wait(30, progress=False)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from scigate.gateway_api.client.handle import TransferHandle, away, summary
 from scigate.gateway_api.client.progress import Lines, line, printable, size, watching
 from scigate.gateway_api.resources import Cause, Counts, Overwrite, Transfer, TransferState, Verify
 
@@ -73,3 +74,15 @@ def test_without_progress_nothing_is_written(capsys: pytest.CaptureFixture[str])
     with watching(False) as show:
         show(transfer())
     assert capsys.readouterr() == ("", "")
+
+
+def test_while_the_gateway_is_away_no_rate_is_shown_but_that_it_is_tried_again() -> None:
+    text = line(away(transfer(rate=1e6, eta_seconds=5)))
+    assert "does not answer; trying again" in text
+    assert "/s" not in text
+
+
+def test_a_group_with_a_failure_does_not_look_done() -> None:
+    ended = [TransferHandle(None, transfer(state=state)) for state in ("DONE", "FAILED", "DONE")]
+    assert summary(ended).state == "FAILED"
+    assert summary([*ended, TransferHandle(None, transfer(state="WAITING"))]).state == "WAITING"

@@ -103,8 +103,8 @@ def _way(places: list[Place], target: Place) -> Way:
 def _send(common: Common, gateway: Gateway, places: list[Place], target: Place, options: dict[str, Any]) -> int:
     from .local import send
 
-    _refuse(options, label=None, priority=5, verify="auto")
-    handles, refused = send(gateway, places, target.text, options["overwrite"])
+    _refuse(options, priority=5, verify="auto")
+    handles, refused = send(gateway, places, target.text, options["overwrite"], options["label"])
     return _finish(common, handles, options) or refused
 
 

@@ -22,10 +22,12 @@ NOT_SENT = "what was not sent whole was NOT sent, and begins anew. 'scigate tran
 NOT_FETCHED = "what was not finished is not in its place, and the same command goes on."
 
 
-def send(gateway: Gateway, places: list[Place], target: str, overwrite: str) -> tuple[list[TransferHandle], int]:
+def send(
+    gateway: Gateway, places: list[Place], target: str, overwrite: str, label: str | None
+) -> tuple[list[TransferHandle], int]:
     """Send local files and folders; returns their transfers, and an exit code if something could not be sent."""
     from ..client import TransferGroup
-    from ..client.gateway import location
+    from ..client.arguments import location
 
     handles: list[TransferHandle] = []
     refused: dict[str, str] = {}
@@ -33,7 +35,7 @@ def send(gateway: Gateway, places: list[Place], target: str, overwrite: str) -> 
     total = sum(_size(place.text) for place in places)
     with counting(NOT_SENT, Hashing=total, Sending=total) as (hashed, sent):
         for place in places:
-            put = gateway.put(place.text, target, overwrite=overwrite, hashed=hashed, sent=sent)
+            put = gateway.put(place.text, target, overwrite=overwrite, label=label, hashed=hashed, sent=sent)
             handles += put.handles if isinstance(put, TransferGroup) else [put]
             refused |= put.refused if isinstance(put, TransferGroup) else {}
     for path, reason in refused.items():

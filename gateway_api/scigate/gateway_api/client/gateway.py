@@ -7,14 +7,10 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from pydantic import ValidationError
-from scigate.storage_backends.errors import InvalidName
 from scigate.storage_backends.location import Location
-from scigate.storage_backends.location import parse as parse_location
 
 from ..resources import (
     Entry,
@@ -24,28 +20,27 @@ from ..resources import (
     Storage,
     Submitted,
     Transfer,
-    TransferRequest,
     TransferState,
     Verify,
 )
-from ..validation import words
 from . import download, upload
 from .access import find
+from .arguments import choice, location, transfer_request
 from .errors import (
     Conflict,
     FilesNotFetched,
     GatewayError,
     GatewayUnreachable,
-    InvalidArgument,
     InvalidLocation,
     LocalFileError,
     RequestRefused,
 )
 from .handle import TransferGroup, TransferHandle, pages
+from .progress import printable
 from .session import Session, file_path, parse
 
+LABEL_MAX: Final = 200
 WORTH_ASKING: Final = 8 << 20  # bytes; before more are sent, the destination is looked at
-E = TypeVar("E", bound=StrEnum)
 AT_ONCE: Final = 4  # files of a folder that are sent or fetched at the same time
 
 
@@ -79,6 +74,7 @@ class Gateway:
         destination: str,
         *,
         overwrite: Overwrite | str = Overwrite.FAIL,
+        label: str | None = None,
         hashed: upload.Count = lambda count: None,
         sent: upload.Count = lambda count: None,
     ) -> TransferHandle | TransferGroup:
@@ -86,13 +82,15 @@ class Gateway:
 
         Returns when the gateway has all bytes, has checked their SHA-256 and has promised to deliver them; ``wait``
         on the result waits for the delivery. A destination ending in ``/`` keeps the file's name; what is in a
-        folder goes below the destination, its tree kept. A file is read twice: hashed, then sent; ``hashed`` and
-        ``sent`` are called with the bytes since their last call.
+        folder goes below the destination, its tree kept. ``label`` is the file's name if nothing else is given: the
+        transfers of a folder, one for each file, are told apart by it. A file is read twice: hashed, then sent;
+        ``hashed`` and ``sent`` are called with the bytes since their last call.
         """
-        path, policy = Path(local), _choice(Overwrite, overwrite, "overwrite")
+        path, target = Path(local), location(destination)
+        how = upload.How(choice(Overwrite, overwrite, "overwrite"), label, hashed, sent)
         if path.is_dir():
-            return self._put_folder(path, location(destination), policy, (hashed, sent))
-        return self._put_file(path, _named(location(destination), path.name), policy, (hashed, sent))
+            return self._put_folder(path, target, how)
+        return self._put_file(path, _named(target, path.name), path.name, how)
 
     def pull(self, url: str, destination: str, **options: Any) -> TransferHandle:
         """Have the gateway fetch an ``http(s)`` URL to a storage; no byte passes through this machine."""
@@ -116,7 +114,7 @@ class Gateway:
 
         Asked again on connection errors with the same Idempotency-Key, so it is accepted once or not at all.
         """
-        request = _request(
+        request = transfer_request(
             files=[{"source": source, "destination": destination} for source, destination in files],
             overwrite=overwrite, verify=verify, priority=priority, label=label,
         )  # fmt: skip
@@ -216,7 +214,7 @@ class Gateway:
 
     def transfers(self, state: TransferState | str | None = None) -> Iterator[TransferHandle]:
         """This user's transfers, newest first; all or those in one state."""
-        wanted = _choice(TransferState, state.upper(), "state") if state else None
+        wanted = choice(TransferState, state.upper(), "state") if state else None
         for transfer in pages(self._session, Transfer, "transfers", state=wanted):
             yield TransferHandle(self._session, transfer)
 
@@ -259,9 +257,7 @@ class Gateway:
     def __repr__(self) -> str:
         return f"Gateway({self.url!r})"
 
-    def _put_folder(
-        self, folder: Path, root: Location, overwrite: Overwrite, counts: tuple[upload.Count, upload.Count]
-    ) -> TransferGroup:
+    def _put_folder(self, folder: Path, root: Location, how: upload.How) -> TransferGroup:
         refused: dict[str, str] = {}
         outage: list[GatewayUnreachable] = []
         prefix = root.path if root.is_folder else root.path + "/"
@@ -271,7 +267,7 @@ class Gateway:
             try:
                 if outage:  # one file has waited long enough for the gateway; the others need not
                     raise outage[0]
-                return self._put_file(path, Location(root.storage, prefix + name), overwrite, counts)
+                return self._put_file(path, Location(root.storage, prefix + name), f"{folder.name}/{name}", how)
             except (LocalFileError, RequestRefused, GatewayUnreachable) as error:
                 refused[str(path)] = error.message
                 if isinstance(error, GatewayUnreachable):
@@ -283,21 +279,19 @@ class Gateway:
             raise outage[0]
         return TransferGroup(handles, refused)
 
-    def _put_file(
-        self, path: Path, target: Location, overwrite: Overwrite, counts: tuple[upload.Count, upload.Count]
-    ) -> TransferHandle:
-        hashed, sent = counts
-        if overwrite is Overwrite.FAIL and path.is_file() and path.stat().st_size > WORTH_ASKING:
+    def _put_file(self, path: Path, target: Location, name: str, how: upload.How) -> TransferHandle:
+        if how.overwrite is Overwrite.FAIL and path.is_file() and path.stat().st_size > WORTH_ASKING:
             self._refuse_existing(target)
-        file = upload.inspect(path, hashed)
+        file = upload.inspect(path, how.hashed)
         headers = {
             "Content-Length": str(file.size),
             "Content-Type": "application/octet-stream",
             "Repr-Digest": file.repr_digest,
             "Idempotency-Key": str(uuid.uuid4()),
         }
-        params = {"overwrite": overwrite, "modified": file.modified.isoformat()}
-        body = upload.Body(file, sent)
+        label = how.label or printable(name)[-LABEL_MAX:]
+        params = {"overwrite": how.overwrite, "modified": file.modified.isoformat(), "label": label}
+        body = upload.Body(file, how.sent)
         resource = file_path(target.storage, target.path)
         try:
             response = self._session.send(
@@ -318,38 +312,12 @@ class Gateway:
         raise Conflict(409, {"code": "already-exists", "detail": detail, "next_step": advice})
 
 
-def location(text: str) -> Location:
-    """Read ``storage:/path``. Raises ``InvalidLocation`` with the rule that is broken."""
-    try:
-        return parse_location(text)
-    except InvalidName as error:
-        raise InvalidLocation(error.message + ".", next_step=error.next_step) from None
-
-
 def _not_sent(path: Path, error: GatewayUnreachable, body: upload.Body) -> GatewayUnreachable:
     if body.was_sent:
         text, advice = "was sent, but nobody confirmed it", "Look with 'scigate transfers' whether it has arrived."
     else:
         text, advice = "was NOT sent", "Send it again when the gateway answers; it begins anew."
     return GatewayUnreachable(f"{str(path)!r} {text}: {error.message}", next_step=f"{advice}\n{error.next_step}")
-
-
-def _choice(kind: type[E], value: str, name: str) -> E:
-    try:
-        return kind(value)
-    except ValueError:
-        allowed = ", ".join(kind)
-        raise InvalidArgument(f"{name} cannot be {value!r}.", next_step=f"It is one of: {allowed}.") from None
-
-
-def _request(**fields: Any) -> TransferRequest:
-    """Checked here as at the gateway, so that a mistake is said without asking it."""
-    try:
-        return TransferRequest.model_validate(fields)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        name = ".".join(str(part) for part in found["loc"])
-        raise InvalidArgument(f"{name} cannot be so: {words(found)}.", next_step=f"Correct {name}.") from None
 
 
 def _named(target: Location, name: str) -> Location:

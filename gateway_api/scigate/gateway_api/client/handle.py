@@ -9,14 +9,20 @@ from datetime import timedelta
 from html import escape
 from typing import Any, Final, TypeVar
 
-from ..resources import Event, FileState, Page, Resource, Transfer, TransferFile, TransferState
-from .errors import FilesNotSent, GatewayUnreachable, TransferCancelled, TransferFailed, WaitTimeout
+from ..resources import Cause, Event, FileState, Page, Resource, Transfer, TransferFile, TransferState
+from .errors import FilesNotSent, GatewayFailed, GatewayUnreachable, TransferCancelled, TransferFailed, WaitTimeout
 from .progress import Watcher, watching
 from .session import Session, parse
 
 FIRST_PAUSE: Final = 0.05  # seconds between two looks at a transfer, growing to LONGEST_PAUSE
+LOOK: Final = timedelta(seconds=10)  # for an answer that costs the gateway nothing
 LONGEST_PAUSE: Final = 1.0
 OUTAGE: Final = timedelta(minutes=5)  # how long ``wait`` bears a gateway that does not answer, e.g. restarting
+AWAY: Final = "gateway-away"
+_ORDER: Final = sorted(
+    TransferState, key=lambda s: (s.is_final, s is not TransferState.FAILED, s is TransferState.DONE)
+)
+"""Of several transfers the first of these states is that of all: what is not over, then what did not end well."""
 R = TypeVar("R", bound=Resource)
 
 
@@ -50,7 +56,7 @@ class TransferHandle:
 
     def refresh(self) -> Transfer:
         """Ask the gateway for the present state."""
-        self.transfer = self._session.read(Transfer, f"transfers/{self.id}")
+        self.transfer = self._session.read(Transfer, f"transfers/{self.id}", timeout=LOOK)
         return self.transfer
 
     def wait(self, timeout: timedelta | float | None = None, *, progress: bool | Watcher = True) -> Transfer:
@@ -102,17 +108,22 @@ class TransferHandle:
                 raise WaitTimeout(f"Transfer {self.id} is {self.state} and has not ended in time.", self.transfer)
             time.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 1.3)
-            answered = self._look(answered)
-            show(self.transfer)
+            seen = self._look()
+            if seen is None and time.monotonic() - answered > OUTAGE.total_seconds():
+                self.refresh()
+            answered = answered if seen is None else time.monotonic()
+            show(seen or away(self.transfer))
 
-    def _look(self, answered: float) -> float:
+    def _look(self) -> Transfer | None:
+        """The present state; None while the gateway, or the proxy before it, cannot say."""
         try:
-            self.refresh()
+            return self.refresh()
         except GatewayUnreachable:
-            if time.monotonic() - answered > OUTAGE.total_seconds():
-                raise
-            return answered
-        return time.monotonic()
+            return None
+        except GatewayFailed as error:
+            if error.status in (502, 503, 504):
+                return None
+            raise
 
     def _outcome(self) -> Transfer:
         if self.state is TransferState.FAILED:
@@ -165,11 +176,15 @@ class TransferGroup(Sequence[TransferHandle]):
         deadline = _deadline(timeout)
         with watching(progress) as show:
             for handle in self.handles:
-                handle._watch(lambda _: show(summary(self.handles)), deadline)
+                handle._watch(lambda seen: show(self._seen(seen)), deadline)
         ended = [handle._outcome() for handle in self.handles]
         if self.refused:
             raise FilesNotSent(self.refused)
         return ended
+
+    def _seen(self, one: Transfer) -> Transfer:
+        whole = summary(self.handles)
+        return away(whole) if one.cause and one.cause.code == AWAY else whole
 
     def pause(self) -> None:
         self._each(TransferHandle.pause)
@@ -196,13 +211,19 @@ def summary(handles: Sequence[TransferHandle]) -> Transfer:
     )
     update = {
         "files": files,
-        "state": next((t.state for t in seen if not t.state.is_final), seen[-1].state),
+        "state": min((t.state for t in seen), key=_ORDER.index),
         "bytes_total": sum(t.bytes_total for t in seen),
         "bytes_done": sum(t.bytes_done for t in seen),
         "rate": sum(t.rate or 0 for t in seen) or None,
         "eta_seconds": None,
     }
     return seen[0].model_copy(update=update)
+
+
+def away(last: Transfer) -> Transfer:
+    """A transfer while nobody can say how it is: what was last known of it, without what is surely no longer so."""
+    cause = Cause(code=AWAY, message="the gateway does not answer; trying again", retriable=True, next_step="")
+    return last.model_copy(update={"rate": None, "eta_seconds": None, "cause": cause})
 
 
 def _deadline(timeout: timedelta | float | None) -> float:

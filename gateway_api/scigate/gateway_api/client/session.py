@@ -65,9 +65,11 @@ class Session:
     def close(self) -> None:
         self._http.close()
 
-    def read(self, kind: type[R], path: str, params: Mapping[str, Any] | None = None) -> R:
-        """GET a resource."""
-        return parse(kind, self.send("GET", path, params=params, repeatable=True))
+    def read(
+        self, kind: type[R], path: str, params: Mapping[str, Any] | None = None, *, timeout: timedelta | None = None
+    ) -> R:
+        """GET a resource; ``timeout`` instead of the usual one."""
+        return parse(kind, self.send("GET", path, params=params, repeatable=True, timeout=timeout))
 
     def send(
         self,
@@ -79,12 +81,15 @@ class Session:
         body: Any = None,
         content: Callable[[], Iterator[bytes]] | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout: timedelta | None = None,
     ) -> httpx.Response:
         """One request. ``repeatable``: asking twice does no harm (GET, or an Idempotency-Key goes with it)."""
         deadline = time.monotonic() + self.patience.total_seconds()
         for attempt in itertools.count():
             try:
                 request = self._request(method, path, params=params, body=body, content=content, headers=headers)
+                if timeout is not None:
+                    request.extensions["timeout"] = httpx.Timeout(timeout.total_seconds()).as_dict()
                 return checked(self._http.send(request))
             except (httpx.TransportError, RequestRefused) as error:
                 pause = pause_before_retry(error, attempt, repeatable)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from ..resources import Overwrite
 from .errors import LocalFileError
 
 CHUNK: Final = 1 << 20
@@ -51,6 +52,16 @@ class LocalFile:
                 sent(len(chunk))
             if count != self.size or _seen(file.fileno()) != self.seen:
                 raise changed(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How files are sent; ``label`` None: by the name of each."""
+
+    overwrite: Overwrite
+    label: str | None
+    hashed: Count
+    sent: Count
 
 
 class Body:

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 from ..gateway import Gateway
 from ..resources import (
     FileState,
+    Label,
     MoveRequest,
     Overwrite,
     Page,
@@ -70,6 +71,7 @@ class UploadQuery(Query):
     modified: AwareDatetime | None = Field(
         default=None, description="when the file was changed, which 'newer' compares; default: now"
     )
+    label: Label = Field(default=None, description="for people, e.g. the name of the file")
 
 
 def list_storages(gateway: Gateway, call: Call) -> Answer:

@@ -62,7 +62,8 @@ class UploadHandler(Handler):
         if self.upload is None or self._finished:
             return
         upload, self.upload = self.upload, None  # the gateway ends it from here on, whether we are cut off or not
-        finish = partial(self.site.gateway.finish_upload, overwrite=self.query.overwrite, key=self._key)
+        query, finish_upload = self.query, self.site.gateway.finish_upload
+        finish = partial(finish_upload, overwrite=query.overwrite, label=query.label, key=self._key)
         answer = await self.run(finish, self.actor, upload, self.params["storage"], self.params["path"])
         self.write_answer(submitted(answer, self.site.url))
 

@@ -1,0 +1,44 @@
+"""Reading what a caller gives: every mistake is a ``GatewayError``, said before the gateway is asked."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from scigate.storage_backends.errors import InvalidName
+from scigate.storage_backends.location import Location
+from scigate.storage_backends.location import parse as parse_location
+
+from ..resources import TransferRequest
+from ..validation import words
+from .errors import InvalidArgument, InvalidLocation
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def choice(kind: type[E], value: str, name: str) -> E:
+    """The member of an enumeration that ``value`` names."""
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = ", ".join(kind)
+        raise InvalidArgument(f"{name} cannot be {value!r}.", next_step=f"It is one of: {allowed}.") from None
+
+
+def transfer_request(**fields: Any) -> TransferRequest:
+    """Checked here as at the gateway, so that a mistake is said without asking it."""
+    try:
+        return TransferRequest.model_validate(fields)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = ".".join(str(part) for part in found["loc"])
+        raise InvalidArgument(f"{name} cannot be so: {words(found)}.", next_step=f"Correct {name}.") from None
+
+
+def location(text: str) -> Location:
+    """Read ``storage:/path``. Raises ``InvalidLocation`` with the rule that is broken."""
+    try:
+        return parse_location(text)
+    except InvalidName as error:
+        raise InvalidLocation(error.message + ".", next_step=error.next_step) from None
