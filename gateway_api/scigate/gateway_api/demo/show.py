@@ -147,7 +147,10 @@ def _line(result: Result) -> str:
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table(title="\nWhat was moved", title_justify="left", box=SIMPLE_HEAD)
+    """Never wider than a terminal of 80 columns: rich would cut numbers off."""
+    table = Table(
+        title="\nWhat was moved", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+    )
     table.add_column("what", no_wrap=True)
     for head in ("files", "size", "seconds", "rate", "proof", "checked"):
         table.add_column(head, justify="right", no_wrap=True)
