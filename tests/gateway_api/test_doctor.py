@@ -83,16 +83,19 @@ def test_a_storage_for_reading_is_not_written(doctor: Examine, tmp_path: Path) -
     assert "for reading only" in checks["storage other"].message
 
 
-def test_a_web_server_is_in_order_when_it_answers(doctor: Examine, free_port: int) -> None:
+def test_a_web_server_is_in_order_when_it_answers(doctor: Examine) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         checks = doctor(more=f'[storages.web]\ntype = "http"\nurl = "http://127.0.0.1:{server.server_port}/"\n')
         server.shutdown()
     assert wrong(checks) == set()
     assert "for reading only" in checks["storage web"].message
-    assert wrong(doctor(more=f'[storages.web]\ntype = "http"\nurl = "http://127.0.0.1:{free_port}/"\n')) == {
-        "storage web"
-    }
+
+
+def test_a_storage_that_is_down_leaves_something_to_do(doctor: Examine, free_port: int) -> None:
+    checks = doctor(more=f'[storages.web]\ntype = "http"\nurl = "http://127.0.0.1:{free_port}/"\n')
+    assert wrong(checks) == {"storage web"}
+    assert "Check that it runs" in str(checks["storage web"].next_step)
 
 
 def test_a_storage_that_cannot_keep_what_is_there_is_told(

@@ -216,12 +216,18 @@ def _storages(settings: Settings, registry: BackendRegistry) -> Iterator[Check]:
         try:
             said = _in_time(lambda section=section: _probe(section, registry))  # type: ignore[misc]
         except StorageError as error:
-            yield wrong(f"storage {name}", error.message, error.next_step)
+            yield wrong(f"storage {name}", error.message, _step(error))
         except TooSlow:
             yield wrong(f"storage {name}", f"no answer in {PATIENCE.total_seconds():.0f} seconds",
                         "Check its address and the network.")  # fmt: skip
         else:
             yield right(f"storage {name}", f"{section.type}: {said} ({(time.monotonic() - begun) * 1000:.0f} ms)")
+
+
+def _step(error: StorageError) -> str:
+    """What a person can do; what is otherwise tried again by itself is not, by a doctor."""
+    own = error.next_step != StorageError.next_step
+    return error.next_step if own else "Check that it runs, its address in scigate.toml, and the network."
 
 
 def _probe(section: StorageSection, registry: BackendRegistry) -> str:
