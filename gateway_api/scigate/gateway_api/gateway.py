@@ -11,7 +11,14 @@ from functools import partial
 
 from scigate.storage_backends.backend import Buffer, Kind
 from scigate.storage_backends.backend import Entry as StoredEntry
-from scigate.storage_backends.errors import DigestMismatch, NotRegular, Permanent, StorageError, Unsupported
+from scigate.storage_backends.errors import (
+    AlreadyExists,
+    DigestMismatch,
+    NotRegular,
+    Permanent,
+    StorageError,
+    Unsupported,
+)
 from scigate.storage_backends.location import check_path
 from scigate.storage_backends.location import parse as parse_location
 from scigate.storage_backends.web_url import parse_web_url
@@ -126,7 +133,10 @@ class Gateway:
             raise Unsupported(
                 f"the storage {storage!r} has no empty folders", next_step="Put a file there: its folder comes with it."
             )
-        make(check_path(path))
+        try:
+            make(check_path(path))
+        except AlreadyExists as error:
+            raise AlreadyExists(error.message, path=error.path, next_step="Choose another name.") from None
         return entries.view(opened, opened.backend.stat(path))
 
     def move(self, actor: Actor, request: MoveRequest) -> Entry:
@@ -140,7 +150,11 @@ class Gateway:
             raise NotRegular("only files move; name a file on both sides", path=source.path)
         if source == destination:
             raise conflict("same-file", "Source and destination are the same.", "Choose another destination.")
-        return entries.view(opened, _moved(opened, source.path, destination.path, not request.overwrite))
+        try:
+            return entries.view(opened, _moved(opened, source.path, destination.path, not request.overwrite))
+        except AlreadyExists as error:
+            advice = "Choose another name, or say that it is to be replaced (overwrite)."
+            raise AlreadyExists(error.message, path=error.path, next_step=advice) from None
 
     # --- uploads -------------------------------------------------------------------------------------------------
 

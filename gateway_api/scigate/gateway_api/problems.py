@@ -83,9 +83,9 @@ class Problem(Exception):
 
 def not_found(what: str, name: str) -> Problem:
     """Also the answer for what exists but is somebody else's: existence is not told."""
-    return Problem(
-        404, "not-found", f"There is no {what} {name!r}.", next_step=f"List the {what}s that you can see, and check."
-    )
+    command = {"storage": "scigate ls", "transfer": "scigate transfers"}[what]
+    advice = f"'{command}' and GET /api/v1/{what}s show those that you can see."
+    return Problem(404, "not-found", f"There is no {what} {name!r}.", next_step=advice)
 
 
 def conflict(code: str, title: str, next_step: str) -> Problem:

@@ -56,7 +56,8 @@ def refusal(response: Response, target: Target, path: str) -> StorageError:
         (Unreachable, "{who} failed inside") if status >= 500 else (Unsupported, "{who} sends no file as {path}")
     )
     kind, message = _MEANING.get(status, otherwise)
-    return kind(f"{message.format(who=who, path=path)} ({status})", path=path)
+    advice = "Check the name; the folders of a web server cannot be listed." if kind is NotFound else None
+    return kind(f"{message.format(who=who, path=path)} ({status})", path=path, next_step=advice)
 
 
 def changed(target: Target, path: str) -> SourceChanged:

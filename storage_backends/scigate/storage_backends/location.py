@@ -61,7 +61,7 @@ def parse(text: str) -> Location:
     if not colon:
         raise InvalidName(
             f"{text!r} is not a location",
-            next_step="Write storage:/path, for example demo-s3:/run7/a.bam ('scigate ls' shows the storages).",
+            next_step="Write storage:/path, for example archive:/run7/a.bam ('scigate ls' shows the storages).",
         )
     if path.startswith("/"):  # s3://bucket/key is no path of the storage that happens to be named s3
         raise InvalidName(

@@ -275,7 +275,8 @@ def test_a_gateway_that_is_not_there(scigate: Any, free_port: int) -> None:
     assert document["error"]["exit_code"] == Exit.UNREACHABLE
 
 
-def test_something_else_at_the_address(scigate: Any) -> None:
+@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
+def test_something_else_at_the_address(scigate: Any, status: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(20)
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -283,12 +284,38 @@ def test_something_else_at_the_address(scigate: Any) -> None:
         def answer() -> None:
             with server.accept()[0] as client:
                 client.recv(4096)
-                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+                client.sendall(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\nhi" % status)
 
         threading.Thread(target=answer, daemon=True).start()
         ran = scigate("ls", "--url", url)
     assert ran.code == Exit.UNREACHABLE
     assert "does not look like a SciGate gateway" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("cp", "nowhere:/a", "archive:/"), Exit.NOT_FOUND),
+        (("cp", "lab:/a", "nowhere:/a"), Exit.NOT_FOUND),
+        (("cp", "./is-missing", "lab:/"), Exit.LOCAL),
+        (("ls", "--url", "foo"), Exit.USAGE),
+    ],
+)
+def test_what_does_not_exist_has_a_code_of_its_own(scigate: Any, words: tuple[str, ...], code: Exit) -> None:
+    ran = scigate(*words)
+    assert ran.code == code, ran.err
+    assert "→ " in ran.err
+
+
+def test_next_steps_can_be_taken(scigate: Any, gateway_process: Any, tmp_path: Path) -> None:
+    for name in ("step-1", "step-2"):
+        (gateway_process.files("lab") / name).write_text(name)
+    (tmp_path / "step-1").write_text("here")
+    moved = scigate("mv", "lab:/step-1", "lab:/step-2").err
+    assert "overwrite" in moved
+    assert "newer" not in moved
+    assert "--overwrite" in scigate("get", "lab:/step-1").err
+    assert "scigate ls" in scigate("ls", "nowhere:/").err
 
 
 def test_debug_shows_where_an_error_comes_from(scigate: Any) -> None:

@@ -109,9 +109,16 @@ def _send(common: Common, gateway: Gateway, places: list[Place], target: Place, 
 
 
 def _submit(common: Common, gateway: Gateway, places: list[Place], target: Place, options: dict[str, Any]) -> int:
+    _check_storages(gateway, [*places, target])
     pairs = [(place.text, target.text) for place in places]
     wanted = {name: options[name] for name in ("overwrite", "verify", "label", "priority")}
     return _finish(common, [gateway.submit(pairs, **wanted)], options)
+
+
+def _check_storages(gateway: Gateway, places: list[Place]) -> None:
+    """A storage that does not exist ends every command in the same way."""
+    for name in sorted({place.text.partition(":")[0] for place in places if place.kind is Kind.STORAGE}):
+        gateway.storage(name)
 
 
 def _fetch(common: Common, gateway: Gateway, places: list[Place], target: Place, options: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from scigate.storage_backends.credential import Secret
 
-from .errors import NotConfigured
+from .errors import InvalidAddress, NotConfigured
 
 DEFAULT_URL: Final = "http://127.0.0.1:8470"
 TOKEN_FILE: Final = "~/.config/scigate/token"  # noqa: S105 where it is, not what it is
@@ -78,12 +78,12 @@ def check_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise NotConfigured(
+        raise InvalidAddress(
             "The address of the gateway is not an http(s) URL.",
             next_step=f"Set SCIGATE_URL to an address such as {DEFAULT_URL}.",
         )
     if parts.username or parts.password:
-        raise NotConfigured(
+        raise InvalidAddress(
             "The address of the gateway holds a user name or password.",
             next_step="Take it out of the URL and set SCIGATE_TOKEN.",
         )

@@ -245,7 +245,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _exists(destination: Path) -> LocalFileError:
     return LocalFileError(
-        f"{str(destination)!r} exists already.", next_step="Choose another name, or allow it to be overwritten."
+        f"{str(destination)!r} exists already.",
+        next_step="Choose another name, or let it be replaced: overwrite=True, on the command line --overwrite.",
     )
 
 

@@ -2,6 +2,7 @@
 
 GatewayError
 ├── NotConfigured           no token, or a token file that others can read
+│   └── InvalidAddress      the gateway's address is no http(s) URL
 ├── InvalidLocation         neither storage:/path nor a URL
 ├── InvalidArgument         another argument that is out of its range
 ├── GatewayUnreachable      no answer, or one that is not from a gateway
@@ -49,6 +50,10 @@ class GatewayError(Exception):
 
 class NotConfigured(GatewayError):
     """The client does not know whom to ask or how to prove who it is."""
+
+
+class InvalidAddress(NotConfigured):
+    """What should be the gateway's address is none."""
 
 
 class InvalidLocation(GatewayError):

@@ -153,6 +153,8 @@ def checked(response: httpx.Response) -> httpx.Response:
         return response
     if response.status_code < 400:
         raise _not_a_gateway(response, f"it answers with status {response.status_code}")
+    if response.status_code in (404, 405, 501) and "code" not in _problem(response):
+        raise _not_a_gateway(response, f"it answers with status {response.status_code}")
     default = RequestInvalid if response.status_code < 500 else GatewayFailed
     kind = _BY_STATUS.get(response.status_code, default)
     raise kind(response.status_code, _problem(response), retry_after=_retry_after(response))
@@ -176,7 +178,10 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
         body = json.loads(response.content)
     except ValueError:
         body = None
-    return body if isinstance(body, dict) else {"title": f"The gateway answered with status {response.status_code}."}
+    if isinstance(body, dict):
+        return body
+    advice = "This is not an answer of the gateway itself: look at the proxy before it, or check SCIGATE_URL."
+    return {"title": f"The gateway answered with status {response.status_code}.", "next_step": advice}
 
 
 def _retry_after(response: httpx.Response) -> timedelta | None:
