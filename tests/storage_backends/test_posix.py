@@ -55,10 +55,15 @@ def test_it_is_an_installed_backend_type() -> None:
     assert BackendRegistry().get("posix") is TYPE
 
 
-@pytest.mark.parametrize("root", ["data", "", "./x", "/a\0b"])
+@pytest.mark.parametrize("root", ["data", "", "./x", "~no-such-user/x", "/a\0b"])
 def test_a_root_that_is_not_absolute_is_refused_in_the_settings(root: str) -> None:
     with pytest.raises(ValidationError, match="absolute path"):
         PosixOptions(root=root)
+
+
+def test_a_root_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert PosixOptions(root="~/data").root == f"{tmp_path}/data"
 
 
 def test_a_missing_root_is_only_noticed_at_first_use(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ from .registry import BackendType, Connect, Options
 
 
 class PosixOptions(Options):
-    """``root``: an absolute path of a folder that is there; looked for when the storage is first used.
+    """``root``: an absolute path of a folder that is there; looked for when the storage is first used. ``~`` is the
+    home of the user that runs the gateway.
 
     ``verify_from``: ``disk`` drops what the page cache holds of a file before it is read to verify it, so that the
     medium answers; ``cache`` does not, for file systems that live in memory or verify by themselves (ZFS, btrfs).
@@ -54,6 +55,7 @@ class PosixOptions(Options):
     @field_validator("root")
     @classmethod
     def _absolute(cls, root: str) -> str:
+        root = os.path.expanduser(root)
         if not os.path.isabs(root) or "\0" in root:
             raise ValueError(f"root must be an absolute path such as /data/scigate, not {root!r}")
         return root
