@@ -258,6 +258,7 @@ class Gateway:
         common = Storage(
             name=name, type=section.type, summary=section.summary, site=section.site, url=None,
             read_only=section.read_only, state=status.state, cause=status.cause, can=[],
+            largest_upload=self._staging.quota,
         )  # fmt: skip
         try:
             opened = self._storages.get(name)

@@ -224,6 +224,7 @@ class Storage(Resource):
     state: StorageState
     cause: Cause | None
     can: list[str] = Field(description="what it can do beyond read and write, e.g. copy, digest, presign, move")
+    largest_upload: int = Field(description="a file of more bytes cannot be PUT: limits.staging_quota")
 
 
 class Entry(Resource):

@@ -33,6 +33,7 @@ from .errors import (
     GatewayUnreachable,
     InvalidLocation,
     LocalFileError,
+    RequestInvalid,
     RequestRefused,
 )
 from .handle import TransferGroup, TransferHandle, pages
@@ -280,8 +281,10 @@ class Gateway:
         return TransferGroup(handles, refused)
 
     def _put_file(self, path: Path, target: Location, name: str, how: upload.How) -> TransferHandle:
-        if how.overwrite is Overwrite.FAIL and path.is_file() and path.stat().st_size > WORTH_ASKING:
-            self._refuse_existing(target)
+        if path.is_file() and (size := path.stat().st_size) > WORTH_ASKING:
+            self._refuse_too_large(target, size)
+            if how.overwrite is Overwrite.FAIL:
+                self._refuse_existing(target)
         file = upload.inspect(path, how.hashed)
         headers = {
             "Content-Length": str(file.size),
@@ -301,6 +304,14 @@ class Gateway:
             raise _not_sent(path, error, body) from None
         submitted = parse(Submitted, response)
         return TransferHandle(self._session, submitted.transfer, replayed=submitted.replayed)
+
+    def _refuse_too_large(self, target: Location, size: int) -> None:
+        """The gateway says it too, but only after the file has been hashed here."""
+        most = self.storage(target.storage).largest_upload
+        if size > most:
+            detail = f"A file of {size} bytes can never be sent: limits.staging_quota allows {most} bytes."
+            advice = "Ask an admin to raise limits.staging_quota, or bring the file by another way."
+            raise RequestInvalid(413, {"code": "too-large", "detail": detail, "next_step": advice})
 
     def _refuse_existing(self, target: Location) -> None:
         """Say at once what the transfer would say after all bytes have been sent. It decides; this only spares time."""
