@@ -163,6 +163,8 @@ def test_dry_run_copies_nothing(scigate: Any, gateway_process: Any, tmp_path: Pa
         ("ls", "lab"),
         ("lss",),
         ("ls", "--nope"),
+        ("cp", "lab:/a", "-"),
+        ("cp", "--timeout", "-5", "lab:/a", "archive:/b"),
     ],
 )
 def test_wrong_command_lines_say_what_is_wrong(scigate: Any, words: tuple[str, ...]) -> None:
@@ -341,6 +343,7 @@ def test_a_token_is_only_made_for_a_name_that_the_settings_take(scigate: Any, na
 
 
 def test_version(scigate: Any) -> None:
+    assert scigate("--version").out.startswith("scigate 0.")
     assert scigate("version").out.startswith("scigate 0.")
     assert set(scigate("version", "--json").lines[0]) == {"scigate", "python"}
 
@@ -408,3 +411,17 @@ def test_settings_that_cannot_be_used_are_said_in_full(scigate: Any, tmp_path: P
     assert "prot" in ran.err
     assert "port" in ran.err
     assert "max_active" in ran.err
+
+
+def test_names_in_messages_do_not_steer_the_terminal(scigate: Any) -> None:
+    ran = scigate("mkdir", "lab:/steer\x1b[2J\nx/")
+    assert (ran.code, "\x1b" in ran.err) == (Exit.OK, False)
+    ran = scigate("cp", "lab:/not\x1b[2J\nthere", "archive:/x\x1b[2J\ny")
+    assert (ran.code, "\x1b" in ran.err) == (Exit.FAILED, False)
+    assert "lab:/not\\x1b[2J\\nthere → archive:/x\\x1b[2J\\ny" in ran.err
+
+
+def test_behind_two_dashes_there_are_no_options(scigate: Any, tmp_path: Path) -> None:
+    (tmp_path / "--json").write_text("a file")
+    ran = scigate("cp", "--", "--json", "lab:/dashes/")
+    assert (ran.code, ran.out) == (Exit.OK, "")

@@ -297,3 +297,9 @@ def test_a_move_onto_itself_changes_nothing(ada: httpx.Client, lab: Path) -> Non
     same = f"lab:/{lab.name}/data.bin"
     problem(ada.post("/api/v1/moves", json={"source": same, "destination": same, "overwrite": True}), 409, "same-file")
     assert (lab / "data.bin").read_bytes() == DATA
+
+
+def test_a_broken_percent_encoding_is_refused_not_stored(gateway: Running) -> None:
+    status, _, body = gateway.raw("PUT", "/api/v1/files/lab/bad%zz", b"x")
+    assert (status, b"malformed" in body) == (400, True)
+    assert not list((gateway.folder / "lab").glob("bad*"))

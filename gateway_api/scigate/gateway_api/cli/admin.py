@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from .output import Common, columns, common, emit, reads_settings, say
+from .output import Common, columns, common, emit, plural, reads_settings, say
 
 if TYPE_CHECKING:
     from scigate.storage_backends.testing import CaseResult
@@ -41,7 +41,10 @@ def doctor(common: Common) -> int:
         click.echo(f"{mark}  {check.name}: {check.message}")
         if check.next_step:
             click.echo(f"       → {check.next_step}")
-    say(f"{wrong} things are wrong." if wrong else "Everything is in order.", color="red" if wrong else "green")
+    say(
+        f"{plural(wrong, 'thing')} to put right." if wrong else "Everything is in order.",
+        color="red" if wrong else "green",
+    )
     return 1 if wrong else 0
 
 

@@ -66,14 +66,25 @@ class Lazy(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
+def _say_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"scigate {version('scigate')}")
+        context.exit()
+
+
 @click.group(cls=Lazy, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_say_version,
+              help="Print the version.")  # fmt: skip
 def app() -> None:
     """SciGate moves data between any storages, and every byte is accounted for."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Never a traceback, except with ``--debug``."""
-    common = Common(json="--json" in arguments, debug="--debug" in arguments)
+    options = list(arguments)[: arguments.index("--")] if "--" in arguments else arguments
+    common = Common(json="--json" in options, debug="--debug" in options)
     try:
         code = app.main(args=list(arguments), prog_name="scigate", obj=common, standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .complete import LocationType
-from .output import Common, asks_gateway, columns, emit, say
+from .output import Common, asks_gateway, columns, emit, say, say_of
 
 if TYPE_CHECKING:
     from ..client import Entry, Gateway
@@ -60,7 +60,7 @@ def mkdir(common: Common, folders: tuple[str, ...]) -> None:
     with common.gateway() as gateway:
         for folder in folders:
             gateway.mkdir(folder)
-            emit({"made": folder}) if common.json else say(f"Made {folder}")
+            emit({"made": folder}) if common.json else say_of(f"Made {folder}")
 
 
 @click.command("mv")
@@ -75,7 +75,7 @@ def mv(common: Common, source: str, destination: str, overwrite: bool) -> None:
         destination += source.rpartition("/")[2]
     with common.gateway() as gateway:
         gateway.move(source, destination, overwrite=overwrite)
-    emit({"source": source, "destination": destination}) if common.json else say(f"Moved {source} → {destination}")
+    emit({"source": source, "destination": destination}) if common.json else say_of(f"Moved {source} → {destination}")
 
 
 def _list_storages(common: Common, gateway: Gateway) -> None:
@@ -91,7 +91,7 @@ def _list_storages(common: Common, gateway: Gateway) -> None:
     columns(rows, ("STORAGE", "TYPE", "STATE", "WHAT"))
     for storage in storages:
         if storage.cause:
-            say(f"{storage.name}: {storage.cause.message} → {storage.cause.next_step}", color="yellow")
+            say_of(f"{storage.name}: {storage.cause.message} → {storage.cause.next_step}", color="yellow")
 
 
 def _condition(state: str, read_only: bool) -> str:
@@ -137,7 +137,7 @@ def _confirm(question: str, yes: bool) -> None:
 
 def _remove(common: Common, gateway: Gateway, location: str) -> None:
     gateway.delete(location)
-    emit({"removed": location}) if common.json else say(f"Removed {location}")
+    emit({"removed": location}) if common.json else say_of(f"Removed {location}")
 
 
 def _remove_tree(common: Common, gateway: Gateway, folder: str) -> None:

@@ -27,7 +27,9 @@ VERIFY = ["auto", "reread", "size"]
 )
 @click.option("--verify", type=click.Choice(VERIFY), default="auto", show_default=True, help="How a file is proven.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it has ended. [default: wait]")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Wait no longer than this; the transfer goes on.")
+@click.option(
+    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Wait no longer than this; the transfer goes on."
+)
 @click.option("--label", help="A name for the transfer.")
 @click.option("--priority", type=click.IntRange(0, 9), default=5, show_default=True, help="9 goes first.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")

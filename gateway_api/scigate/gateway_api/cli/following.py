@@ -42,7 +42,7 @@ def _ended(common: Common, handles: Sequence[TransferHandle]) -> None:
         say(_sentence(handles[0]))
     else:
         done = sum(handle.state == "DONE" for handle in handles)
-        say(f"{done} of {len(handles)} transfers are done.")
+        say(f"{done} of {len(handles)} transfers are DONE.")
 
 
 def _sentence(handle: TransferHandle) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .exits import Exit, exit_for
-from .output import Common, emit, report, say
+from .output import Common, emit, report, say, say_of
 from .places import Place
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def send(
             handles += put.handles if isinstance(put, TransferGroup) else [put]
             refused |= put.refused if isinstance(put, TransferGroup) else {}
     for path, reason in refused.items():
-        say(f"Not sent: {path}: {reason}", color="red")
+        say_of(f"Not sent: {path}: {reason}", color="red")
     return handles, Exit.FAILED if refused else Exit.OK
 
 

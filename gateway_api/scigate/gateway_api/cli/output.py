@@ -95,6 +95,18 @@ def say(text: str, *, color: str | None = None) -> None:
     click.secho(text, err=True, fg=color)
 
 
+def say_of(text: str, *, color: str | None = None) -> None:
+    """A sentence on one line with names in it, which may hold anything: what would steer the terminal is escaped."""
+    from ..client.progress import printable
+
+    say(printable(text), color=color)
+
+
+def plural(count: int, what: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def columns(rows: Iterable[Sequence[str]], heads: Sequence[str]) -> None:
     """Print aligned columns on stdout; the last one is never padded or cut."""
     from ..client.progress import printable

@@ -39,6 +39,8 @@ def read_place(text: str) -> Place:
 
     Raises ``UsageError`` for what is close to one of them but none.
     """
+    if text == "-":
+        raise click.UsageError("Standard input and output are not copied. For a file of this name write ./- .")
     if text in (".", "..") or text.startswith(("/", "./", "../", "~/")):
         return Place(Kind.HERE, os.path.expanduser(text))
     if scheme := _SCHEME.match(text):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .exits import Exit
-from .output import Common, emit, say
+from .output import Common, emit, plural, say, say_of
 from .places import Kind, Place
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def dry_run(common: Common, gateway: Gateway, places: list[Place], target: Place
                 emit({"source": source, "destination": destination, "size": length})
             else:
                 click.echo(f"{length if length is not None else '?':>15}  {printable(f'{source} → {destination}')}")
-    say(f"{count} files, {size(total)} would be copied; nothing was.")
+    say(f"{plural(count, 'file')}, {size(total)} would be copied; nothing was.")
     return Exit.OK
 
 
@@ -59,7 +59,7 @@ def _here(place: Place, target: Place) -> Iterator[Planned]:
     for path, name in walk(Path(place.text), refused):
         yield str(path), _below(target, name), os.path.getsize(path)
     for refused_path, reason in refused.items():
-        say(f"Would not be sent: {refused_path}: {reason}", color="red")
+        say_of(f"Would not be sent: {refused_path}: {reason}", color="red")
 
 
 def _named(target: Place, name: str) -> str:

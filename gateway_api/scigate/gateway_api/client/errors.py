@@ -29,6 +29,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..resources import Transfer, TransferFile
+from .progress import printable
 
 if TYPE_CHECKING:
     from .download import Download
@@ -130,8 +131,9 @@ class FilesNotFetched(GatewayError):
     next_step = "Correct the reasons and get the folder again into another folder, or with overwrite=True."
 
     def __init__(self, failed: Mapping[str, GatewayError], arrived: Sequence[Download]) -> None:
-        lines = [f"{location}: {error.message}" for location, error in list(failed.items())[:10]]
-        super().__init__("\n  ".join([f"{len(failed)} files were not fetched, {len(arrived)} were.", *lines]))
+        lines = [printable(f"{location}: {error.message}") for location, error in list(failed.items())[:10]]
+        count = f"{len(failed)} of {len(failed) + len(arrived)} files did not arrive."
+        super().__init__("\n  ".join([count, *lines]))
         self.failed, self.arrived = dict(failed), list(arrived)
 
 
@@ -141,8 +143,8 @@ class FilesNotSent(GatewayError):
     next_step = "Correct the reasons and put the folder again with overwrite='skip-same'."
 
     def __init__(self, refused: Mapping[str, str]) -> None:
-        lines = [f"{path}: {reason}" for path, reason in list(refused.items())[:10]]
-        super().__init__("\n  ".join([f"{len(refused)} files were not sent.", *lines]))
+        lines = [printable(f"{path}: {reason}") for path, reason in list(refused.items())[:10]]
+        super().__init__("\n  ".join([f"Not sent ({len(refused)}):", *lines]))
         self.refused = dict(refused)
 
 
@@ -182,7 +184,9 @@ def _sentences(parts: Sequence[str]) -> str:
 def _failure(transfer: Transfer, files: Sequence[TransferFile]) -> str:
     head = f"Transfer {transfer.id} failed: {transfer.files.failed} of {transfer.files.total} files."
     lines = [
-        f"{source_shown(file, transfer)} → {file.destination}: {file.cause.message}" for file in files if file.cause
+        printable(f"{source_shown(file, transfer)} → {file.destination}: {file.cause.message}")
+        for file in files
+        if file.cause
     ]
     if not lines and transfer.cause:
         lines = [transfer.cause.message]

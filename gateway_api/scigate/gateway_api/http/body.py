@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -13,6 +14,7 @@ from ..validation import words
 
 FIELDS_MAX: Final = 32
 SECRETS_IN_URL: Final = frozenset({"token", "access_token", "api_key"})
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -46,6 +48,12 @@ def read_query(raw: str, model: type[M]) -> M:
     if len(set(names)) < len(names):
         raise malformed("A query parameter is given twice.")
     return _validated(model, dict(pairs), lambda loc: {"parameter": str(loc[0]) if loc else ""})
+
+
+def check_escapes(path: str) -> None:
+    """Every ``%`` of a path begins an octet (RFC 3986 §2.1); a ``Problem`` 400 else, for its author meant something."""
+    if _BROKEN_ESCAPE.search(path):
+        raise malformed("Its path has a '%' without two hexadecimal digits behind it; a '%' itself is written %25.")
 
 
 def malformed(detail: str) -> Problem:

@@ -20,7 +20,7 @@ from ..actor import Actor
 from ..db.database import DatabaseUnavailable
 from ..policy import Rule, check_admin
 from ..problems import Problem, from_storage
-from .body import malformed, read_json, read_query
+from .body import check_escapes, malformed, read_json, read_query
 from .route import Answer, Call, Endpoint, Query, Route
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Handler(RequestHandler):
         self.site.running.add(self)
         try:
             self.site.check_host(self.request.host)
+            check_escapes(self.request.path)
             if self.route.rule is not Rule.ANYONE:
                 header = self.request.headers.get("Authorization")
                 self.actor = self.site.authenticator.actor(header, browser=self.route.browser)
