@@ -281,10 +281,8 @@ class Gateway:
         return TransferGroup(handles, refused)
 
     def _put_file(self, path: Path, target: Location, name: str, how: upload.How) -> TransferHandle:
-        if path.is_file() and (size := path.stat().st_size) > WORTH_ASKING:
-            self._refuse_too_large(target, size)
-            if how.overwrite is Overwrite.FAIL:
-                self._refuse_existing(target)
+        if path.is_file() and path.stat().st_size > WORTH_ASKING:
+            self._refuse_early(path, target, how)
         file = upload.inspect(path, how.hashed)
         headers = {
             "Content-Length": str(file.size),
@@ -301,9 +299,18 @@ class Gateway:
                 "PUT", resource, repeatable=True, params=params, content=body.chunks, headers=headers
             )
         except GatewayUnreachable as error:
-            raise _not_sent(path, error, body) from None
+            raise _not_sent(path, error, was_sent=body.was_sent) from None
         submitted = parse(Submitted, response)
         return TransferHandle(self._session, submitted.transfer, replayed=submitted.replayed)
+
+    def _refuse_early(self, path: Path, target: Location, how: upload.How) -> None:
+        """What would otherwise be said after the file has been hashed, or sent."""
+        try:
+            self._refuse_too_large(target, path.stat().st_size)
+            if how.overwrite is Overwrite.FAIL:
+                self._refuse_existing(target)
+        except GatewayUnreachable as error:
+            raise _not_sent(path, error, was_sent=False) from None
 
     def _refuse_too_large(self, target: Location, size: int) -> None:
         """The gateway says it too, but only after the file has been hashed here."""
@@ -323,8 +330,8 @@ class Gateway:
         raise Conflict(409, {"code": "already-exists", "detail": detail, "next_step": advice})
 
 
-def _not_sent(path: Path, error: GatewayUnreachable, body: upload.Body) -> GatewayUnreachable:
-    if body.was_sent:
+def _not_sent(path: Path, error: GatewayUnreachable, *, was_sent: bool) -> GatewayUnreachable:
+    if was_sent:
         text, advice = "was sent, but nobody confirmed it", "Look with 'scigate transfers' whether it has arrived."
     else:
         text, advice = "was NOT sent", "Send it again when the gateway answers; it begins anew."
