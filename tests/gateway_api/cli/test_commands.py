@@ -294,32 +294,6 @@ def test_something_else_at_the_address(scigate: Any, status: bytes) -> None:
     assert "does not look like a SciGate gateway" in ran.err
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        (("cp", "nowhere:/a", "archive:/"), Exit.NOT_FOUND),
-        (("cp", "lab:/a", "nowhere:/a"), Exit.NOT_FOUND),
-        (("cp", "./is-missing", "lab:/"), Exit.LOCAL),
-        (("ls", "--url", "foo"), Exit.USAGE),
-    ],
-)
-def test_what_does_not_exist_has_a_code_of_its_own(scigate: Any, words: tuple[str, ...], code: Exit) -> None:
-    ran = scigate(*words)
-    assert ran.code == code, ran.err
-    assert "→ " in ran.err
-
-
-def test_next_steps_can_be_taken(scigate: Any, gateway_process: Any, tmp_path: Path) -> None:
-    for name in ("step-1", "step-2"):
-        (gateway_process.files("lab") / name).write_text(name)
-    (tmp_path / "step-1").write_text("here")
-    moved = scigate("mv", "lab:/step-1", "lab:/step-2").err
-    assert "overwrite" in moved
-    assert "newer" not in moved
-    assert "--overwrite" in scigate("get", "lab:/step-1").err
-    assert "scigate ls" in scigate("ls", "nowhere:/").err
-
-
 def test_debug_shows_where_an_error_comes_from(scigate: Any) -> None:
     assert "Traceback" in scigate("ls", "lab", "--debug").err
 
@@ -411,17 +385,3 @@ def test_settings_that_cannot_be_used_are_said_in_full(scigate: Any, tmp_path: P
     assert "prot" in ran.err
     assert "port" in ran.err
     assert "max_active" in ran.err
-
-
-def test_names_in_messages_do_not_steer_the_terminal(scigate: Any) -> None:
-    ran = scigate("mkdir", "lab:/steer\x1b[2J\nx/")
-    assert (ran.code, "\x1b" in ran.err) == (Exit.OK, False)
-    ran = scigate("cp", "lab:/not\x1b[2J\nthere", "archive:/x\x1b[2J\ny")
-    assert (ran.code, "\x1b" in ran.err) == (Exit.FAILED, False)
-    assert "lab:/not\\x1b[2J\\nthere → archive:/x\\x1b[2J\\ny" in ran.err
-
-
-def test_behind_two_dashes_there_are_no_options(scigate: Any, tmp_path: Path) -> None:
-    (tmp_path / "--json").write_text("a file")
-    ran = scigate("cp", "--", "--json", "lab:/dashes/")
-    assert (ran.code, ran.out) == (Exit.OK, "")

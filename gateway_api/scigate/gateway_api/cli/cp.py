@@ -9,7 +9,7 @@ import click
 
 from .complete import LocationType
 from .following import follow, tell
-from .output import Common, asks_gateway
+from .output import Common, asks_gateway, say
 from .places import Kind, Place, read_place
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def cp(common: Common, /, sources: tuple[str, ...], destination: str, **options:
     scigate cp lab:/run7/ archive:/run7/             storage → storage
     scigate cp https://example.org/a.h5 archive:/    URL → storage
 
-    A destination ending in '/' keeps the name of a file; what is in a folder goes below it. Ctrl-C while waiting does
-    not end the transfer.
+    A destination ending in '/' keeps the name of a file; of a folder, what is in it goes there without the folder's own
+    name. Empty folders and times of change are not copied. 'newer' also replaces a file of another size. Ctrl-C while
+    waiting does not end the transfer.
     """
     places, target = [read_place(source) for source in sources], read_place(destination)
     move = _way(places, target)
@@ -107,6 +108,8 @@ def _send(common: Common, gateway: Gateway, places: list[Place], target: Place, 
 
     _refuse(options, priority=5, verify="auto")
     handles, refused = send(gateway, places, target.text, options["overwrite"], options["label"])
+    if not handles and not refused:
+        say("Nothing to copy: the folder has no files.")
     return _finish(common, handles, options) or refused
 
 

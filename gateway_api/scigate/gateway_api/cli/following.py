@@ -49,6 +49,8 @@ def _sentence(handle: TransferHandle) -> str:
     seen = handle.transfer
     skipped = f", {seen.files.skipped} of them were there already" if seen.files.skipped else ""
     proof = f", proof {seen.proof}" if seen.proof else ""
+    if seen.state == "DONE" and not seen.files.total:
+        return f"DONE: nothing to copy: the folder has no files ({handle.id})"
     return f"{seen.state}: {seen.files.done} of {seen.files.total} files{skipped}{proof} ({handle.id})"
 
 

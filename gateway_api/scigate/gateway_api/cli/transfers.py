@@ -125,3 +125,5 @@ def _show_file(file: TransferFile, transfer: Transfer) -> None:
         click.echo(f"             {name} {value}")
     if file.cause:
         click.echo(f"             {printable(file.cause.message)}\n             → {printable(file.cause.next_step)}")
+    if file.next_try and not file.finished:
+        click.echo(f"             tried again at {file.next_try.astimezone():%Y-%m-%d %H:%M:%S}")

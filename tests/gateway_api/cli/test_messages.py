@@ -1,0 +1,70 @@
+"""What the command line says: to whom it may concern, what can be done, and nothing that steers a terminal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scigate.gateway_api.cli.exits import Exit
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("cp", "nowhere:/a", "archive:/"), Exit.NOT_FOUND),
+        (("cp", "lab:/a", "nowhere:/a"), Exit.NOT_FOUND),
+        (("cp", "./is-missing", "lab:/"), Exit.LOCAL),
+        (("ls", "--url", "foo"), Exit.USAGE),
+    ],
+)
+def test_what_does_not_exist_has_a_code_of_its_own(scigate: Any, words: tuple[str, ...], code: Exit) -> None:
+    ran = scigate(*words)
+    assert ran.code == code, ran.err
+    assert "→ " in ran.err
+
+
+def test_next_steps_can_be_taken(scigate: Any, gateway_process: Any, tmp_path: Path) -> None:
+    for name in ("step-1", "step-2"):
+        (gateway_process.files("lab") / name).write_text(name)
+    (tmp_path / "step-1").write_text("here")
+    moved = scigate("mv", "lab:/step-1", "lab:/step-2").err
+    assert "overwrite" in moved
+    assert "newer" not in moved
+    assert "--overwrite" in scigate("get", "lab:/step-1").err
+    assert "scigate ls" in scigate("ls", "nowhere:/").err
+
+
+def test_names_in_messages_do_not_steer_the_terminal(scigate: Any) -> None:
+    ran = scigate("mkdir", "lab:/steer\x1b[2J\nx/")
+    assert (ran.code, "\x1b" in ran.err) == (Exit.OK, False)
+    ran = scigate("cp", "lab:/not\x1b[2J\nthere", "archive:/x\x1b[2J\ny")
+    assert (ran.code, "\x1b" in ran.err) == (Exit.FAILED, False)
+    assert "lab:/not\\x1b[2J\\nthere → archive:/x\\x1b[2J\\ny" in ran.err
+
+
+def test_behind_two_dashes_there_are_no_options(scigate: Any, tmp_path: Path) -> None:
+    (tmp_path / "--json").write_text("a file")
+    ran = scigate("cp", "--", "--json", "lab:/dashes/")
+    assert (ran.code, ran.out) == (Exit.OK, "")
+
+
+def test_a_folder_without_files_is_said_to_be_so(scigate: Any, gateway_process: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty/inner").mkdir(parents=True)
+    (gateway_process.files("lab") / "empty-there/inner").mkdir(parents=True)
+    for source in ("empty/", "lab:/empty-there/"):
+        ran = scigate("cp", source, "archive:/empty/")
+        assert ran.code == Exit.OK
+        assert "othing to copy: the folder has no files" in ran.err
+
+
+def test_show_says_when_a_waiting_file_is_tried_again(scigate: Any, gateway_process: Any) -> None:
+    url = f"http://127.0.0.1:{gateway_process.web_port}/nobody-listens"
+    assert scigate("cp", "--no-wait", "--label", "waits", url, "lab:/waits").code == Exit.OK
+    (id,) = [line["id"] for line in scigate("transfers", "--json").lines if line["label"] == "waits"]
+    end = time.monotonic() + 20
+    while "tried again at 2" not in scigate("show", "--files", id).out:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert scigate("cancel", id).code == Exit.OK
