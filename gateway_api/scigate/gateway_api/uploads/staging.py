@@ -28,7 +28,7 @@ class StagingFull(NoSpace):
     """Other uploads have the room now; some of it comes free when one of them reaches its storage."""
 
     retry_after = timedelta(seconds=2)
-    next_step = "Try again when other uploads have reached their storages, or cancel some that wait or have failed."
+    next_step = "Try again when other uploads have reached their storages, or cancel some that wait."
 
 
 class Staging:
