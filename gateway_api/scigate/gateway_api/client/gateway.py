@@ -135,8 +135,9 @@ class Gateway:
     ) -> download.Download:
         """Fetch a file to this machine: a folder or a path ending in ``/`` keeps its name.
 
-        It arrives under another name, is checked by size and digest, made durable and then renamed. Broken off, it
-        goes on where it stopped, also in another process. ``received`` is called with the bytes since the last call.
+        It arrives under another name, is checked by size, and by digest if its storage keeps one, made durable and then
+        renamed. Broken off, it goes on where it stopped, also in another process. ``received`` is called with the bytes
+        since the last call.
         """
         found = location(source)
         if found.is_folder:
