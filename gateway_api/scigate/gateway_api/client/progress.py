@@ -53,12 +53,13 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._last = ("", 0.0)
+        self._last: tuple[tuple[str, ...], float] = ((), 0.0)
 
     def __call__(self, seen: Transfer) -> None:
-        state, at = self._last
-        if seen.state != state or (time.monotonic() - at > BETWEEN_LINES):
-            self._last = (seen.state, time.monotonic())
+        before, at = self._last
+        condition = (str(seen.state), seen.cause.code if seen.cause else "")
+        if condition != before or (time.monotonic() - at > BETWEEN_LINES):
+            self._last = (condition, time.monotonic())
             self._stream.write(f"{seen.state} {line(seen)}\n")
             self._stream.flush()
 
