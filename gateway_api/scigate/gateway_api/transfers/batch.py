@@ -63,16 +63,17 @@ def move_batch(runtime: Runtime, tasks: Sequence[Task], on_error: OnError) -> No
 
     Raises ``LeaseLost``, and what the database raises.
     """
-    _Batch(runtime, tasks, on_error).run()
+    with runtime.crowd.joined() as threads:
+        _Batch(runtime, tasks, on_error, threads).run()
 
 
 class _Batch:
-    def __init__(self, runtime: Runtime, tasks: Sequence[Task], on_error: OnError) -> None:
+    def __init__(self, runtime: Runtime, tasks: Sequence[Task], on_error: OnError, threads: int) -> None:
         self._runtime = runtime
         self._tasks = tasks
         self._on_error = on_error
         self._destination = runtime.backend(tasks[0].destination_storage)
-        self._threads = self._useful_threads()
+        self._threads = 1 if self._is_local() else threads
 
     def run(self) -> None:
         looked = self._each(self._look, self._tasks, lambda task: task)
@@ -84,11 +85,10 @@ class _Batch:
         self._keep(stored, self._runtime.work.stored([item.done(What.STORED) for item in stored]))
         self._publish([item for item in written if item.draft is not None])
 
-    def _useful_threads(self) -> int:
-        """Threads hide the latency of a remote storage; between local ones they only stand in each other's way."""
+    def _is_local(self) -> bool:
+        """Whether both ends are on this machine: then threads only stand in each other's way."""
         source = self._tasks[0].source_storage
-        local = self._destination.limits.local and bool(source) and self._runtime.backend(source).limits.local
-        return 1 if local else self._runtime.streams
+        return self._destination.limits.local and bool(source) and self._runtime.backend(source).limits.local
 
     def _each(self, act: Callable[[A], B | None], things: Iterable[A], task_of: Callable[[A], Task]) -> list[B]:
         """``act`` on each in a few threads; what fails, and what gives None, is left out."""

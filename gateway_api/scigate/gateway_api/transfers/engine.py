@@ -17,6 +17,7 @@ from scigate.storage_backends.backend import Backend
 from scigate.storage_backends.errors import StorageError
 
 from ..db.database import Database, DatabaseUnavailable
+from .crowd import Crowd
 from .executors.local import LocalExecutor
 from .lease import Lease, LeaseLost
 from .looking import failure_of
@@ -63,7 +64,9 @@ class Engine:
         self.progress = LiveProgress()
         self._lease = Lease(database, folder / "workers", settings.lease)
         work = Work(database, self._lease.worker)
-        self._runtime = Runtime(work, self._lease, backend, open_url, self.progress, Breaker(), settings.streams)
+        self._runtime = Runtime(
+            work, self._lease, backend, open_url, self.progress, Breaker(), settings.streams, Crowd(settings.streams)
+        )
         self._executor = LocalExecutor(self._runtime, settings.slots.total)
         self._reconciler = Reconciler(database, self._runtime, folder / "workers")
         self._listing = Listing(Walks(database, self._lease), backend, self.look)

@@ -14,6 +14,7 @@ from blake3 import blake3
 from scigate.storage_backends.backend import Backend, Buffer
 from scigate.storage_backends.errors import StorageError
 
+from .crowd import Crowd
 from .lease import Lease
 from .planner import Block
 from .progress import LiveProgress
@@ -67,6 +68,7 @@ class Runtime:
     progress: LiveProgress
     breaker: Breaker
     streams: int
+    crowd: Crowd
     signs: dict[int, StopSign] = field(default_factory=dict)
     claiming: threading.Lock = field(default_factory=threading.Lock)
     """Held from a claim until its files have their signs."""
