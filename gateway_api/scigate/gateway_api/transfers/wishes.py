@@ -45,6 +45,9 @@ _FOLLOW: Final[Mapping[str, tuple[tuple[FileState, What], ...]]] = {
 """Wish → which files follow, and how. Files that a worker holds are paused by that worker, at a block's border."""
 
 
+_PAST: Final = {Wish.PAUSE: "paused", Wish.RESUME: "resumed", Wish.CANCEL: "cancelled"}
+
+
 def ask(connection: Connection, row: Any, wish: Wish, now: float) -> None:
     """Store the wish for the transfer ``row`` and let the first portion of files follow; to ask again is no error.
     Raises ``Problem`` 409 for a wish that does not fit."""
@@ -78,7 +81,8 @@ def follow(connection: Connection, seq: int, now: float) -> None:
 
 def _refuse_misfit(row: Any, wish: Wish) -> None:
     if row.finished is not None:
-        raise conflict("transfer-finished", f"The transfer is finished and cannot {wish}.", "Nothing to do.")
+        next_step = "Nothing is left to do; 'retry' tries again what has failed."
+        raise conflict("transfer-finished", f"The transfer is finished and cannot be {_PAST[wish]}.", next_step)
     if row.wish == CANCELLED:
         raise conflict("transfer-cancelled", "The transfer is being cancelled.", "Submit it again to start anew.")
 
