@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from scigate.gateway_api.db.database import Database
@@ -22,7 +22,6 @@ from scigate.gateway_api.transfers.store import TransferStore
 from scigate.storage_backends.testing import servers
 from scigate.storage_backends.testing.servers import S3Server, ServerMissing
 
-STRICT = any(os.environ.get(name, "").lower() in ("1", "true") for name in ("SCIGATE_REQUIRE_SERVERS", "CI"))
 PROGRAM = Path(__file__).parent / "engine_process.py"
 
 
@@ -126,15 +125,10 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    try:
-        starting = servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs"))
-        server = starting.__enter__()
-    except ServerMissing as missing:
-        if STRICT:
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
-    try:
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Iterator[S3Server]:
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")))
+        except ServerMissing as error:
+            missing(str(error))
         yield server
-    finally:
-        starting.__exit__(None, None, None)
