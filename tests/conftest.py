@@ -23,6 +23,9 @@ import pytest
 STRICT: Final = any(os.environ.get(name, "").lower() in ("1", "true") for name in ("SCIGATE_REQUIRE_SERVERS", "CI"))
 """A missing server fails the test instead of skipping it."""
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its background jobs so, and programs inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass(frozen=True, slots=True)
 class Server:

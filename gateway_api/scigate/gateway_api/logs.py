@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 _HIDDEN: Final = "***"
 _SECRETS: Final = (
@@ -54,9 +54,21 @@ class Lines(logging.Formatter):
         return redact(super().format(record))
 
 
+class StandardError(logging.StreamHandler[TextIO]):
+    """Writes to whatever standard error is when a record comes: it may be replaced while the process runs."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass  # the base class sets what it finds at the start
+
+
 def configure(level: int = logging.INFO) -> None:
     """Log to standard error: for people on a terminal, as JSON lines otherwise."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StandardError()
     handler.setFormatter(Lines() if sys.stderr.isatty() else JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("tornado.access", "httpx", "botocore", "urllib3", "alembic"):
