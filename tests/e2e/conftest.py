@@ -17,10 +17,11 @@ from scigate.gateway_api.db.database import Database
 from scigate.gateway_api.db.migrate import migrate
 from scigate.gateway_api.resources import Transfer, TransferFile, TransferRequest
 from scigate.gateway_api.transfers import submission
-from scigate.gateway_api.transfers.audit import contradictions
 from scigate.gateway_api.transfers.store import TransferStore
 from scigate.storage_backends.testing import servers
 from scigate.storage_backends.testing.servers import S3Server, ServerMissing
+
+from tests.audit import contradictions
 
 PROGRAM = Path(__file__).parent / "engine_process.py"
 

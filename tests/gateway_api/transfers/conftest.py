@@ -14,7 +14,6 @@ from scigate.gateway_api.db.database import Database
 from scigate.gateway_api.db.migrate import migrate
 from scigate.gateway_api.resources import FileState, Transfer, TransferFile, TransferRequest
 from scigate.gateway_api.transfers import submission
-from scigate.gateway_api.transfers.audit import contradictions
 from scigate.gateway_api.transfers.engine import Engine, EngineSettings
 from scigate.gateway_api.transfers.scheduler import SlotLimits
 from scigate.gateway_api.transfers.store import TransferStore
@@ -23,6 +22,8 @@ from scigate.storage_backends.errors import NotFound
 from scigate.storage_backends.layers import Fault, Meter, compose
 from scigate.storage_backends.memory import TYPE as MEMORY
 from scigate.storage_backends.posix import TYPE as POSIX
+
+from tests.audit import contradictions
 
 SLOTS = SlotLimits(total=4, per_owner=4, per_storage=4)
 

@@ -240,7 +240,7 @@ def test_the_checker_sees_what_is_wrong(lab: Lab) -> None:
     for statement, said in spoil:
         with lab.database._writer.connect() as connection:
             connection.execute(text(statement))
-            from scigate.gateway_api.transfers.audit import contradictions
+            from tests.audit import contradictions
 
             assert any(said in line for line in contradictions(connection)), statement
             connection.rollback()

@@ -45,9 +45,10 @@ class Delta:
 
     def move(self, before: FileState, after: FileState) -> None:
         """A file went from one state to another."""
-        if _BUCKETS[before] != _BUCKETS[after]:
-            self.counts[_BUCKETS[before]] -= 1
-            self.counts[_BUCKETS[after]] += 1
+        left, joined = bucket_of(before), bucket_of(after)
+        if left != joined:
+            self.counts[left] -= 1
+            self.counts[joined] += 1
 
     def weaken(self, proof: str | None) -> None:
         """Of all proofs the weakest is the transfer's."""

@@ -1,4 +1,4 @@
-"""What must always be true of the records, whatever happened: for tests, and for an administrator in doubt."""
+"""What must always be true of the records, whatever happened; every test of the engine ends with it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
+from scigate.gateway_api.db.schema import block, draft, event, file, transfer
+from scigate.gateway_api.resources import FileState
+from scigate.gateway_api.transfers.counters import bucket_of
+from scigate.gateway_api.transfers.machine import ACTIVE, ARROWS, FINAL, What
 from sqlalchemy import Connection, func, select
-
-from ..db.schema import block, draft, event, file, transfer
-from ..resources import FileState
-from .counters import bucket_of
-from .machine import ACTIVE, ARROWS, FINAL, What
 
 _COUNTED: Final = ("total", "queued", "active", "waiting", "paused", "done", "skipped", "failed", "cancelled",
                    "bytes_total", "bytes_done")  # fmt: skip
