@@ -66,7 +66,7 @@ def test_whatever_is_imported_is_asked_for(project: dict[str, list[str]], root: 
         f"{module} in {path.relative_to(root)}"
         for place, declared in places.items()
         for path in (root / place).rglob("*.py")
-        for module in _imports(path) - sys.stdlib_module_names - {"scigate", "benchmarks"} - COME_ALONG
+        for module in _imports(path) - sys.stdlib_module_names - {"scigate", "benchmarks", "tests"} - COME_ALONG
         if not {canonicalize_name(name) for name in bring.get(module, ())} & declared
     }
     assert missing == set()

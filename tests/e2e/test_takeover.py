@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,29 @@ def assert_all_there(out: Path, data: bytes) -> None:
     assert list(out.rglob(".*")) == []
 
 
+def fall_asleep(pid: int, site: Site) -> None:
+    """Stop a process, but not in the middle of a commit: nobody can write to an SQLite database that it has locked."""
+    for _ in range(100):
+        os.kill(pid, signal.SIGSTOP)
+        if is_writable(site):
+            return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)
+    raise AssertionError("the process always holds the database")
+
+
+def is_writable(site: Site) -> bool:
+    if not site.url.startswith("sqlite:///"):
+        return True
+    with contextlib.closing(sqlite3.connect(site.url.removeprefix("sqlite:///"), timeout=1.0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.rollback()
+        return True
+
+
 on_sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 
 
@@ -75,7 +100,7 @@ def test_who_wakes_up_after_its_lease_changes_nothing(site: Site) -> None:
     zombie = site.start("one", delay=0.02, streams=1, lease=2.0)
     transfer = site.submit(("lab:/large", "out:/large"), ("lab:/run/", "out:/run/"))
     site.until(lambda: any(file.bytes_done >= 32 * MiB for file in site.files(transfer)))
-    os.kill(zombie.pid, signal.SIGSTOP)
+    fall_asleep(zombie.pid, site)
     try:
         site.start("two", lease=2.0)
         done = site.wait(transfer)
