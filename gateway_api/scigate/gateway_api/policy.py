@@ -21,6 +21,8 @@ class Rule(StrEnum):
     STORAGE_READ = "storage-read"  # one of the users of the storage in the request
     STORAGE_WRITE = "storage-write"  # the same, and the storage is not read-only
     TRANSFER = "transfer"  # the transfer's owner
+    UPLOAD = "upload"  # the upload's owner
+    WEBHOOK = "webhook"  # the webhook's owner
     ADMIN = "admin"
 
 

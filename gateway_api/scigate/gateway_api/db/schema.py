@@ -131,12 +131,6 @@ file: Final = Table(
     Column("created", Double, nullable=False),
     Column("finished", Double),
     UniqueConstraint("transfer", "target"),
-    Index(
-        "ix_file_staged",
-        "source_path",
-        sqlite_where=text("source_storage = 'staging'"),
-        postgresql_where=text("source_storage = 'staging'"),
-    ),
     Index("ix_file_queue", "state", "lane", "rank", "seq"),
     Index("ix_file_transfer_state", "transfer", "state", "seq"),
     Index(
@@ -223,4 +217,58 @@ idempotency: Final = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("transfer", String(32), nullable=False),
     Column("created", Double, nullable=False),
+)
+
+upload: Final = Table(
+    "upload",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("owner", String(200), nullable=False),
+    Column("gateway", String(63), nullable=False),  # on whose disk it is: the name of that gateway's staging storage
+    Column("kind", String(8), nullable=False),  # whole, partial (part of another), final (made of others)
+    Column("file", Serial, ForeignKey("file.seq"), unique=True),  # NULL: a partial one
+    Column("parts", Text),  # JSON: the ids of the partial ones, in order
+    Column("name", PathBytes),  # of the sender's file, for people
+    Column("metadata", Text),  # Upload-Metadata as it was sent
+    Column("modified", Double),  # of the sender's file
+    Column("promised", Text),  # JSON: digests of the whole that the client promises
+    Column("length", BigInteger),  # NULL: the client has not said it yet
+    Column("received", BigInteger, nullable=False, server_default=text("0")),  # durable bytes
+    Column("crc64nvme", String(16), nullable=False, server_default=text("'0000000000000000'")),  # of those
+    Column("created", Double, nullable=False),
+    Column("expires", Double),  # NULL: all bytes are here
+    Column("completed", Double),  # since when they are
+    Column("ended", Double),  # nothing of it is kept on the disk any more
+    Column("end", String(10)),  # why: done, cancelled, failed, expired
+    Index(None, "owner", "seq"),
+    Index("ix_upload_open", "gateway", sqlite_where=text("ended IS NULL"), postgresql_where=text("ended IS NULL")),
+)
+
+ticket: Final = Table(
+    "ticket",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # SHA-256: the ticket itself is nowhere
+    Column("actor", String(200), nullable=False),
+    Column("expires", Double, nullable=False),
+)
+
+webhook: Final = Table(
+    "webhook",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("owner", String(200), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("topics", Text, nullable=False),  # JSON
+    Column("types", Text, nullable=False),  # JSON
+    Column("created", Double, nullable=False),
+    Column("delivered", BigInteger, nullable=False),  # the last event that was accepted, or did not concern it
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("next_try", Double, nullable=False, server_default=text("0")),
+    Column("disabled", Boolean, nullable=False, server_default=text("false")),
+    Column("cause", Text),
+    Column("worker", String(64)),  # who delivers now, until lease_until
+    Column("lease_until", Double),
+    Index(None, "owner", "seq"),
 )

@@ -22,6 +22,8 @@ _WHO: Final = {
     Rule.STORAGE_READ: "For users of the storage; to others it does not exist.",
     Rule.STORAGE_WRITE: "For users of the storage, if it is not read-only.",
     Rule.TRANSFER: "For the owner of the transfer; to others it does not exist.",
+    Rule.UPLOAD: "For the owner of the upload; to others it does not exist.",
+    Rule.WEBHOOK: "For the owner of the webhook; to others it does not exist.",
     Rule.ADMIN: "For admins.",
 }
 _REFUSALS: Final = {
@@ -30,6 +32,8 @@ _REFUSALS: Final = {
     Rule.STORAGE_READ: (401, 404),
     Rule.STORAGE_WRITE: (401, 403, 404),
     Rule.TRANSFER: (401, 404),
+    Rule.UPLOAD: (401, 404),
+    Rule.WEBHOOK: (401, 404),
     Rule.ADMIN: (401, 403),
 }
 

@@ -93,8 +93,9 @@ def source_text(row: Any) -> str:
 def event_view(row: Any, transfer_id: str) -> Event:
     """A line of the journal."""
     return Event(
-        id=row.id, time=certain_when(row.time), type=row.type, transfer=transfer_id,
-        file=None if row.file is None else f"{transfer_id}.{row.file}", data=json.loads(row.data),
+        id=str(row.id), source=f"/api/v1/transfers/{transfer_id}", type=f"scigate.{row.type}",
+        subject=None if row.file is None else f"{transfer_id}.{row.file}", time=certain_when(row.time),
+        data=json.loads(row.data),
     )  # fmt: skip
 
 

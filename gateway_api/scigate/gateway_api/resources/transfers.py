@@ -1,40 +1,13 @@
-"""The resources of the REST API: what goes over the wire, in both directions.
-
-The OpenAPI document is generated from these models, the client returns them. Sizes are bytes, rates bytes per
-second, times UTC. Paths that are not UTF-8 travel as lone surrogates (PEP 383), which JSON writes as ``\\udcXX``.
-"""
+"""Transfers and their files."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import Field
 
-
-def _any_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be a string")
-    return value
-
-
-PathText = Annotated[
-    str, PlainValidator(_any_text), PlainSerializer(lambda text: text), WithJsonSchema({"type": "string"})
-]
-"""A string that may hold surrogate escapes, which pydantic's own string type refuses."""
-
-
-class Resource(BaseModel):
-    """Base of everything the API answers."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class Request(BaseModel):
-    """Base of everything the API accepts: an unknown field is an error, never ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from .base import Cause, Label, PathText, Request, Resource
 
 
 class Overwrite(StrEnum):
@@ -94,19 +67,6 @@ class TransferState(StrEnum):
     @property
     def is_final(self) -> bool:
         return self in (TransferState.DONE, TransferState.FAILED, TransferState.CANCELLED)
-
-
-class Cause(Resource):
-    """Why something failed, waits or is paused: for programs (``code``, ``retriable``) and for people."""
-
-    code: str
-    message: PathText
-    retriable: bool
-    next_step: str
-
-
-Label = Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-"""A name of a transfer, for people."""
 
 
 class FileRequest(Request):
@@ -186,97 +146,8 @@ class TransferFile(Resource):
     finished: datetime | None
 
 
-class Event(Resource):
-    """One line of the journal; ``id`` grows."""
-
-    id: int
-    time: datetime
-    type: str = Field(examples=["transfer.submitted", "file.done"])
-    transfer: str
-    file: str | None
-    data: dict[str, Any]
-
-
 class Submitted(Resource):
     """The answer to a submit. ``replayed``: this Idempotency-Key had been accepted before."""
 
     transfer: Transfer
     replayed: bool
-
-
-class StorageState(StrEnum):
-    """Whether a storage can be used now."""
-
-    UP = "up"
-    DOWN = "down"
-    UNKNOWN = "unknown"
-
-
-class Storage(Resource):
-    """A storage as its users see it."""
-
-    name: str
-    type: str
-    summary: str
-    site: str | None
-    url: str | None = Field(description="root of the storage's own URLs")
-    read_only: bool
-    state: StorageState
-    cause: Cause | None
-    can: list[str] = Field(description="what it can do beyond read and write, e.g. copy, digest, presign, move")
-    largest_upload: int = Field(description="a file of more bytes cannot be PUT: limits.staging_quota")
-
-
-class Entry(Resource):
-    """A file or folder of a storage."""
-
-    location: PathText
-    name: PathText
-    kind: str
-    size: int
-    modified: datetime | None
-    version: str | None
-    digests: dict[str, str]
-    surl: PathText | None
-    note: str | None = None
-
-
-class MoveRequest(Request):
-    """Rename a file within its storage."""
-
-    source: PathText
-    destination: PathText
-    overwrite: bool = False
-
-
-class Check(Resource):
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    message: str
-    next_step: str | None = None
-
-
-class Status(Resource):
-    """How the gateway is: for dashboards and admins."""
-
-    version: str
-    time: datetime
-    started: datetime
-    ok: bool
-    checks: list[Check]
-    broken_plugins: dict[str, str]
-    files: dict[str, int]
-    workers: int
-    active: int
-
-
-T = TypeVar("T", bound=Resource)
-
-
-class Page(Resource, Generic[T]):
-    """A page of a list; ``next`` is the cursor of the next one, None at the end."""
-
-    items: list[T]
-    next: str | None = None

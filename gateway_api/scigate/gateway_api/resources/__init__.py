@@ -1,0 +1,30 @@
+"""The resources of the REST API: what goes over the wire, in both directions.
+
+The OpenAPI document is generated from these models, the client returns them. Sizes are bytes, rates bytes per
+second, times UTC. Paths that are not UTF-8 travel as lone surrogates (PEP 383), which JSON writes as ``\\udcXX``.
+"""
+
+from .base import Cause, Label, Page, PathText, Request, Resource
+from .events import CreatedWebhook, Event, ReplayRequest, Ticket, Webhook, WebhookRequest
+from .storages import Check, Entry, MoveRequest, Status, Storage, StorageState
+from .transfers import (
+    Counts,
+    FileRequest,
+    FileState,
+    Overwrite,
+    Proof,
+    Submitted,
+    Transfer,
+    TransferFile,
+    TransferRequest,
+    TransferState,
+    Verify,
+)
+from .uploads import FileToSend, FolderToSend, FolderUpload, Leg, Upload, UploadState
+
+__all__ = [
+    "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "FileRequest", "FileState", "FileToSend",
+    "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page", "PathText", "Proof",
+    "ReplayRequest", "Request", "Resource", "Status", "Storage", "StorageState", "Submitted", "Ticket", "Transfer",
+    "TransferFile", "TransferRequest", "TransferState", "Upload", "UploadState", "Verify", "Webhook", "WebhookRequest",
+]  # fmt: skip
