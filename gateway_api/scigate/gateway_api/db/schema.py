@@ -263,8 +263,10 @@ webhook: Final = Table(
     Column("topics", Text, nullable=False),  # JSON
     Column("types", Text, nullable=False),  # JSON
     Column("created", Double, nullable=False),
+    Column("key", String(16), nullable=False),  # the name of the master key that its secret is derived from
     Column("delivered", BigInteger, nullable=False),  # the last event that was accepted, or did not concern it
     Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("failing_since", Double),
     Column("next_try", Double, nullable=False, server_default=text("0")),
     Column("disabled", Boolean, nullable=False, server_default=text("false")),
     Column("cause", Text),
