@@ -86,7 +86,8 @@ class Site:
         return list(self.store.files(transfer, None, state=None, after=None, limit=100_000).items)
 
     def types(self, transfer: str) -> list[str]:
-        return [event.type for event in self.store.events(transfer, None, after=0, limit=100_000).items]
+        events = self.store.events(transfer, None, after=0, limit=100_000).items
+        return [event.type.removeprefix("scigate.") for event in events]
 
     def wait(self, transfer: str, seconds: float = 120) -> Transfer:
         self.until(lambda: self.get(transfer).state.is_final, seconds)

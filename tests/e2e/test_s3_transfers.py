@@ -73,8 +73,8 @@ def test_parts_survive_the_process_that_wrote_them(site: Site, seaweedfs: S3Serv
     recorded = site.files(transfer)[0].bytes_done
     site.start()
     assert site.wait(transfer).state is TransferState.DONE
-    done = [event for event in site.store.events(transfer, None, after=0, limit=100).items if event.file]
-    assert done[-1].type in ("file.published", "file.recovered")
+    done = [event for event in site.store.events(transfer, None, after=0, limit=100).items if event.subject]
+    assert done[-1].type in ("scigate.file.published", "scigate.file.recovered")
     assert recorded >= 32 * MiB
     prefix = f"{site.folder.name}/s3/"
     assert objects(seaweedfs, prefix) == {"large": 128 * MiB}

@@ -220,7 +220,7 @@ def test_transfers_and_show(scigate: Any, gateway_process: Any) -> None:
     assert "transfer.submitted" in text
     whole = scigate("show", "--files", "--events", "--json", document["id"]).lines[0]
     assert whole["all_files"][0]["size"] == 5
-    assert whole["events"][-1]["type"] == "transfer.done"
+    assert whole["events"][-1]["type"] == "scigate.transfer.done"
     assert scigate("show", document["id"], user="bo").code == Exit.NOT_FOUND
     assert scigate("show", "0" * 32).code == Exit.NOT_FOUND
 

@@ -208,7 +208,7 @@ def test_pause_resume_cancel_and_waiting_in_vain(gateway: Gateway, slow_url: str
     handle.cancel()
     with pytest.raises(TransferCancelled):
         handle.wait(30, progress=False)
-    assert "transfer.cancel-asked" in [event.type for event in handle.events()]
+    assert "scigate.transfer.cancel-asked" in [event.type for event in handle.events()]
     with pytest.raises(Conflict) as raised:
         handle.resume()
     assert raised.value.next_step
@@ -223,8 +223,8 @@ def test_progress_is_given_to_a_callable_and_events_and_files_are_read(gateway: 
     (file,) = handle.files()
     assert (file.source, file.destination, file.size) == ("lab:/watched", "archive:/watched", 1000)
     types = [event.type for event in handle.events()]
-    assert types[0] == "transfer.submitted"
-    assert types[-1] == "transfer.done"
+    assert types[0] == "scigate.transfer.submitted"
+    assert types[-1] == "scigate.transfer.done"
 
 
 def test_a_handle_shows_itself_and_nothing_of_a_label_is_markup(gateway: Gateway, gateway_process: Any) -> None:

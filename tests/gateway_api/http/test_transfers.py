@@ -34,7 +34,7 @@ def test_a_transfer_from_submit_to_done(gateway: Running, ada: httpx.Client) -> 
     files = ada.get(answer.headers["Location"] + "/files").json()["items"]
     assert [(file["source"], file["state"], file["size"]) for file in files] == [("lab:/one", "DONE", 3)]
     types = [event["type"] for event in ada.get(answer.headers["Location"] + "/events").json()["items"]]
-    assert types[0] == "transfer.submitted"
+    assert types[0] == "scigate.transfer.submitted"
     assert ada.get("/api/v1/files/mem/one").content == b"one"
 
 
@@ -143,7 +143,7 @@ def test_the_files_of_a_folder_are_paged(gateway: Running, ada: httpx.Client) ->
     assert [len(page.json()["items"]) for page in (first, second)] == [5, 2]
     events = ada.get(f"{location}/events", params={"limit": 3})
     rest = ada.get(events.links["next"]["url"]).json()["items"]
-    assert rest[0]["id"] > events.json()["items"][-1]["id"]
+    assert int(rest[0]["id"]) > int(events.json()["items"][-1]["id"])
 
 
 def test_pause_resume_and_cancel(gateway: Running, ada: httpx.Client) -> None:

@@ -105,7 +105,7 @@ class Lab:
     def types(self, transfer: str) -> list[str]:
         """The journal, without the words that all lines share."""
         events = self.store.events(transfer, None, after=0, limit=100_000).items
-        return [event.type.removeprefix("file.") for event in events if event.file]
+        return [event.type.removeprefix("scigate.file.") for event in events if event.subject]
 
     def until(self, reached: Callable[[], bool], seconds: float = 120, tell: Callable[[], str] = str) -> None:
         end = time.monotonic() + seconds

@@ -195,7 +195,7 @@ def test_a_source_that_changes_once_is_copied_anew(lab: Lab, size: int) -> None:
     assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
     assert (out / "f").read_bytes() == b"b" * (size + 7)
     (failure,) = [event for event in lab.store.events(transfer, None, after=0, limit=100).items
-                  if event.type == "file.failure"]  # fmt: skip
+                  if event.type == "scigate.file.failure"]  # fmt: skip
     assert failure.data["cause"]["code"] == "source-changed"
 
 
@@ -247,7 +247,7 @@ def test_a_block_that_was_damaged_on_the_way_is_sent_again_alone(lab: Lab) -> No
     assert (out / "f").read_bytes() == (source / "f").read_bytes()
     assert lab.meters["out"].totals()["write"].bytes == size + BLOCK
     events = lab.store.events(done.id, None, after=0, limit=100).items
-    (damaged,) = [event for event in events if event.type == "file.damaged"]
+    (damaged,) = [event for event in events if event.type == "scigate.file.damaged"]
     assert damaged.data["blocks"] == [1]
 
 

@@ -58,7 +58,7 @@ def test_what_was_submitted_is_there(any_lab: Lab) -> None:
     assert [file.destination for file in files] == ["b:/x", "b:/y"]
     assert files[1].source == "https://example.org/y?…", "what may be secret is not shown"
     assert [event.type for event in any_lab.store.events(transfer, "ada", after=0, limit=9).items] == [
-        "transfer.submitted"
+        "scigate.transfer.submitted"
     ]
 
 
@@ -165,7 +165,7 @@ def test_files_and_events_are_paged(any_lab: Lab) -> None:
             break
     assert seen == [f"b:/f{number}" for number in range(25)]
     first = any_lab.store.events(transfer, "ada", after=0, limit=20)
-    rest = any_lab.store.events(transfer, "ada", after=first.items[-1].id, limit=100)
+    rest = any_lab.store.events(transfer, "ada", after=int(first.items[-1].id), limit=100)
     assert len(first.items) + len(rest.items) == 25 + 2
     assert rest.next is None
     assert any_lab.store.files(transfer, "ada", state=FileState.DONE, after=None, limit=10).items == []

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..client import Transfer, TransferFile, TransferHandle
 
 STATES = ["queued", "active", "waiting", "paused", "cancelling", "done", "failed", "cancelled"]
+SAID_ABOVE = ("transfer", "owner", "label", "digests")  # in the data of events, and in the lines above them
 COLORS = {"DONE": "green", "FAILED": "red", "CANCELLED": "yellow", "WAITING": "yellow", "PAUSED": "yellow"}
 
 
@@ -110,8 +111,9 @@ def _as_text(handle: TransferHandle, files: bool, events: bool) -> None:
     for file in handle.files(None if files else FileState.FAILED):
         _show_file(file, transfer)
     for event in handle.events() if events else ():
-        data = ", ".join(f"{key} {value}" for key, value in event.data.items())
-        click.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}Z  {event.type}  {printable(data)}")
+        said = {key: value for key, value in event.data.items() if key not in SAID_ABOVE}
+        data = ", ".join(f"{key} {value}" for key, value in said.items())
+        click.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}Z  {event.type.removeprefix('scigate.')}  {printable(data)}")
 
 
 def _show_file(file: TransferFile, transfer: Transfer) -> None:

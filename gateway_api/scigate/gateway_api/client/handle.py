@@ -75,9 +75,9 @@ class TransferHandle:
         """Its files, all or those in one state."""
         return pages(self._session, TransferFile, f"transfers/{self.id}/files", state=state)
 
-    def events(self, after: int = 0) -> Iterator[Event]:
-        """Its journal, oldest first, from behind the event with the id ``after``."""
-        return pages(self._session, Event, f"transfers/{self.id}/events", after=after or None)
+    def events(self, after: str | int | None = None) -> Iterator[Event]:
+        """Its journal, oldest first; from behind the event with the id ``after``."""
+        return pages(self._session, Event, f"transfers/{self.id}/events", after=after)
 
     def pause(self) -> Transfer:
         """Stop at the next block; what is done stays done."""

@@ -29,6 +29,9 @@ _BUCKETS: Final = {
 """File state → the counter of its transfer."""
 
 
+_OUTCOME: Final = ("done", "skipped", "failed", "cancelled")
+
+
 def bucket_of(state: FileState) -> str:
     """The counter that a file in this state is counted by."""
     return _BUCKETS[state]
@@ -84,9 +87,10 @@ def finish(connection: Connection, seqs: Sequence[int], now: float) -> None:
     columns = transfer.c
     open_files = columns.queued + columns.active + columns.waiting + columns.paused
     over = and_(columns.seq.in_(seqs), columns.finished.is_(None), columns.listing == 0, open_files == 0)
-    told = (columns.seq, columns.failed, columns.cancelled, columns.wish)
+    told = (*(columns[name] for name in _OUTCOME), columns.seq, columns.wish, columns.bytes_done)
     for row in connection.execute(update(transfer).where(over).values(finished=now).returning(*told)).all():
-        journal(connection, row.seq, f"transfer.{final_state(row).lower()}", {}, now)
+        outcome = {"files": {name: getattr(row, name) for name in _OUTCOME}, "bytes": row.bytes_done}
+        journal(connection, row.seq, f"transfer.{final_state(row).lower()}", outcome, now)
 
 
 def final_state(row: Any) -> TransferState:

@@ -11,6 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from ..db.database import Database
 from ..db.schema import file, transfer
+from ..events import journal
+from ..events.cloudevents import event_of
 from ..problems import Problem, not_found
 from ..resources import Event, FileState, Page, Transfer, TransferFile, TransferState
 from . import intake, views, wishes
@@ -121,8 +123,8 @@ class TransferStore:
         """The journal of a transfer, oldest first."""
         with self._database.read() as connection:
             seq = _own_row(connection, transfer_id, owner).seq
-            rows = connection.execute(views.events_query(seq, after, limit + 1)).all()
-        items = [views.event_view(row, transfer_id) for row in rows[:limit]]
+            rows = connection.execute(journal.of_transfer(seq, after, limit + 1)).all()
+        items = [event_of(row) for row in rows[:limit]]
         return Page(items=items, next=_next(rows, limit, "id"))
 
     def ask(self, transfer_id: str, owner: str | None, wish: Wish) -> Transfer:

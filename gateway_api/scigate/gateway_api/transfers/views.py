@@ -9,11 +9,10 @@ from typing import Any, Final
 from scigate.storage_backends.location import Location, redact
 from sqlalchemy import Select, select
 
-from ..db.schema import event, file, transfer
+from ..db.schema import file, transfer
 from ..resources import (
     Cause,
     Counts,
-    Event,
     FileState,
     Overwrite,
     Proof,
@@ -90,15 +89,6 @@ def source_text(row: Any) -> str:
     return str(Location(row.source_storage, row.source_path)) if row.source_storage else redact(row.source_path)
 
 
-def event_view(row: Any, transfer_id: str) -> Event:
-    """A line of the journal."""
-    return Event(
-        id=str(row.id), source=f"/api/v1/transfers/{transfer_id}", type=f"scigate.{row.type}",
-        subject=None if row.file is None else f"{transfer_id}.{row.file}", time=certain_when(row.time),
-        data=json.loads(row.data),
-    )  # fmt: skip
-
-
 def transfers_query(owner: str | None, before: int | None, limit: int) -> Select[Any]:
     """Newest first."""
     query = select(transfer).order_by(transfer.c.seq.desc()).limit(limit)
@@ -110,9 +100,3 @@ def files_query(seq: int, state: FileState | None, after: int, limit: int) -> Se
     """In the order in which they were found."""
     query = select(file).where(file.c.transfer == seq, file.c.seq > after).order_by(file.c.seq).limit(limit)
     return query if state is None else query.where(file.c.state == state)
-
-
-def events_query(seq: int, after: int, limit: int) -> Select[Any]:
-    """In the order in which they happened."""
-    query = select(event).where(event.c.transfer == seq, event.c.id > after)
-    return query.order_by(event.c.id).limit(limit)

@@ -1,0 +1,1 @@
+"""Events: the journal as a stream that misses nothing."""
