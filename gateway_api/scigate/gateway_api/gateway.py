@@ -52,7 +52,8 @@ from .transfers import submission
 from .transfers.egress import Egress
 from .transfers.store import TransferStore
 from .transfers.wishes import Wish
-from .uploads.staging import StagedUpload, Staging
+from .uploads import put
+from .uploads.staging import Staging
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +162,16 @@ class Gateway:
     def begin_upload(
         self, actor: Actor, storage: str, path: str, size: int | None, digests: dict[str, str], *,
         modified: datetime | None = None,
-    ) -> StagedUpload:  # fmt: skip
+    ) -> put.PutUpload:  # fmt: skip
         """Room for an upload, if ``actor`` may write there; ``modified`` is when the sender's file was changed."""
         self._writable(actor, storage)
         if path == "" or path.endswith("/"):
             raise NotRegular("an upload needs the name of a file", path=path)
         check_path(path)
-        return self._staging.begin(size, digests, None if modified is None else modified.timestamp())
+        return put.begin(self._staging, size, digests, None if modified is None else modified.timestamp())
 
     def finish_upload(
-        self, actor: Actor, upload: StagedUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None,
+        self, actor: Actor, upload: put.PutUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None,
         label: str | None = None,
     ) -> Submitted:  # fmt: skip
         """Make what arrived durable and submit its transfer; ends the upload in any case."""

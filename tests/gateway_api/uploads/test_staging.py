@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from scigate.gateway_api.uploads.digests import promised, representation
+from scigate.gateway_api.uploads.put import begin
 from scigate.gateway_api.uploads.staging import Staging
 from scigate.storage_backends.errors import DigestMismatch, NoSpace, TooLarge, Truncated
 
@@ -29,7 +30,7 @@ def names(staging: Staging) -> list[str]:
 
 
 def test_an_upload_gets_its_name_when_it_is_whole(staging: Staging) -> None:
-    upload = staging.begin(len(DATA), {"sha-256": SHA})
+    upload = begin(staging, len(DATA), {"sha-256": SHA})
     upload.write([DATA[:500], memoryview(DATA)[500:]])
     assert names(staging) == [f"{upload.name}.part"]
     upload.finish()
@@ -43,7 +44,7 @@ def test_an_upload_gets_its_name_when_it_is_whole(staging: Staging) -> None:
 
 @pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
 def test_another_length_than_announced(staging: Staging, size: int) -> None:
-    upload = staging.begin(size, {})
+    upload = begin(staging, size, {})
     with pytest.raises(Truncated):
         upload.write([DATA])
         upload.finish()
@@ -52,7 +53,7 @@ def test_another_length_than_announced(staging: Staging, size: int) -> None:
 
 
 def test_another_digest_than_promised(staging: Staging) -> None:
-    upload = staging.begin(len(DATA), {"sha-256": "0" * 64})
+    upload = begin(staging, len(DATA), {"sha-256": "0" * 64})
     upload.write([DATA])
     with pytest.raises(DigestMismatch):
         upload.finish()
@@ -61,10 +62,10 @@ def test_another_digest_than_promised(staging: Staging) -> None:
 
 
 def test_the_quota_counts_promises_and_what_is_kept(staging: Staging) -> None:
-    first = staging.begin(6_000, {})
+    first = begin(staging, 6_000, {})
     with pytest.raises(NoSpace):
-        staging.begin(5_000, {})
-    open_ended = staging.begin(None, {})
+        begin(staging, 5_000, {})
+    open_ended = begin(staging, None, {})
     open_ended.write([b"x" * 4_000])
     with pytest.raises(NoSpace):
         open_ended.write([b"x"])
@@ -75,8 +76,8 @@ def test_the_quota_counts_promises_and_what_is_kept(staging: Staging) -> None:
 
 def test_what_can_never_fit_is_said_at_once_and_names_the_setting(staging: Staging) -> None:
     with pytest.raises(TooLarge, match=r"limits\.staging_quota"):
-        staging.begin(10_001, {})
-    open_ended = staging.begin(None, {})
+        begin(staging, 10_001, {})
+    open_ended = begin(staging, None, {})
     with pytest.raises(TooLarge):
         open_ended.write([b"x" * 10_001])
     open_ended.close()
@@ -85,7 +86,7 @@ def test_what_can_never_fit_is_said_at_once_and_names_the_setting(staging: Stagi
 
 def test_what_has_reached_its_storage_makes_room_for_the_next(staging: Staging) -> None:
     for _ in range(3):
-        upload = staging.begin(6_000, {})
+        upload = begin(staging, 6_000, {})
         upload.write([b"x" * 6_000])
         upload.finish()
         upload.close()
@@ -96,11 +97,11 @@ def test_what_has_reached_its_storage_makes_room_for_the_next(staging: Staging) 
 def test_parallel_uploads_never_exceed_the_quota(staging: Staging) -> None:
     begun = []
 
-    def begin() -> None:
+    def start() -> None:
         with contextlib.suppress(NoSpace):
-            begun.append(staging.begin(1_000, {}))
+            begun.append(begin(staging, 1_000, {}))
 
-    threads = [threading.Thread(target=begin) for _ in range(50)]
+    threads = [threading.Thread(target=start) for _ in range(50)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -113,7 +114,7 @@ def test_parallel_uploads_never_exceed_the_quota(staging: Staging) -> None:
 def test_a_sweep_keeps_what_is_needed(staging: Staging) -> None:
     uploads = []
     for _ in range(3):
-        upload = staging.begin(len(DATA), {})
+        upload = begin(staging, len(DATA), {})
         upload.write([DATA])
         upload.finish()
         uploads.append(upload)
@@ -126,10 +127,10 @@ def test_a_sweep_keeps_what_is_needed(staging: Staging) -> None:
 
 
 def test_a_restart_removes_what_was_cut_off_and_counts_the_rest(staging: Staging) -> None:
-    whole = staging.begin(len(DATA), {})
+    whole = begin(staging, len(DATA), {})
     whole.write([DATA])
     whole.finish()
-    staging.begin(None, {}).write([b"cut off"])
+    begin(staging, None, {}).write([b"cut off"])
     again = Staging(staging.folder, 10_000)
     again.prepare()
     assert names(again) == [whole.name]
@@ -139,7 +140,7 @@ def test_a_restart_removes_what_was_cut_off_and_counts_the_rest(staging: Staging
 
 
 def test_writing_after_the_end_is_refused(staging: Staging) -> None:
-    upload = staging.begin(None, {})
+    upload = begin(staging, None, {})
     upload.close()
     with pytest.raises(Truncated):
         upload.write([b"late"])
@@ -160,7 +161,7 @@ def test_digests_there_and_back() -> None:
      ("md5", "25f9e794323b453885f5181f1b624d0b")],
 )  # fmt: skip
 def test_known_digests(staging: Staging, name: str, expected: str) -> None:
-    upload = staging.begin(9, {name: expected})
+    upload = begin(staging, 9, {name: expected})
     upload.write([b"123456789"])
     upload.finish()
     assert upload.digests[name] == expected

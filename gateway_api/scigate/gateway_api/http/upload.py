@@ -11,7 +11,7 @@ from scigate.storage_backends.errors import StorageError
 from tornado.ioloop import PeriodicCallback
 
 from ..uploads.digests import promised
-from ..uploads.staging import StagedUpload
+from ..uploads.put import PutUpload
 from .body import malformed
 from .endpoints import UploadQuery, submitted
 from .handler import Handler, idempotency_key
@@ -26,7 +26,7 @@ class UploadHandler(Handler):
     """Takes the body while it comes; back-pressure reaches the client through TCP."""
 
     query: UploadQuery
-    upload: StagedUpload | None = None
+    upload: PutUpload | None = None
     _watch: PeriodicCallback | None = None
 
     async def prepare_body(self) -> None:
