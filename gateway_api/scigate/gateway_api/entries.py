@@ -7,6 +7,7 @@ from urllib.parse import quote
 from scigate.storage_backends.backend import Entry, Extras
 from scigate.storage_backends.location import Location
 
+from .entity_tag import etag
 from .resources import Entry as EntryView
 from .storages import OpenStorage
 
@@ -20,6 +21,7 @@ def view(storage: OpenStorage, entry: Entry) -> EntryView:
         size=entry.size,
         modified=entry.modified,
         version=entry.version,
+        etag=etag(entry),
         digests=dict(entry.digests),
         surl=surl(storage, entry.path),
         note=entry.note,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,10 @@ from typing import Final
 
 from scigate.storage_backends.backend import Entry
 
-_PLAIN: Final = re.compile(r"[!#-~]{1,128}")  # what an entity tag may hold
+from ..entity_tag import etag
+
+__all__ = ["Selection", "etag", "last_modified", "select"]
+
 _TAG: Final = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
 _RANGE: Final = re.compile(r"bytes=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.IGNORECASE)
 
@@ -24,17 +26,6 @@ class Selection:
     status: int
     offset: int = 0
     length: int = 0
-
-
-def etag(entry: Entry) -> str | None:
-    """The entity tag of a version; None when the storage has no versions. A weak one stays weak."""
-    if entry.version is None:
-        return None
-    weak = "W/" if entry.version.startswith("W/") else ""
-    value = entry.version.removeprefix("W/").strip('"')
-    if not _PLAIN.fullmatch(value):
-        value = hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    return f'{weak}"{value}"'
 
 
 def last_modified(entry: Entry) -> str | None:

@@ -42,6 +42,7 @@ class Entry(Resource):
     size: int
     modified: datetime | None
     version: str | None
+    etag: str | None = Field(default=None, description="the ETag of a GET of it, for If-Match and If-Range")
     digests: dict[str, str]
     surl: PathText | None
     note: str | None = None
