@@ -5,7 +5,16 @@ second, times UTC. Paths that are not UTF-8 travel as lone surrogates (PEP 383),
 """
 
 from .base import Cause, Label, Page, PathText, Request, Resource
-from .events import CreatedWebhook, Event, ReplayRequest, Ticket, Webhook, WebhookRequest
+from .events import (
+    CreatedWebhook,
+    Event,
+    ReplayRequest,
+    Ticket,
+    Webhook,
+    WebhookRequest,
+    WebhookState,
+    WebhookTest,
+)
 from .storages import Check, Entry, MoveRequest, Status, Storage, StorageState
 from .transfers import (
     Counts,
@@ -27,4 +36,5 @@ __all__ = [
     "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page", "PathText", "Proof",
     "ReplayRequest", "Request", "Resource", "Status", "Storage", "StorageState", "Submitted", "Ticket", "Transfer",
     "TransferFile", "TransferRequest", "TransferState", "Upload", "UploadState", "Verify", "Webhook", "WebhookRequest",
+    "WebhookState", "WebhookTest",
 ]  # fmt: skip

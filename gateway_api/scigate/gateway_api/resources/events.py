@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field
 
-from .base import PathText, Request, Resource
+from .base import Cause, PathText, Request, Resource
 
 TOPIC = r"transfers|transfer:[0-9a-f]{32}"
 """What can be followed: all transfers that the actor sees, or one of them."""
@@ -38,9 +39,21 @@ class Ticket(Resource):
 class WebhookRequest(Request):
     """Where events are to be sent."""
 
-    url: str = Field(max_length=2000, examples=["https://example.org/scigate"])
+    url: str = Field(min_length=1, max_length=2000, examples=["https://example.org/scigate"])
     topics: list[str] = Field(default=["transfers"], min_length=1, max_length=100)
-    types: list[str] = Field(default=[], max_length=100, description="only these types of events; empty: all")
+    types: list[str] = Field(
+        default=[], max_length=100, description="only these types; 'scigate.file.*' is all of a kind; empty: all"
+    )
+
+
+class WebhookState(StrEnum):
+    """Whether events are delivered."""
+
+    ACTIVE = "active"
+    FAILING = "failing"
+    """The last try failed; it is tried again at ``next_try``."""
+    DISABLED = "disabled"
+    """Nothing is delivered any more; ``cause`` says why, and POST …/enable begins again where it ended."""
 
 
 class Webhook(Resource):
@@ -48,15 +61,16 @@ class Webhook(Resource):
 
     id: str
     owner: str
-    url: PathText
+    url: PathText = Field(description="to others than its owner without the values of its query")
     topics: list[str]
     types: list[str]
     created: datetime
-    state: str = Field(description="active, failing (it is tried again), or disabled")
-    delivered: str | None = Field(description="id of the last event that was accepted")
-    failures: int = Field(description="failed tries since then")
+    state: WebhookState
+    delivered: str = Field(description="id of the last event that was accepted, or did not concern it")
+    failures: int = Field(description="failed tries in a row")
+    failing_since: datetime | None
     next_try: datetime | None
-    cause: str | None
+    cause: Cause | None = Field(description="why the last try failed, or why nothing is delivered")
 
 
 class CreatedWebhook(Resource):
@@ -69,4 +83,12 @@ class CreatedWebhook(Resource):
 class ReplayRequest(Request):
     """Deliver again."""
 
-    after: str = Field(pattern=r"[0-9]{1,18}", description="the id of the event behind which to begin")
+    after: str = Field(pattern=r"^[0-9]{1,18}$", description="the id of the event behind which to begin; '0': all")
+
+
+class WebhookTest(Resource):
+    """What a receiver said to one event of the type ``scigate.webhook.test``."""
+
+    id: str = Field(description="the id of that event")
+    accepted: bool
+    cause: Cause | None = Field(description="why it was not accepted")
