@@ -5,6 +5,7 @@ A use case raises a ``Problem``; the HTTP layer writes it. ``code`` is stable an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -52,6 +53,8 @@ class Problem(Exception):
         retriable: bool = False,
         retry_after: timedelta | None = None,
         errors: list[dict[str, str]] | None = None,
+        type_root: str = TYPE_ROOT,
+        members: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail or title)
         self.status = status
@@ -62,11 +65,13 @@ class Problem(Exception):
         self.retriable = retriable
         self.retry_after = retry_after
         self.errors = errors
+        self.type = type_root + code
+        self.members = members or {}
 
     def as_json(self, instance: str | None = None) -> dict[str, object]:
         """The members of RFC 9457 §3.1 and our extensions ``code``, ``retriable``, ``next_step``, ``errors``."""
         body: dict[str, object] = {
-            "type": TYPE_ROOT + self.code,
+            "type": self.type,
             "title": self.title,
             "status": self.status,
             "detail": self.detail or self.title,
@@ -78,7 +83,7 @@ class Problem(Exception):
             body["instance"] = instance
         if self.errors:
             body["errors"] = self.errors
-        return body
+        return body | dict(self.members)
 
 
 def not_found(what: str, name: str) -> Problem:

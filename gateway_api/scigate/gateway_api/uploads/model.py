@@ -68,3 +68,11 @@ class Append:
     length: int | None = None
     ends: bool | None = None
     checksum: tuple[str, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A request that creates an upload: what, and what its body adds to it at once (None: it has none)."""
+
+    new: NewUpload
+    first: Append | None
