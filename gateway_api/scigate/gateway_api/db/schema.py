@@ -226,9 +226,10 @@ upload: Final = Table(
     Column("id", String(32), nullable=False, unique=True),
     Column("owner", String(200), nullable=False),
     Column("gateway", String(63), nullable=False),  # on whose disk it is: the name of that gateway's staging storage
-    Column("kind", String(8), nullable=False),  # whole, partial (part of another), final (made of others)
+    Column("kind", String(8), nullable=False),  # whole, partial (part of another), final (made of others), put
     Column("file", Serial, ForeignKey("file.seq"), unique=True),  # NULL: a partial one
     Column("parts", Text),  # JSON: the ids of the partial ones, in order
+    Column("whole", Serial, ForeignKey("upload.seq")),  # of a partial one: the final one that is made of it
     Column("name", PathBytes),  # of the sender's file, for people
     Column("metadata", Text),  # Upload-Metadata as it was sent
     Column("modified", Double),  # of the sender's file
@@ -240,7 +241,7 @@ upload: Final = Table(
     Column("expires", Double),  # NULL: all bytes are here
     Column("completed", Double),  # since when they are
     Column("ended", Double),  # nothing of it is kept on the disk any more
-    Column("end", String(10)),  # why: done, cancelled, failed, expired
+    Column("end", String(10)),  # why: done, cancelled, failed, expired; known before the bytes are gone
     Index(None, "owner", "seq"),
     Index("ix_upload_open", "gateway", sqlite_where=text("ended IS NULL"), postgresql_where=text("ended IS NULL")),
 )

@@ -40,6 +40,7 @@ def _upload() -> None:
         sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("file", _SERIAL),
         sa.Column("parts", sa.Text()),
+        sa.Column("whole", _SERIAL),
         sa.Column("name", PathBytes()),
         sa.Column("metadata", sa.Text()),
         sa.Column("modified", sa.Double()),
@@ -54,6 +55,7 @@ def _upload() -> None:
         sa.Column("end", sa.String(length=10)),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_upload")),
         sa.ForeignKeyConstraint(["file"], ["file.seq"], name=op.f("fk_upload_file")),
+        sa.ForeignKeyConstraint(["whole"], ["upload.seq"], name=op.f("fk_upload_whole")),
         sa.UniqueConstraint("id", name=op.f("uq_upload_id")),
         sa.UniqueConstraint("file", name=op.f("uq_upload_file")),
     )
