@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -17,6 +18,7 @@ from ..db.schema import file, idempotency, lane, path_bytes, transfer, walk
 from ..problems import Problem
 from ..resources import FileState
 from .counters import RUN, change_counters, finish, journal
+from .machine import WAITS
 from .submission import Pair, Submission
 
 
@@ -37,11 +39,17 @@ def store(connection: Connection, transfer_id: str, owner: str, submission: Subm
     files = [pair for pair in submission.pairs if not pair.source.is_folder]
     common = {"transfer": seq, "rank": rank_of(submission.request.priority), "created": now}
     rows = [_file_row(connection, owner, pair, common) for pair in files]
+    waiting = sum(pair.waits_until is not None for pair in files)
     if rows:
         connection.execute(insert(file), rows)
     if folders:
         connection.execute(insert(walk), [{"transfer": seq, "done": False, **_columns(pair)} for pair in folders])
-    change_counters(connection, seq, {"total": len(rows), "queued": len(rows), "listing": len(folders)})
+    change_counters(
+        connection, seq,
+        {"total": len(rows), "queued": len(rows) - waiting, "waiting": waiting, "listing": len(folders),
+         "bytes_total": sum(pair.size or 0 for pair in files)},
+        cause=WAITS if waiting else None,
+    )  # fmt: skip
     journal(connection, seq, "transfer.submitted", {"files": len(rows), "folders": len(folders)}, now)
     finish(connection, [seq], now)
     return seq
@@ -50,7 +58,11 @@ def store(connection: Connection, transfer_id: str, owner: str, submission: Subm
 def _file_row(connection: Connection, owner: str, pair: Pair, common: Mapping[str, Any]) -> dict[str, Any]:
     columns = _columns(pair)
     lane_id = lane_of(connection, owner, columns["source_storage"], columns["destination_storage"])
-    return {"lane": lane_id, "state": FileState.QUEUED, "target": target_of(columns), **columns, **common}
+    row = {"lane": lane_id, "state": FileState.QUEUED, "target": target_of(columns), "size": pair.size}
+    waits: dict[str, Any] = {"next_try": pair.waits_until, "cause": None}
+    if pair.waits_until is not None:
+        waits["cause"], row["state"] = json.dumps(WAITS.model_dump()), FileState.WAITING
+    return {**row, **waits, **columns, **common}
 
 
 def target_of(columns: Mapping[str, str], *more: str) -> bytes:

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from ..db.bulk import BulkStatement
 from ..db.schema import block, draft, event, file, transfer
 from ..resources import Cause, FileState
+from ..uploads.staged import is_staging
 from . import counters
 from .machine import Failure, Snapshot, What, advance
 
@@ -38,10 +39,11 @@ class Held:
     failures: int = 0
     restarts: int = 0
     deadline: float = float("inf")
+    staged: bool = False
 
     def snapshot(self) -> Snapshot:
         """What the state machine needs to know."""
-        return Snapshot(self.state, self.epoch, self.failures, self.restarts, self.deadline)
+        return Snapshot(self.state, self.epoch, self.failures, self.restarts, self.deadline, self.staged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class _Change:
 
 HELD_COLUMNS: Final = (
     file.c.seq, file.c.transfer, file.c.state, file.c.epoch, file.c.size, file.c.bytes_done, file.c.failures,
-    file.c.restarts, transfer.c.deadline,
+    file.c.restarts, transfer.c.deadline, file.c.source_storage,
 )  # fmt: skip
 
 
@@ -80,7 +82,7 @@ def held_from(row: Any) -> Held:
     """The value of a row that has ``HELD_COLUMNS``."""
     return Held(
         row.seq, row.transfer, FileState(row.state), row.epoch, row.size, row.bytes_done, row.failures, row.restarts,
-        row.deadline,
+        row.deadline, is_staging(row.source_storage),
     )  # fmt: skip
 
 
@@ -135,7 +137,7 @@ def _moved(held: Held, state: FileState, what: What, values: Mapping[str, Any]) 
     return Held(
         held.seq, held.transfer, state, held.epoch + (what is What.CLAIM), values.get("size", held.size),
         values.get("bytes_done", held.bytes_done), values.get("failures", held.failures),
-        values.get("restarts", held.restarts), held.deadline,
+        values.get("restarts", held.restarts), held.deadline, held.staged,
     )  # fmt: skip
 
 
@@ -209,7 +211,7 @@ def _count(connection: Connection, changes: Iterable[_Change], now: float) -> No
         delta.counts["skipped"] += bool(move.values.get("skipped"))
         delta.weaken(move.values.get("proof") if after.state is FileState.DONE else None)
         delta.cause = move.failure.cause if move.failure else delta.cause
-        delta.reopened |= move.what is What.RETRY
+        delta.reopened |= before.state is FileState.FAILED  # it finishes again, and that is told again
     counters.apply(connection, deltas, now)
 
 

@@ -26,6 +26,12 @@ LONGEST_WISH: Final = 3600.0  # the longest Retry-After that is honoured
 SOURCE_RESTARTS: Final = 1  # how often a source may change under us before the file fails
 SPACE_TRIES: Final = 20  # a storage that stays full this many tries in a row pauses the file
 
+WAITS: Final = Cause(
+    code="receiving", message="SciGate waits for the sender.", retriable=True,
+    next_step="Nothing to do: it goes on when more of the upload arrives.",
+)  # fmt: skip
+"""Of a file whose source is an upload that is still received."""
+
 ACTIVE: Final = frozenset({FileState.CLAIMED, FileState.COPYING, FileState.VERIFYING, FileState.PUBLISHING,
                            FileState.CANCELLING})  # fmt: skip
 """States in which a worker owns the file."""
@@ -45,6 +51,9 @@ class What(StrEnum):
     RECOVERED = "recovered"  # a crash hid that it had been published already
     SKIPPED = "skipped"  # the policy says that nothing is to be done
     FAILURE = "failure"  # something went wrong; see Failure
+    RECEIVED = "received"  # of an upload enough is here to move it on, or all
+    STARVED = "starved"  # the bytes that are needed now have not come from the sender yet
+    EXPIRED = "expired"  # the sender did not come back in time
     RELEASE = "release"  # the gateway stops, or another way is needed: back to the queue
     LAPSE = "lapse"  # the worker's lease ran out
     WAKE = "wake"  # the time of the next try has come
@@ -75,6 +84,11 @@ ARROWS: Final[Mapping[tuple[FileState, What], FileState | None]] = {
     (S.WAITING, W.FAILURE): None,
     (S.PUBLISHING, W.FAILURE): None,
     **{(state, W.FAILURE): None for state in _OWNED},
+    # uploads, whose source grows while it is copied; until then they wait, from their first line on
+    (S.WAITING, W.RECEIVED): S.QUEUED,
+    **{(state, W.STARVED): S.WAITING for state in (S.QUEUED, S.CLAIMED, S.COPYING)},
+    **{(state, W.EXPIRED): S.FAILED for state in (S.QUEUED, S.WAITING, S.PAUSED, S.CLAIMED, S.COPYING)},
+    (S.FAILED, W.CANCEL): S.CANCELLED,  # of uploads only: their bytes are kept for a retry, until nobody wants them
     # giving a file back
     (S.PUBLISHING, W.RELEASE): S.QUEUED,
     (S.PUBLISHING, W.LAPSE): S.QUEUED,
@@ -111,11 +125,12 @@ class Snapshot:
     failures: int = 0
     restarts: int = 0
     deadline: float = float("inf")
+    staged: bool = False  # its source is an upload
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt ended; ``retry_after`` in seconds is the storage's own wish."""
+    """Why an attempt ended; ``retry_after`` in seconds is the storage's own wish, or how long a sender has."""
 
     kind: ErrorKind
     cause: Cause
@@ -139,13 +154,20 @@ def advance(
     failure: Failure | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> Step:
-    """The step that ``what`` causes. ``failure`` belongs to ``What.FAILURE``; ``jitter`` gives 0 to 1.
+    """The step that ``what`` causes. ``failure`` belongs to ``FAILURE``, ``STARVED`` and ``EXPIRED``; ``jitter`` gives
+    0 to 1.
 
     Raises ``Impossible`` if the table has no arrow from here.
     """
-    if (file.state, what) not in ARROWS:
+    if (file.state, what) not in ARROWS or ((file.state, what) == (S.FAILED, W.CANCEL) and not file.staged):
         raise Impossible(f"{what} cannot happen to a file that is {file.state}")
     target = ARROWS[file.state, what]
+    if what is W.STARVED:
+        assert failure is not None, "who waits says what for"
+        return _starve(failure, now)
+    if what is W.EXPIRED:
+        assert failure is not None, "a failure says why"
+        return _stop(S.FAILED, failure, now)
     if target is None:
         assert failure is not None, "a failure says why"
         return _fail(file, failure, now, jitter)
@@ -158,6 +180,8 @@ def _values(target: FileState, what: What, now: float) -> dict[str, Any]:
         values |= {"finished": now, "worker": None, "next_try": None}
     if target in (S.QUEUED, S.PAUSED):
         values |= {"worker": None, "next_try": None}
+    if what is W.RECEIVED:
+        values |= {"cause": None}
     if what in (W.RETRY, W.RESUME):
         values |= {"failures": 0, "restarts": 0, "cause": None, "finished": None}
     if target is S.DONE:
@@ -177,6 +201,12 @@ def _fail(file: Snapshot, failure: Failure, now: float, jitter: Callable[[], flo
     if now + delay > file.deadline:
         return _stop(S.FAILED, replace(failure, cause=too_late(failure.cause)), now)
     return _wait(file, failure, now, delay, {})
+
+
+def _starve(failure: Failure, now: float) -> Step:
+    """Nothing has failed. What is at the destination's draft stays: the next attempt goes on with it."""
+    values = {"cause": failure.cause, "next_try": now + (failure.retry_after or LONGEST_DELAY), "worker": None}
+    return Step(S.WAITING, {**values, "adoptable": True})
 
 
 def too_late(cause: Cause) -> Cause:

@@ -13,6 +13,7 @@ from scigate.storage_backends.errors import AlreadyExists, NotRegular, TooLarge
 from ..resources import Overwrite
 
 SMALL: Final = 8 * MiB  # up to here a file is one buffer and travels in a batch, whatever its destination
+STEP: Final = 16 * MiB  # of an upload that is still received, the least that is worth an attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,15 @@ def cut(size: int, length: int) -> Iterator[Block]:
     """The blocks of a file, in order; an empty file has none."""
     for number, offset in enumerate(range(0, size, length)):
         yield Block(number, offset, min(length, size - offset))
+
+
+def worth_moving(size: int | None, moved: int, arrived: int) -> bool:
+    """Whether a file that is still received is to be moved on, ``moved`` of its ``arrived`` bytes being at the
+    destination already. Not for little: each attempt may read what the destination has of it again.
+
+    Small files, and those whose size is not known, are moved when all of them is here.
+    """
+    return size is not None and size > SMALL and arrived - moved >= max(STEP, size // 32)
 
 
 class Verdict(Enum):

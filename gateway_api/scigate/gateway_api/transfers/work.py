@@ -29,7 +29,7 @@ UNKNOWN_SIZES: Final = 32  # files of unknown size in one batch: each may turn o
 
 
 _TASK_COLUMNS: Final = (
-    *HELD_COLUMNS, file.c.source_storage, file.c.source_path, file.c.destination_storage, file.c.destination_path,
+    *HELD_COLUMNS, file.c.source_path, file.c.destination_storage, file.c.destination_path,
     file.c.source_version, file.c.source_modified, file.c.digests, file.c.adoptable, transfer.c.id.label("transfer_id"),
     transfer.c.overwrite, transfer.c.verify, transfer.c.wish,
 )  # fmt: skip

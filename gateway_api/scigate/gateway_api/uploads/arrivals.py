@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 
-@dataclass(slots=True)
 class _Arrived:
-    count: int = 0
-    complete: bool = False
-    ended: bool = False
+    """One upload. ``wanted``: the smallest count that somebody waits for."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self.count, self.complete, self.wanted = 0, False, math.inf
+        self.changed = threading.Condition(lock)
 
 
 class Arrivals:
@@ -24,47 +25,67 @@ class Arrivals:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._arrived: dict[str, _Arrived] = {}
+        self._news: set[str] = set()
 
     def grown(self, upload: str, count: int, complete: bool = False) -> None:
         """The first ``count`` bytes can be read from the upload's file. ``complete``: all of them, and they are
         accepted: durable, recorded, and what the sender promised."""
-        with self._changed:
-            arrived = self._arrived.setdefault(upload, _Arrived())
+        with self._lock:
+            arrived = self._of(upload)
             arrived.count = max(arrived.count, count)
             arrived.complete |= complete
-            self._changed.notify_all()
+            self._news.add(upload)
+            if arrived.complete or arrived.count >= arrived.wanted:
+                arrived.wanted = math.inf
+                arrived.changed.notify_all()
 
     def ended(self, upload: str) -> None:
         """Nothing more comes, and nothing is kept: who waits is woken."""
-        with self._changed:
+        with self._lock:
+            self._news.discard(upload)
             if arrived := self._arrived.pop(upload, None):
-                arrived.ended = True
-            self._changed.notify_all()
+                arrived.changed.notify_all()
 
     def known(self, upload: str) -> int:
         """Bytes that have been told of; 0 after a restart, until more come."""
-        with self._changed:
+        with self._lock:
             found = self._arrived.get(upload)
             return 0 if found is None else found.count
 
-    def wait(self, upload: str, until: int, patience: timedelta) -> int:
-        """Wait until the first ``until`` bytes are here; returns how many are, fewer when nothing at all has come for
-        ``patience``, or when the upload has ended."""
-        return self._wait(upload, lambda arrived: arrived.count >= until, patience).count
+    def wait(self, upload: str, until: int, timeout: timedelta) -> int:
+        """Wait until the first ``until`` bytes are here, at most for ``timeout``; returns how many are."""
+        return self._wait(upload, until, lambda arrived: arrived.count >= until, timeout).count
 
-    def wait_complete(self, upload: str, patience: timedelta) -> bool:
-        """Wait until the upload is complete; False when nothing has happened for ``patience``."""
-        return self._wait(upload, lambda arrived: arrived.complete, patience).complete
+    def wait_complete(self, upload: str, timeout: timedelta) -> bool:
+        """Wait until the upload is complete, at most for ``timeout``; whether it is."""
+        return self._wait(upload, math.inf, lambda arrived: arrived.complete, timeout).complete
 
-    def _wait(self, upload: str, enough: Callable[[_Arrived], bool], patience: timedelta) -> _Arrived:
-        """Patience begins anew with every byte: who is slow is waited for, who sleeps is not."""
-        with self._changed:
-            arrived = self._arrived.setdefault(upload, _Arrived())
-            seen, deadline = arrived.count, time.monotonic() + patience.total_seconds()
-            while not enough(arrived) and not arrived.ended and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(left)
-                if arrived.count > seen:
-                    seen, deadline = arrived.count, time.monotonic() + patience.total_seconds()
+    def news(self) -> set[str]:
+        """The uploads that have grown since this was last asked, and those of ``look_again``."""
+        with self._lock:
+            news, self._news = self._news, set()
+            return news
+
+    def look_again(self, upload: str) -> None:
+        """What there is of this upload shall be told as news once more."""
+        with self._lock:
+            if upload in self._arrived:
+                self._news.add(upload)
+
+    def _of(self, upload: str) -> _Arrived:
+        if upload not in self._arrived:
+            self._arrived[upload] = _Arrived(self._lock)
+        return self._arrived[upload]
+
+    def _wait(self, upload: str, wanted: float, enough: Callable[[_Arrived], bool], timeout: timedelta) -> _Arrived:
+        deadline = time.monotonic() + timeout.total_seconds()
+        with self._lock:
+            arrived = self._of(upload)
+            while not enough(arrived) and self._arrived.get(upload) is arrived:
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
+                arrived.wanted = min(arrived.wanted, wanted)
+                arrived.changed.wait(left)
             return arrived

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-PREFIX = "staging@"
+PREFIX: Final = "staging@"
 """Of the names of staging storages; a user's storage cannot have such a name."""
+
+
+class Starved(Exception):
+    """The bytes that are needed now have not arrived. No failure of a storage: the file waits for its sender."""
+
+
+def is_staging(storage: str) -> bool:
+    """Whether a storage of this name holds uploads on their way, of this gateway or of another."""
+    return storage.startswith(PREFIX)
 
 
 @dataclass(frozen=True, slots=True)

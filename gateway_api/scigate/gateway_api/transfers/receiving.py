@@ -1,0 +1,198 @@
+"""Files whose source is an upload that is still received: when they move, when they wait, when they are given up.
+
+Who writes that an upload is complete, and who writes that its file waits for more, both lock the row of the upload
+first: else each could miss what the other does, and a whole upload would wait for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+from scigate.storage_backends.errors import ErrorKind
+from sqlalchemy import Connection, select, update
+
+from ..db.database import Database
+from ..db.schema import file, transfer, upload
+from ..resources import Cause, FileState
+from ..uploads.source import StagedSource
+from ..uploads.staged import is_staging
+from .ledger import Held, Move, held_from, read_held, write_moves_that_still_fit
+from .machine import WAITS, Failure, Impossible, What, advance
+from .planner import worth_moving
+from .submission import KEEPS_TRYING
+
+SOONEST: Final = 60.0  # seconds until a file that waits for its sender is looked at by itself
+LOOKED_AT: Final = 500  # growing uploads in one question to the database
+
+EXPIRED: Final = Failure(
+    ErrorKind.PERMANENT,
+    Cause(code="upload-expired", message="The sender did not come back in time, and the upload was given up.",
+          retriable=False, next_step="Send the file again."),
+)  # fmt: skip
+GONE: Final = Failure(
+    ErrorKind.PERMANENT,
+    Cause(code="upload-gone", message="The bytes of this upload are not kept any more.", retriable=False,
+          next_step="Send the file again."),
+)  # fmt: skip
+
+
+def received(connection: Connection, file_seq: int, now: float, *, retry_for: timedelta = KEEPS_TRYING) -> bool:
+    """Queue a file that waits for its sender: enough of it is here, or all; whether it waited. In any other state
+    nothing happens: it moves already, or its owner has stopped it.
+
+    Called in the transaction that records the last byte, after ``upload.completed`` is written. The deadline of the
+    transfer is counted from now on: how long a sender takes is no fault of the storage's.
+    """
+    found = _lock_upload(connection, file_seq)
+    own = select(file.c.transfer).where(file.c.seq == file_seq).scalar_subquery()
+    until = now + retry_for.total_seconds()
+    late = (transfer.c.seq == own, transfer.c.deadline < until)
+    connection.execute(update(transfer).where(*late).values(deadline=until))
+    held = _waiting_for_sender(connection, file_seq)
+    if held is None:
+        return False
+    told = found is not None and held.size is None and found.length is not None
+    done = write_moves_that_still_fit(
+        connection, [Move(held, What.RECEIVED, {"size": found.length} if told else {})], now
+    )
+    _forget_cause(connection, held.transfer)
+    return bool(done)
+
+
+def expired(connection: Connection, file_seq: int, now: float) -> bool:
+    """Give up the file of an upload whose sender did not come back; whether it is. One that its owner has cancelled,
+    or that has all its bytes, is left alone."""
+    return _moved(connection, file_seq, What.EXPIRED, now, EXPIRED)
+
+
+def cancel(connection: Connection, file_seq: int, now: float) -> FileState:
+    """Cancel the file of an upload that is terminated, also one that has failed; its state after that.
+
+    What is being published becomes DONE; what is CANCELLING is cleaned up by who moves it."""
+    _moved(connection, file_seq, What.CANCEL, now)
+    return FileState(connection.execute(select(file.c.state).where(file.c.seq == file_seq)).scalar_one())
+
+
+def starved(connection: Connection, held: Held, now: float) -> None:
+    """The bytes that were needed did not come: the file waits for its sender, or, if they came in this moment, goes on.
+    Nothing happens to a file that is held by somebody else."""
+    found = _lock_upload(connection, held.seq)
+    fits = held.state in (FileState.CLAIMED, FileState.COPYING)
+    if found is None or found.completed is not None or not fits:
+        move = Move(held, What.RELEASE, {"adoptable": True})
+    else:
+        move = Move(held, What.STARVED, failure=_waits(found, now))
+    write_moves_that_still_fit(connection, [move], now)
+
+
+class Receiving:
+    """Which files of the uploads of this gateway are worth a slot. Without a ``source``: none is here."""
+
+    def __init__(self, database: Database, source: StagedSource | None) -> None:
+        self._database, self.source = database, source
+
+    def is_elsewhere(self, storage: str) -> bool:
+        """Whether this storage holds the uploads of another gateway, which alone can move them."""
+        return is_staging(storage) and (self.source is None or storage != self.source.name)
+
+    def queue(self) -> None:
+        """Queue those files of which enough has arrived since they were last looked at."""
+        news = sorted(self.source.arrivals.news()) if self.source else []
+        for first in range(0, len(news), LOOKED_AT):
+            if worth := self._worth(news[first : first + LOOKED_AT]):
+                self._database.write(partial(self._queue, worth))
+
+    def only_worth(self, connection: Connection, rows: Sequence[Any], now: float) -> Sequence[Any]:
+        """Of the files that are about to be claimed those that can go on now. The others wait again: their owner has
+        resumed or retried them, or their time has come, but not their bytes."""
+        if not rows or not is_staging(rows[0].source_storage):
+            return rows
+        seqs = [row.seq for row in rows]
+        known = _uploads(connection, seqs)
+        locked = _uploads(connection, seqs, lock=True)
+        rows = [row for row in rows if row.seq in locked or row.seq not in known]  # the others change in this moment
+        good = [row for row in rows if self._can_go_on(row, locked.get(row.seq))]
+        kept = {row.seq for row in good}
+        moves = [_put_back(row, locked.get(row.seq), now) for row in rows if row.seq not in kept]
+        write_moves_that_still_fit(connection, moves, now)
+        return good
+
+    def _worth(self, ids: Sequence[str]) -> list[int]:
+        query = (
+            select(upload.c.id, upload.c.received, file.c.seq, file.c.size, file.c.bytes_done)
+            .join(file, file.c.seq == upload.c.file)
+            .where(upload.c.id.in_(ids), file.c.state == FileState.WAITING, upload.c.ended.is_(None))
+        )
+        with self._database.read() as connection:
+            return [
+                row.seq
+                for row in connection.execute(query)
+                if worth_moving(row.size, row.bytes_done, self._here(row.id, row.received))
+            ]
+
+    def _queue(self, seqs: Sequence[int], connection: Connection) -> None:
+        now = self._database.now(connection)
+        for seq in seqs:
+            received(connection, seq, now)
+
+    def _can_go_on(self, row: Any, found: Any) -> bool:
+        if found is None or found.ended is not None:
+            return False
+        here = self._here(found.id, found.received)
+        return found.completed is not None or worth_moving(row.size, row.bytes_done, here)
+
+    def _here(self, upload_id: str, durable: int) -> int:
+        return max(durable, self.source.arrivals.known(upload_id) if self.source else 0)
+
+
+def _put_back(row: Any, found: Any, now: float) -> Move:
+    if found is None or found.ended is not None:
+        return Move(held_from(row), What.FAILURE, failure=GONE)
+    return Move(held_from(row), What.STARVED, failure=_waits(found, now))
+
+
+def _waits(found: Any, now: float) -> Failure:
+    """Waiting for the sender; by itself the file is only looked at again when the upload would have expired."""
+    return Failure(ErrorKind.TRANSIENT, WAITS, max((found.expires or now) - now, SOONEST))
+
+
+def _moved(connection: Connection, file_seq: int, what: What, now: float, failure: Failure | None = None) -> bool:
+    _lock_upload(connection, file_seq)
+    held = read_held(connection, file.c.seq == file_seq, limit=1)[0]
+    try:
+        advance(held.snapshot(), what, now, failure=failure)
+    except Impossible:
+        return False
+    return bool(write_moves_that_still_fit(connection, [Move(held, what, failure=failure)], now))
+
+
+def _waiting_for_sender(connection: Connection, file_seq: int) -> Held | None:
+    waiting = read_held(connection, file.c.seq == file_seq, file.c.state == FileState.WAITING, limit=1)
+    cause = connection.execute(select(file.c.cause).where(file.c.seq == file_seq)).scalar()
+    return waiting[0] if waiting and _is_receiving(cause) else None
+
+
+def _forget_cause(connection: Connection, transfer_seq: int) -> None:
+    """The transfer itself does not wait any more."""
+    cause = connection.execute(select(transfer.c.cause).where(transfer.c.seq == transfer_seq)).scalar()
+    if _is_receiving(cause):
+        connection.execute(update(transfer).where(transfer.c.seq == transfer_seq).values(cause=None))
+
+
+def _is_receiving(cause: str | None) -> bool:
+    return cause is not None and json.loads(cause)["code"] == WAITS.code
+
+
+def _lock_upload(connection: Connection, file_seq: int) -> Any:
+    query = select(upload.c.length, upload.c.completed, upload.c.ended, upload.c.expires)
+    return connection.execute(query.where(upload.c.file == file_seq).with_for_update()).one_or_none()
+
+
+def _uploads(connection: Connection, file_seqs: Sequence[int], *, lock: bool = False) -> dict[int, Any]:
+    query = select(upload).where(upload.c.file.in_(file_seqs))
+    query = query.with_for_update(skip_locked=True) if lock else query  # never wait: the files are locked already
+    return {row.file: row for row in connection.execute(query)}
