@@ -25,6 +25,7 @@ from scigate.storage_backends.web_url import parse_web_url
 
 from . import entries
 from .actor import Actor
+from .events.webhooks import Webhooks
 from .listings import Listings
 from .metrics import Metrics
 from .policy import check_storage, check_writable, may_use, owner_seen
@@ -67,6 +68,8 @@ class Download:
 class Gateway:
     """What people can do. Every method may block and may be called from many threads; refusals are ``Problem`` or
     ``StorageError``."""
+
+    webhooks: Webhooks
 
     def __init__(
         self,

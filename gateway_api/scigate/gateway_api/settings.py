@@ -43,6 +43,7 @@ VARIABLE: Final = "SCIGATE_CONFIG"
 FILE_NAME: Final = "scigate.toml"
 RESERVED: Final = frozenset({"staging", "outside", "http", "https", "file"})  # would be mistaken for something else
 SHORTEST_TOKEN: Final = 16
+SHORTEST_KEY: Final = 32
 
 
 def _expanded(path: Path) -> Path:
@@ -66,6 +67,12 @@ def _long_enough(token: Secret) -> Secret:
     if len(token.reveal()) < SHORTEST_TOKEN:
         raise ValueError(f"a token has at least {SHORTEST_TOKEN} characters; make one with: openssl rand -hex 32")
     return token
+
+
+def _a_key(key: Secret) -> Secret:
+    if len(key.reveal()) < SHORTEST_KEY:
+        raise ValueError(f"a key has at least {SHORTEST_KEY} characters; make one with: openssl rand -hex 32")
+    return key
 
 
 def _matching(pattern: str, rule: str) -> AfterValidator:
@@ -105,6 +112,8 @@ class GatewaySection(Section):
     port: Port = 8470
     state_dir: AbsolutePath = Path("~/.local/share/scigate").expanduser()
     public_url: WebAddress | None = None
+    secret_key: Annotated[Secret, AfterValidator(_a_key)] | None = None
+    """What the secrets of webhooks are derived from; without it a key of its own is kept in the state directory."""
 
     @property
     def is_loopback(self) -> bool:
@@ -164,6 +173,7 @@ class LimitsSection(Section):
     page_max: Annotated[int, Field(ge=1, le=1000)] = 1000
     body_max: Annotated[Size, Field(ge=1024)] = 16 * MiB
     staging_quota: Size = 10 * GiB
+    webhooks_per_user: AtLeastOne = 20
 
 
 class ExecutorSection(Section):

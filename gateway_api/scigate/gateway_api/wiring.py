@@ -36,6 +36,7 @@ from .transfers.runtime import OUTSIDE, OpenUrl
 from .transfers.scheduler import SlotLimits
 from .transfers.store import TransferStore
 from .uploads.staging import Staging
+from .wiring_webhooks import webhooks
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Service:
             metrics=self._metrics(store),
         )
         self._staging.make_room = self._sweep_uploads
+        self.gateway.webhooks, self._deliveries = webhooks(settings, folder, self._database, store)
         self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
 
     @property
@@ -91,6 +93,7 @@ class Service:
         self._staging.prepare()
         self._engine.start()
         self._sweep_uploads()
+        self._deliveries.start()
         try:
             self._http.start()
         except OSError as error:
@@ -107,6 +110,7 @@ class Service:
         self._close()
 
     def _close(self) -> None:
+        self._deliveries.stop()
         self._engine.stop()
         self._storages.close()
         self._database.close()

@@ -77,6 +77,8 @@ type = "memory"
 users = ["community:h3a"]
 {users}
 {extra}
+[egress]
+allow = ["127.0.0.1:9"] # where nobody listens
 """
     )
     return path

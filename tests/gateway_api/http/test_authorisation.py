@@ -15,6 +15,8 @@ from .conftest import Running, problem
 V1 = "/api/v1"
 FILE = f"{V1}/files/{{storage}}/{{path}}"
 TRANSFER = f"{V1}/transfers/{{id}}"
+WEBHOOKS = f"{V1}/webhooks"
+WEBHOOK = f"{WEBHOOKS}/{{id}}"
 
 Expected = dict[str, int]
 SEEN_BY_ALL: Expected = {"anonymous": 401, "owner": 200, "other": 200, "admin": 200}
@@ -40,6 +42,13 @@ MATRIX: dict[tuple[str, str], Expected] = {
     ("POST", f"{TRANSFER}/resume"): UNFIT,
     ("POST", f"{TRANSFER}/cancel"): UNFIT,
     ("POST", f"{TRANSFER}/retry"): UNFIT,
+    ("POST", WEBHOOKS): {"anonymous": 401, "owner": 201, "other": 201, "admin": 201},
+    ("GET", WEBHOOKS): SEEN_BY_ALL,
+    ("GET", WEBHOOK): OWN,
+    ("DELETE", WEBHOOK): {"anonymous": 401, "owner": 204, "other": 404, "admin": 204},
+    ("POST", f"{WEBHOOK}/replay"): OWN,
+    ("POST", f"{WEBHOOK}/enable"): OWN,
+    ("POST", f"{WEBHOOK}/test"): OWN,
     ("GET", f"{V1}/status"): SEEN_BY_ALL,
     ("GET", f"{V1}/openapi.json"): SEEN_BY_ALL,
     ("GET", "/docs"): SEEN_BY_ALL,
@@ -69,6 +78,14 @@ def put(gateway: Running, path: str) -> None:
     gateway.service._storages.get("adas").backend.put(path, b"data")
 
 
+def webhook(gateway: Running) -> str:
+    """The id of a webhook of ada's, to where nobody listens; the only one that she has."""
+    client = gateway.client("ada")
+    for old in client.get(WEBHOOKS).json()["items"]:
+        client.delete(f"{WEBHOOKS}/{old['id']}")
+    return str(client.post(WEBHOOKS, json={"url": "http://127.0.0.1:9/"}).json()["webhook"]["id"])
+
+
 def test_every_route_has_a_row_and_every_row_a_route() -> None:
     assert {(route.method, route.path) for route in ROUTES} == set(MATRIX)
 
@@ -82,7 +99,8 @@ def test_only_the_health_checks_are_open() -> None:
 def test_route(gateway: Running, transfer: str, route: Route, caller: str) -> None:
     put(gateway, "file")
     gateway.service._storages.get("adas").backend.put("source", b"data")
-    url = route.path.format(name="adas", storage="adas", path="file", id=transfer)
+    id = webhook(gateway) if route.rule is Rule.WEBHOOK else transfer
+    url = route.path.format(name="adas", storage="adas", path="file", id=id)
     answer = ask(gateway.client(USERS[caller]), route, url)
     assert answer.status_code == MATRIX[route.method, route.path][caller], answer.text
     if answer.status_code >= 400:
@@ -97,6 +115,8 @@ def ask(client: httpx.Client, route: Route, url: str) -> httpx.Response:
         f"{V1}/transfers": lambda: {
             "json": {"files": [{"source": "adas:/source", "destination": "adas:/c"}], "overwrite": "overwrite"}
         },
+        WEBHOOKS: lambda: {"json": {"url": "http://127.0.0.1:9/"}},
+        f"{WEBHOOK}/replay": lambda: {"json": {"after": "0"}},
         FILE: lambda: {"content": b"data", "params": {"overwrite": "overwrite"}} if route.method == "PUT" else {},
     }
     given = bodies.get(route.path, dict)() if route.method in ("POST", "PUT") else {}

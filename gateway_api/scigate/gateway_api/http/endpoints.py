@@ -83,9 +83,9 @@ def show_storage(gateway: Gateway, call: Call) -> Answer:
 
 
 def list_folder(gateway: Gateway, call: Call) -> Answer:
-    query = _as(FileQuery, call.query)
+    query = as_kind(FileQuery, call.query)
     page = gateway.list_folder(call.actor, **call.path, recursive=query.recursive, after=query.after, limit=query.limit)
-    return _page(call, FILE, page)
+    return page_answer(call, FILE, page)
 
 
 def look_at(gateway: Gateway, call: Call) -> Answer:
@@ -103,11 +103,11 @@ def make_folder(gateway: Gateway, call: Call) -> Answer:
 
 
 def move(gateway: Gateway, call: Call) -> Answer:
-    return Answer(gateway.move(call.actor, _as(MoveRequest, call.body)))
+    return Answer(gateway.move(call.actor, as_kind(MoveRequest, call.body)))
 
 
 def submit(gateway: Gateway, call: Call) -> Answer:
-    return submitted(gateway.submit(call.actor, _as(TransferRequest, call.body), call.idempotency_key), call.url)
+    return submitted(gateway.submit(call.actor, as_kind(TransferRequest, call.body), call.idempotency_key), call.url)
 
 
 def submitted(answer: Submitted, url: Callable[..., str]) -> Answer:
@@ -119,9 +119,9 @@ def submitted(answer: Submitted, url: Callable[..., str]) -> Answer:
 
 
 def list_transfers(gateway: Gateway, call: Call) -> Answer:
-    query = _as(TransfersQuery, call.query)
+    query = as_kind(TransfersQuery, call.query)
     page = gateway.list_transfers(call.actor, state=query.state, after=query.after, limit=query.limit)
-    return _page(call, "/api/v1/transfers", page)
+    return page_answer(call, "/api/v1/transfers", page)
 
 
 def show_transfer(gateway: Gateway, call: Call) -> Answer:
@@ -129,15 +129,15 @@ def show_transfer(gateway: Gateway, call: Call) -> Answer:
 
 
 def list_files(gateway: Gateway, call: Call) -> Answer:
-    query = _as(TransferFilesQuery, call.query)
+    query = as_kind(TransferFilesQuery, call.query)
     page = gateway.list_files(call.actor, call.path["id"], state=query.state, after=query.after, limit=query.limit)
-    return _page(call, TRANSFER + "/files", page)
+    return page_answer(call, TRANSFER + "/files", page)
 
 
 def list_events(gateway: Gateway, call: Call) -> Answer:
-    query = _as(EventsQuery, call.query)
+    query = as_kind(EventsQuery, call.query)
     page = gateway.list_events(call.actor, call.path["id"], after=query.after, limit=query.limit)
-    return _page(call, TRANSFER + "/events", page)
+    return page_answer(call, TRANSFER + "/events", page)
 
 
 def asks(wish: Wish) -> Callable[[Gateway, Call], Answer]:
@@ -166,7 +166,7 @@ def metrics(gateway: Gateway, call: Call) -> Answer:
     return Answer(gateway.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _page(call: Call, template: str, page: Page[R]) -> Answer:
+def page_answer(call: Call, template: str, page: Page[R]) -> Answer:
     """A page with its ``Link`` to the next one (RFC 8288)."""
     if page.next is None:
         return Answer(page)
@@ -175,7 +175,7 @@ def _page(call: Call, template: str, page: Page[R]) -> Answer:
     return Answer(page, headers={"Link": f'<{call.url(template, **call.path)}?{query}>; rel="next"'})
 
 
-def _as(kind: type[T], value: object) -> T:
+def as_kind(kind: type[T], value: object) -> T:
     """The route table promises this type."""
     assert isinstance(value, kind)
     return value

@@ -22,6 +22,7 @@ from . import endpoints as do
 from .docs import with_documents
 from .download import FileHandler
 from .endpoints import FILE, TRANSFER
+from .events.webhooks import WEBHOOKS
 from .route import Route
 from .upload import UploadHandler
 
@@ -73,4 +74,4 @@ _ROUTES: Final = (
     Route("GET", "/metrics", Rule.ADMIN, "Numbers for Prometheus", do.metrics, "text/plain"),
 )  # fmt: skip
 
-ROUTES: Final = with_documents(_ROUTES)
+ROUTES: Final = with_documents((*_ROUTES, *WEBHOOKS))

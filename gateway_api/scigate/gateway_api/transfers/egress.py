@@ -236,9 +236,14 @@ class Egress:
 
         An early answer for the user only: ``connect`` judges again, and by its own addresses.
         """
+        target = self.check_form(url)
+        return Vetted(target, tuple(str(address) for address in self._vetted_addresses(target.host, target.port)))
+
+    def check_form(self, url: str) -> Target:
+        """Read ``url`` without asking anybody for its addresses. ``InvalidUrl``, or ``EgressRefused``."""
         target = parse_web_url(url)
         self._check_scheme(target)
-        return Vetted(target, tuple(str(address) for address in self._vetted_addresses(target.host, target.port)))
+        return target
 
     def vet_redirect(self, base: Target, location: str) -> Target:
         """Where a redirect from ``base`` leads, if we may follow it there: never from https to http."""
