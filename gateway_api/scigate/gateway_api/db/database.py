@@ -25,6 +25,7 @@ Job = Callable[[Connection], T]
 
 GROUP: Final = 256  # most jobs in one commit
 PATIENCE: Final = 30.0  # seconds that a write waits for a database that is locked or restarting
+TURN: Final = 0x5C16A7E  # names the lock by which writers of one PostgreSQL take turns
 _STOP: Final = None
 
 
@@ -42,6 +43,8 @@ class Database:
         self._writer = _sqlite(url, "BEGIN IMMEDIATE") if self.is_sqlite else _server(url)
         self._reader = _sqlite(url, "BEGIN") if self.is_sqlite else self._writer
         self._jobs: queue.Queue[tuple[Job[Any], Future[Any]] | None] = queue.Queue()
+        self.on_commit: Callable[[], None] = lambda: None
+        """Called after each commit, from the writer's thread; must be quick and not raise."""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
         self._thread.start()
@@ -113,7 +116,20 @@ class Database:
 
     def _attempt(self, jobs: list[Job[Any]]) -> list[_Result | BaseException]:
         with self._writer.connect() as connection, connection.begin():
-            return [_run_job(connection, job) for job in jobs]
+            if not self.is_sqlite:
+                connection.execute(_TAKE_TURN)
+            answers = [_run_job(connection, job) for job in jobs]
+        self.on_commit()
+        return answers
+
+
+_TAKE_TURN: Final = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', '10s', true),"
+    f" set_config('lock_timeout', '20s', true), pg_advisory_xact_lock({TURN})"
+)
+"""One writer at a time, as on SQLite: else the lines of the journal would become visible out of the order of their
+ids, and a reader that goes on behind the last id it saw would miss some (docs/adr/0005). Taken before anything else,
+so that no two writers wait for each other; a gateway that is frozen in its turn loses it."""
 
 
 class _Result:
@@ -142,9 +158,9 @@ def _run_job(connection: Connection, job: Job[Any]) -> _Result | BaseException:
 
 
 def _is_passing(error: DBAPIError) -> bool:
-    """Locked, restarting, out of connections, serialization failure or deadlock: the same again may work."""
+    """Locked, restarting, out of connections, too late, serialization failure or deadlock: the same again may work."""
     state = getattr(error.orig, "sqlstate", None) or ""
-    return state.startswith(("08", "40", "53", "57")) or "locked" in str(error.orig)
+    return state.startswith(("08", "25P03", "40", "53", "55P03", "57")) or "locked" in str(error.orig)
 
 
 def _why(error: SQLAlchemyError) -> str:

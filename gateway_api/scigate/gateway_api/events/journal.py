@@ -45,14 +45,19 @@ class Line:
     type: str
     row: Any
 
+    @property
+    def weight(self) -> int:
+        """Bytes that it may take in memory, roughly: each byte of a path may be six in JSON."""
+        return 1000 + 2 * len(self.row.data) + 6 * len(self.row.destination_path or "")
+
     @cached_property
     def event(self) -> Event:
         return event_of(self.row)
 
     @cached_property
-    def text(self) -> str:
+    def text(self) -> bytes:
         """The event in JSON."""
-        return as_json(self.event)
+        return as_json(self.event).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,20 @@ class Journal:
         """The id of the last line; 0 when there is none."""
         with self._database.read() as connection:
             return _newest(connection)
+
+    def visible(self, transfers: Collection[str], owner: str | None) -> set[str]:
+        """Those of these transfers that exist and are the owner's."""
+        query = select(transfer.c.id).where(transfer.c.id.in_(transfers))
+        query = query if owner is None else query.where(transfer.c.owner == owner)
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars()) if transfers else set()
+
+    def moving_rows(self, seqs: Collection[int], ids: Collection[str], most: int) -> Sequence[Any]:
+        """Rows of transfers that are not finished: those that are named either way, the newest of them."""
+        named = or_(transfer.c.seq.in_(seqs), transfer.c.id.in_(ids))
+        query = select(transfer).where(named, transfer.c.finished.is_(None)).order_by(transfer.c.seq.desc()).limit(most)
+        with self._database.read() as connection:
+            return connection.execute(query).all()
 
     def read(
         self, after: int, limit: int, *, owner: str | None, topics: Collection[str], types: Collection[str] = ()

@@ -62,6 +62,12 @@ class LiveProgress:
                 return None
             return sum(length for _, length in buckets) / max(now - buckets[0][0], TICK)
 
+    def busy(self) -> list[int]:
+        """Transfers of which something has passed in the last seconds."""
+        with self._lock:
+            self._forget_idle(time.monotonic())
+            return list(self._buckets)
+
     def _forget_idle(self, now: float) -> None:
         for idle in [of for of, buckets in self._buckets.items() if buckets[-1][0] < now - WINDOW]:
             del self._buckets[idle]
