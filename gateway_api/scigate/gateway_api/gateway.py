@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from scigate.storage_backends.backend import Buffer, Kind
 from scigate.storage_backends.backend import Entry as StoredEntry
 from scigate.storage_backends.errors import (
     AlreadyExists,
@@ -25,6 +24,7 @@ from scigate.storage_backends.web_url import parse_web_url
 
 from . import entries
 from .actor import Actor
+from .downloads.downloads import Downloads
 from .events.webhooks import Webhooks
 from .listings import Listings
 from .metrics import Metrics
@@ -57,14 +57,6 @@ from .uploads import put
 from .uploads.staging import Staging
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A file that may be read: what it is, and its bytes by (offset, length), of this version only."""
-
-    entry: StoredEntry
-    read: Callable[[int, int], Iterator[Buffer]]
-
-
 class Gateway:
     """What people can do. Every method may block and may be called from many threads; refusals are ``Problem`` or
     ``StorageError``."""
@@ -85,6 +77,7 @@ class Gateway:
         self._storages, self._store, self._staging, self._egress = storages, store, staging, egress
         self._health, self.metrics = health, metrics
         self._listings, self._limits = Listings(), limits
+        self.downloads = Downloads(storages, limits)
 
     # --- storages ------------------------------------------------------------------------------------------------
 
@@ -111,14 +104,6 @@ class Gateway:
         """What is at a path."""
         opened = self._readable(actor, storage)
         return entries.view(opened, opened.backend.stat(check_path(path)))
-
-    def download(self, actor: Actor, storage: str, path: str) -> Download:
-        """A regular file, ready to be read."""
-        backend = self._readable(actor, storage).backend
-        entry = backend.stat(check_path(path))
-        if entry.kind is not Kind.FILE:
-            raise NotRegular(f"{storage}:/{path} is not a regular file", path=path)
-        return Download(entry, lambda offset, length: backend.read(path, offset, length, version=entry.version))
 
     def delete(self, actor: Actor, storage: str, path: str) -> None:
         """Remove a file or an empty folder."""

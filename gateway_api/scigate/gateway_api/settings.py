@@ -139,6 +139,7 @@ class StorageSection(Section):
     read_only: bool = False
     max_active: AtLeastOne | None = None
     min_rate: Size | None = Field(default=None, description="bytes per second; slower for a minute counts as stalled")
+    presign_downloads: bool = False
     options: InstanceOf[Options] | None = None
 
 
@@ -174,6 +175,9 @@ class LimitsSection(Section):
     body_max: Annotated[Size, Field(ge=1024)] = 16 * MiB
     staging_quota: Size = 10 * GiB
     webhooks_per_user: AtLeastOne = 20
+    archives: AtLeastOne = 32
+    archives_per_user: AtLeastOne = 4
+    presign_lifetime: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = timedelta(minutes=5)
 
 
 class ExecutorSection(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -180,9 +181,7 @@ def test_names_are_kept_byte_for_byte(gateway: Running, ada: httpx.Client, lab: 
     meta = gateway.raw("GET", f"{FILES}/lab/{lab.name}/{quote(name)}?meta=1")
     assert meta[0] == 200
     told = headers["content-disposition"].rpartition("filename*=UTF-8''")[2]
-    assert unquote_to_bytes(told).decode() == name.decode("utf-8", "surrogateescape").encode(
-        "utf-8", "surrogateescape"
-    ).decode("utf-8", "replace")
+    assert unquote_to_bytes(told).decode() == re.sub(r"[\n\t\\\u202e]", "_", name.decode("utf-8", "replace"))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final
 
@@ -16,7 +16,7 @@ from ..entity_tag import etag
 __all__ = ["Selection", "etag", "last_modified", "select"]
 
 _TAG: Final = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
-_RANGE: Final = re.compile(r"bytes=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.IGNORECASE)
+_RANGE: Final = re.compile(r"bytes=\s*(\d{0,99})\s*-\s*(\d{0,99})\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ def last_modified(entry: Entry) -> str | None:
     return format_datetime(entry.modified.astimezone(UTC), usegmt=True) if entry.modified else None
 
 
-def select(headers: Mapping[str, str], entry: Entry) -> Selection:
-    """What to answer to a GET with these request headers."""
+def select(headers: Mapping[str, str], entry: Entry, *, ranges: bool = True, now: datetime | None = None) -> Selection:
+    """What to answer to a GET with these request headers. ``ranges`` is False for HEAD, which knows none (§14.2)."""
     if not _precondition_holds(headers, entry):
         return Selection(412)
     if _not_modified(headers, entry):
         return Selection(304)
-    wanted = headers.get("Range")
-    if wanted is None or not _if_range_holds(headers.get("If-Range"), entry):
+    wanted = headers.get("Range") if ranges else None
+    if wanted is None or not _if_range_holds(headers.get("If-Range"), entry, now or datetime.now(UTC)):
         return Selection(200, 0, entry.size)
     return _range(wanted, entry.size)
 
@@ -62,12 +62,15 @@ def _not_modified(headers: Mapping[str, str], entry: Entry) -> bool:
     return since is not None and entry.modified is not None and _whole(entry.modified) <= since
 
 
-def _if_range_holds(value: str | None, entry: Entry) -> bool:
+def _if_range_holds(value: str | None, entry: Entry, now: datetime) -> bool:
+    """Whether a range of this version is what is asked for; only a strong validator can tell (§13.1.5)."""
     if value is None:
         return True
     if value.strip().endswith('"'):
         return value.strip() == etag(entry) and not value.strip().startswith("W/")
-    return value.strip() == last_modified(entry)
+    # a date of whole seconds is strong when no second change can have happened in that second (§8.8.2.2)
+    is_strong = entry.modified is not None and now - _whole(entry.modified) >= timedelta(seconds=1)
+    return is_strong and value.strip() == last_modified(entry)
 
 
 def _range(value: str, size: int) -> Selection:
@@ -75,8 +78,10 @@ def _range(value: str, size: int) -> Selection:
     if not found or (not found[1] and not found[2]):
         return Selection(200, 0, size)  # another unit or several ranges: a server may ignore it (§14.2)
     if not found[1]:
+        if int(found[2]) == 0:
+            return Selection(416)
         length = min(int(found[2]), size)
-        return Selection(206, size - length, length) if length else Selection(416)
+        return Selection(206, size - length, length) if length else Selection(200)  # the whole of an empty file
     first, last = int(found[1]), int(found[2] or size - 1)
     if found[2] and last < first:
         return Selection(200, 0, size)  # invalid, so ignored (§14.1.1)
@@ -90,10 +95,12 @@ def _tags(value: str) -> list[str]:
 
 
 def _date(value: str | None) -> datetime | None:
+    """An HTTP date is in GMT even where it does not say so; what is none counts as not sent (§5.6.7, §13.1.3)."""
     try:
-        return parsedate_to_datetime(value) if value else None
-    except ValueError:
+        found = parsedate_to_datetime(value) if value else None
+    except (ValueError, OverflowError):
         return None
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
 
 
 def _whole(moment: datetime) -> datetime:

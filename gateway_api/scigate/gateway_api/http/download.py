@@ -1,92 +1,95 @@
-"""``GET`` and ``HEAD`` of files and folders: listings as JSON, files as a stream with back-pressure."""
+"""``GET`` and ``HEAD`` of files and folders: listings as JSON, files and archives as streams."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from datetime import timedelta
+import re
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import quote
 
-from scigate.storage_backends.backend import Buffer, Entry, MiB
-from scigate.storage_backends.digests import ALGORITHMS
-from scigate.storage_backends.errors import StorageError
-from tornado.gen import with_timeout
-from tornado.iostream import StreamClosedError
+from scigate.storage_backends.backend import Buffer, Entry
 
-from ..gateway import Download
+from ..downloads.archive import ArchiveKind
+from ..downloads.digests import preferences
+from ..downloads.downloads import Download
 from ..problems import Problem
 from ..uploads.digests import representation
 from .conditions import Selection, etag, last_modified, select
 from .endpoints import FileQuery, list_folder, look_at
-from .handler import Handler
 from .route import Call
+from .sending import SendingHandler, close
 
-log = logging.getLogger(__name__)
-PIECE: Final = MiB
-STALLED: Final = timedelta(seconds=60)
-"""A client that takes no byte for so long is gone; its storage connection is needed elsewhere."""
+_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f\\/\u202a-\u202e\u2066-\u2069]')
+"""What must not be in the name of a file that a browser saves: control characters, separators, and what turns the
+direction of reading around, so that ``exe.jpg`` is read where ``gpj.exe`` is meant."""
 
 
-class FileHandler(Handler):
-    """A file as bytes; a folder, or anything with ``?meta=1``, as JSON."""
+class FileHandler(SendingHandler):
+    """A file as bytes; a folder as JSON or as an archive; anything with ``?meta=1`` as JSON."""
 
     query: FileQuery
 
     async def get(self) -> None:
         self.raise_refusal()
         path = self.params["path"]
+        if self.query.archive:
+            return await self._archive(self.query.archive)
         if self.query.meta or path == "" or path.endswith("/"):
             return await self._describe(look_at if self.query.meta else list_folder)
-        return await self._download(
-            await self.run(self.site.gateway.download, self.actor, self.params["storage"], path)
-        )
+        return await self._download(await self.run(self.site.gateway.downloads.file, self.actor, *self._place()))
 
     head = get
+
+    def _place(self) -> tuple[str, str]:
+        return self.params["storage"], self.params["path"]
 
     async def _describe(self, endpoint: object) -> None:
         call = Call(self.actor, self.params, self.query, None, None, self.site.url)
         self.write_answer(await self.run(endpoint, self.site.gateway, call))  # type: ignore[arg-type]
 
+    async def _archive(self, kind: ArchiveKind) -> None:
+        pack = self.site.gateway.downloads.archive
+        archive = await self.run(pack, self.actor, *self._place(), kind, self.query.after)
+        first = await self.first_piece(archive)
+        self.set_header("Content-Type", archive.media_type)
+        self.set_header("Content-Disposition", disposition(archive.file_name))
+        self.set_header("Accept-Ranges", "none")
+        if self.request.method == "GET":
+            await self.send(archive, first)
+        else:
+            await self.run(close, archive)
+            self.finish()
+
     async def _download(self, file: Download) -> None:
-        selection = select(self.request.headers, file.entry)
+        wants_bytes = self.request.method == "GET"
+        selection = select(self.request.headers, file.entry, ranges=wants_bytes)
         if selection.status in (412, 416):
             raise self._refusal(selection, file.entry)
+        if wants_bytes and selection.status != 304 and file.link is not None and self.query.redirect:
+            self._redirect(await self.run(file.link))
+        else:
+            await self._send_file(file, selection)
+
+    async def _send_file(self, file: Download, selection: Selection) -> None:
+        wanted = preferences(self.request.headers.get("Want-Repr-Digest"))
+        digests = await self.run(file.digests, wanted) if wanted and selection.status != 304 else file.digests({})
         buffers: Iterator[Buffer] = iter(())
         first = b""
         if selection.length and self.request.method == "GET":
             buffers = await self.run(file.read, selection.offset, selection.length)
-            first = await self._next(buffers)  # an error before the first byte still becomes a problem
-        self._describe_file(selection, file.entry)
-        await self._send(buffers, first)
+            first = await self.first_piece(buffers)
+        self._describe_file(selection, file.entry, digests)
+        await self.send(buffers, first)
 
-    async def _send(self, buffers: Iterator[Buffer], piece: bytes) -> None:
-        """All or visibly not all: a failure on the way cuts the connection, so the length is not reached."""
-        try:
-            while piece:
-                self.write(piece)
-                await with_timeout(STALLED, self.flush())
-                piece = await self._next(buffers)
-            self.finish()
-        except (StreamClosedError, TimeoutError):
-            log.info("download of %s: the client has gone", self.request.path)
-        except StorageError as error:
-            log.warning("download of %s broke off: %s", self.request.path, error.message)
-        finally:
-            if not self._finished:
-                self._cut()
-            await self.run(_close, buffers)
+    def _redirect(self, url: str) -> None:
+        """To the storage itself. The URL is a key to the file: it is in no log and in no cache."""
+        self.set_status(307)
+        self.set_header("Location", url)
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.finish()
 
-    def _cut(self) -> None:
-        self.request.connection.close()  # type: ignore[union-attr]
-        self._finished = True
-        self._log()
-        self.on_finish()
-
-    async def _next(self, buffers: Iterator[Buffer]) -> bytes:
-        return await self.run(_piece, buffers)
-
-    def _describe_file(self, selection: Selection, entry: Entry) -> None:
+    def _describe_file(self, selection: Selection, entry: Entry, digests: Mapping[str, str]) -> None:
         self.set_status(selection.status)
         for name, value in (("ETag", etag(entry)), ("Last-Modified", last_modified(entry))):
             if value is not None:
@@ -100,8 +103,8 @@ class FileHandler(Handler):
         if selection.status == 206:
             last = selection.offset + selection.length - 1
             self.set_header("Content-Range", f"bytes {selection.offset}-{last}/{entry.size}")
-        if known := {name: value for name, value in entry.digests.items() if name in ALGORITHMS}:
-            self.set_header("Repr-Digest", representation(known))
+        if digests:
+            self.set_header("Repr-Digest", representation(digests))
 
     def _refusal(self, selection: Selection, entry: Entry) -> Problem:
         if selection.status == 412:
@@ -114,24 +117,7 @@ class FileHandler(Handler):
 
 def disposition(path: str) -> str:
     """A ``Content-Disposition`` that no file name can break out of (RFC 6266, RFC 8187)."""
-    name = path.rsplit("/", 1)[-1]
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
-    readable = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(readable, safe='')}"
-
-
-def _piece(buffers: Iterator[Buffer]) -> bytes:
-    """About one ``PIECE``: small buffers are gathered, so that each thread switch carries enough."""
-    gathered = bytearray()
-    while len(gathered) < PIECE:
-        buffer = next(buffers, None)
-        if buffer is None:
-            break
-        gathered += buffer
-    return bytes(gathered)
-
-
-def _close(buffers: Iterator[Buffer]) -> None:
-    close = getattr(buffers, "close", None)
-    if close is not None:
-        close()
+    name = path.rsplit("/", 1)[-1].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    safe = _UNSAFE.sub("_", name)
+    plain = "".join(c if c.isascii() and c not in '"%' else "_" for c in safe)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(safe, safe='')}"

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
+from ..downloads.archive import ArchiveKind
 from ..gateway import Gateway
 from ..resources import (
     FileState,
@@ -60,8 +61,19 @@ class EventsQuery(Query):
 class FileQuery(PageQuery):
     """What to say about a file or folder."""
 
+    after: PathText | None = Field(
+        default=None, description="'next' of the page before; of an archive: the last file that came whole"
+    )
     meta: bool = Field(default=False, description="describe it instead of sending its bytes or its content")
     recursive: bool = Field(default=False, description="all files at any depth, instead of what is directly below")
+    archive: ArchiveKind | None = Field(default=None, description="the folder with all below it as one archive")
+    redirect: bool = Field(default=True, description="0: the bytes from here, never a redirect to the storage")
+
+    @model_validator(mode="after")
+    def _fits(self) -> FileQuery:
+        if self.archive and (others := self.model_fields_set & {"meta", "recursive", "limit"}):
+            raise ValueError(f"with 'archive' there can be no {', '.join(sorted(others))}")
+        return self
 
 
 class UploadQuery(Query):

@@ -25,6 +25,7 @@ from .endpoints import FILE, TRANSFER
 from .events.webhooks import WEBHOOKS
 from .route import Route
 from .upload import UploadHandler
+from .uploads.routes import ROUTES as UPLOADS
 
 V1: Final = "/api/v1"
 _KEY: Final = {"Idempotency-Key": "repeating a request with the same key does it once; a repeat says so"}
@@ -33,6 +34,7 @@ _DOWNLOAD: Final = {
     "If-Range": "the ETag of the version that the range must be of",
     "If-Match": "only this version, else 412",
     "If-None-Match": "only another version, else 304",
+    "Want-Repr-Digest": "the digest to tell, computed if need be (RFC 9530), e.g. sha-256=10",
 }
 _UPLOAD: Final = {**_KEY, "Repr-Digest": "the digest of the file, which is checked (RFC 9530), e.g. sha-256=:…:"}
 
@@ -40,8 +42,10 @@ _ROUTES: Final = (
     Route("GET", f"{V1}/storages", Rule.USER, "The storages that you may use", do.list_storages,
           Page[Storage], storage=True),
     Route("GET", f"{V1}/storages/{{name}}", Rule.STORAGE_READ, "One storage", do.show_storage, Storage, storage=True),
-    Route("GET", FILE, Rule.STORAGE_READ, "Download a file; list a folder (trailing slash); describe either (meta)",
-          FileHandler, Page[Entry], other_answers=(Entry, "application/octet-stream"), query=do.FileQuery,
+    Route("GET", FILE, Rule.STORAGE_READ,
+          "Download a file, or a folder as an archive; list a folder (trailing slash); describe either (meta)",
+          FileHandler, Page[Entry],
+          other_answers=(Entry, "application/octet-stream", "application/zip", "application/x-tar"), query=do.FileQuery,
           headers=_DOWNLOAD, storage=True),
     Route("PUT", FILE, Rule.STORAGE_WRITE, "Upload a file in one piece; it becomes a transfer to the storage",
           UploadHandler, Submitted, 202, query=do.UploadQuery, body="application/octet-stream",
@@ -74,4 +78,4 @@ _ROUTES: Final = (
     Route("GET", "/metrics", Rule.ADMIN, "Numbers for Prometheus", do.metrics, "text/plain"),
 )  # fmt: skip
 
-ROUTES: Final = with_documents((*_ROUTES, *WEBHOOKS))
+ROUTES: Final = with_documents((*_ROUTES, *WEBHOOKS, *UPLOADS))

@@ -1,0 +1,1 @@
+"""What leaves the gateway: files with their digests, whole folders as archives."""
