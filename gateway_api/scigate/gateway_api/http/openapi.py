@@ -12,10 +12,12 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from ..policy import Rule
+from .receiving import CHECKSUM_MISMATCH
 from .route import Route
 
 _REF: Final = "#/components/schemas/"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_BINARIES: Final = frozenset({"application/octet-stream", "application/zip", "application/x-tar"})
 _WHO: Final = {
     Rule.ANYONE: "Needs no token.",
     Rule.USER: "Needs a token.",
@@ -99,7 +101,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": _responses(route),
     }
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": _content([route.body])}
+        operation["requestBody"] = {"required": True, "content": _content([route.body, *route.other_bodies])}
     if route.rule is Rule.ANYONE:
         operation["security"] = []
     return operation
@@ -148,15 +150,21 @@ def _responses(route: Route) -> dict[str, Any]:
     if answers:
         good["content"] = _content(answers)
     problem = {"application/problem+json": {"schema": {"$ref": f"{_REF}ProblemDetails"}}}
-    refusals = {str(status): {"description": HTTPStatus(status).phrase, "content": problem}
-                for status in _REFUSALS[route.rule]}  # fmt: skip
-    return {str(route.status): good, **refusals, "default": {"description": "Any other problem", "content": problem}}
+    others = {str(status): {**good, "description": HTTPStatus(status).phrase} for status in route.other_statuses}
+    refusals = {str(status): {"description": _phrase(status), "content": problem}
+                for status in sorted({*_REFUSALS[route.rule], *route.refusals})}  # fmt: skip
+    default = {"description": "Any other problem", "content": problem}
+    return {str(route.status): good, **others, **refusals, "default": default}
+
+
+def _phrase(status: int) -> str:
+    return CHECKSUM_MISMATCH if status == 460 else HTTPStatus(status).phrase
 
 
 def _content(kinds: Iterable[type[BaseModel] | str]) -> dict[str, Any]:
     kinds = list(kinds)
     models = [{"$ref": _REF + _name(kind)} for kind in kinds if not isinstance(kind, str)]
-    content: dict[str, Any] = {kind: _BINARY if kind == "application/octet-stream" else {}
+    content: dict[str, Any] = {kind: _BINARY if kind in _BINARIES else {}
                                for kind in kinds if isinstance(kind, str)}  # fmt: skip
     if models:
         content["application/json"] = {"schema": models[0] if len(models) == 1 else {"anyOf": models}}

@@ -58,6 +58,7 @@ class Route:
     ``endpoint`` is a plain function, called in a thread; or a tornado handler where bytes are streamed.
     ``storage``: it may wait for a storage, so it runs in threads apart from those that only ask the database.
     ``browser``: a page that a browser opens, see ``TokenAuthenticator.actor``.
+    ``overridable``: a POST with ``X-HTTP-Method-Override`` may stand for it.
     """
 
     method: str
@@ -70,10 +71,16 @@ class Route:
     other_answers: tuple[type[BaseModel] | str, ...] = ()
     query: type[Query] = Query
     body: type[Request] | str | None = None
+    other_bodies: tuple[str, ...] = ()
+    other_statuses: tuple[int, ...] = ()
+    """Besides ``status``, when all went well."""
+    refusals: tuple[int, ...] = ()
+    """Besides those that follow from ``rule``."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that matter beyond the usual: name → what it does."""
     storage: bool = False
     browser: bool = False
+    overridable: bool = False
 
     @property
     def parameters(self) -> list[str]:

@@ -43,6 +43,8 @@ class Site:
         self.body_max = settings.limits.body_max
         self.pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api")
         self.storage_pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="api-storage")
+        self.body_pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api-body")
+        """For bodies on their way to our own disk: waits for nothing but that, so that others can wait for it."""
         public = (settings.gateway.public_url or "").partition("://")[2]
         self._prefix = "/".join(["", *public.split("/")[1:]]).rstrip("/")
         own = {host_of(public.partition("/")[0]), settings.gateway.host.strip("[]").lower()}
@@ -57,12 +59,11 @@ class Site:
             )  # fmt: skip
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a request and its path parameters; ``HEAD`` goes where ``GET`` goes."""
-        wanted = "GET" if method == "HEAD" else method
+        """The route of a request and its path parameters; ``HEAD`` goes where ``GET`` goes, if it has none itself."""
         for route in self.routes:
-            if route.method == wanted and (found := route.match(self._own(path))) is not None:
+            if route.method == method and (found := route.match(self._own(path))) is not None:
                 return route, found
-        return None
+        return self.find("GET", path) if method == "HEAD" else None
 
     def allowed(self, path: str) -> list[str]:
         """The methods that a path has."""
@@ -76,6 +77,7 @@ class Site:
     def close(self) -> None:
         for pool in (self.pool, self.storage_pool):
             pool.shutdown(wait=False, cancel_futures=True)
+        self.body_pool.shutdown()  # what has come is kept
 
     def _own(self, path: str) -> str:
         """A proxy in front may have taken the prefix of ``public_url`` off, or left it."""
@@ -91,10 +93,19 @@ class SiteApplication(Application):
         self._nothing = Route("GET", "(no route)", Rule.ANYONE, "What no route has", NotFoundHandler)
 
     def find_handler(self, request: HTTPServerRequest, **_: Any) -> Any:
-        found = self.site.find(request.method or "", request.path)
+        found = self._overridden(request) or self.site.find(request.method or "", request.path)
         route, params = found or (self._nothing, {})
         kind = route.endpoint if isinstance(route.endpoint, type) else JsonHandler
         return self.get_handler_delegate(request, kind, {"site": self.site, "route": route, "params": params})
+
+    def _overridden(self, request: HTTPServerRequest) -> tuple[Route, dict[str, str]] | None:
+        """What a POST stands for whose sender cannot send other methods (tus 1.0, X-HTTP-Method-Override)."""
+        method = request.headers.get("X-HTTP-Method-Override", "")
+        found = self.site.find(method, request.path) if method and request.method == "POST" else None
+        if found is None or not found[0].overridable:
+            return None
+        request.method = method
+        return found
 
     def _log(self, handler: RequestHandler) -> None:
         assert isinstance(handler, Handler)
