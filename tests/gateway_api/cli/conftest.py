@@ -36,7 +36,7 @@ def scigate(
 
     def call(*words: str | Path, env: dict[str, str] | None = None, user: str | None = "ada") -> Ran:
         with monkeypatch.context() as patched:
-            for name in [name for name in os.environ if name.startswith("SCIGATE_")]:
+            for name in [name for name in os.environ if name.startswith(("SCIGATE_", "XDG_"))]:
                 patched.delenv(name)
             for name, value in (gateway_process.environment(user) | {"HOME": str(tmp_path)} | (env or {})).items():
                 patched.setenv(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -40,9 +41,16 @@ def render() -> str:
     for name in COMMANDS:
         command = app.get_command(context, name)
         assert command is not None
-        with click.Context(command, info_name=name, parent=context, terminal_width=100) as inner:
-            parts.append(f"\n## scigate {name}\n\n```text\n{command.get_help(inner)}\n```\n")
+        parts += sections(name, command, context)
     return HEAD + codes + "".join(parts)
+
+
+def sections(name: str, command: click.Command, parent: click.Context) -> Iterator[str]:
+    """A command, and those that are below it."""
+    with click.Context(command, info_name=name, parent=parent, terminal_width=100) as context:
+        yield f"\n## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
+        for below in command.commands.values() if isinstance(command, click.Group) else ():
+            yield from sections(str(below.name), below, context)
 
 
 def test_the_reference_is_what_help_says(monkeypatch: pytest.MonkeyPatch) -> None:

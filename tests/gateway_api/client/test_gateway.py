@@ -188,7 +188,7 @@ def test_an_upload_that_breaks_off_says_that_the_file_was_not_sent(tmp_path: Pat
         ):
             client.put(tmp_path / "lost", "lab:/x", overwrite="overwrite")
         server.shutdown(socket.SHUT_RDWR)
-    assert "begins anew" in raised.value.next_step
+    assert "Send it again" in raised.value.next_step
 
 
 def test_the_failure_of_a_transfer_says_why_and_what_to_do(gateway: Gateway) -> None:

@@ -1,41 +1,64 @@
-"""Local files before they are sent: hashed, watched, walked."""
+"""Local files before they are sent: looked at, watched, walked."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 from pathlib import Path
 
 import pytest
-from scigate.gateway_api.client import LocalFileError
-from scigate.gateway_api.client.upload import inspect, walk
+from scigate.gateway_api.client import FileChanged, LocalFileError
+from scigate.gateway_api.client.upload import look, walk
+from scigate.storage_backends.digests import digest
 
 
-def test_a_file_is_hashed_and_sent_in_pieces(tmp_path: Path) -> None:
+def test_a_file_is_read_and_hashed_in_pieces(tmp_path: Path) -> None:
     path, data = tmp_path / "a", os.urandom(3_000_000)
     path.write_bytes(data)
-    file, sent = inspect(path), []
-    assert b"".join(file.chunks(sent.append)) == data
+    file, sent = look(path), []
+    assert b"".join(file.chunks(0, len(data), sent.append)) == data
     assert sum(sent) == file.size == len(data)
-    assert file.repr_digest == f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
+    assert b"".join(file.chunks(999_999, 1_500_000)) == data[999_999:2_499_999]
+    assert file.sha256() == hashlib.sha256(data).digest()
+    assert file.crc64nvme(7, 2_000_000).hex() == digest("crc64nvme", [data[7:2_000_007]])
 
 
-@pytest.mark.parametrize("change", ["grows", "shrinks", "is rewritten"])
+@pytest.mark.parametrize("change", ["grows", "shrinks", "is rewritten", "is replaced", "is touched"])
 def test_a_file_that_changes_while_it_is_sent_is_an_error(tmp_path: Path, change: str) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x" * 100)
-    file = inspect(path)
-    path.write_bytes({"grows": b"x" * 101, "shrinks": b"x" * 99, "is rewritten": b"y" * 100}[change])
-    with pytest.raises(LocalFileError, match="was changed"):
-        list(file.chunks(lambda count: None))
+    os.utime(path, ns=(1, 1))
+    file = look(path)
+    if change == "is replaced":
+        (tmp_path / "b").write_bytes(b"x" * 100)
+        os.utime(tmp_path / "b", ns=(1, 1))
+        (tmp_path / "b").replace(path)
+    elif change == "is touched":
+        path.touch()
+    else:
+        path.write_bytes({"grows": b"x" * 101, "shrinks": b"x" * 99, "is rewritten": b"y" * 100}[change])
+    with pytest.raises(FileChanged, match="was changed"):
+        list(file.chunks(0, 100))
+
+
+def test_the_last_bytes_of_a_changed_file_are_never_given_out(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(3 << 20))
+    given = 0
+    with pytest.raises(FileChanged):
+        for chunk in look(path).chunks(0, 3 << 20):
+            given += len(chunk)
+            if given == 2 << 20:
+                with path.open("r+b") as file:  # behind what has been read
+                    file.write(b"changed")
+    assert given == 2 << 20
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, reason in (("missing", "no file"), ("pipe", "not a regular file")):
         with pytest.raises(LocalFileError, match=reason):
-            inspect(tmp_path / name)
+            look(tmp_path / name)
 
 
 def test_a_folder_is_walked_whole_and_in_order_and_links_are_refused(tmp_path: Path) -> None:

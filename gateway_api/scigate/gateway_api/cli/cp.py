@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,6 +58,34 @@ def cp(common: Common, /, sources: tuple[str, ...], destination: str, **options:
             return dry_run(common, gateway, places, target)
     with common.gateway() as gateway:
         return move(common, gateway, places, target, options)
+
+
+@click.command("put")
+@click.argument("sources", nargs=-1, required=True, type=click.Path())
+@click.argument("destination", type=LocationType())
+@click.option(
+    "--overwrite", type=click.Choice(OVERWRITE), default="fail", show_default=True, help="If the destination exists."
+)
+@click.option("--wait/--no-wait", default=True, help="Wait until it has ended. [default: wait]")
+@click.option(
+    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Wait no longer than this; the transfer goes on."
+)
+@click.option("--label", help="A name for the transfer.")
+@asks_gateway
+@click.pass_obj
+def put(common: Common, /, sources: tuple[str, ...], destination: str, **options: Any) -> int:
+    """Send files and folders of this machine to a storage.
+
+    A destination ending in '/' keeps the name of a file; of a folder, what is in it goes there. Broken off, by a cut
+    connection, Ctrl-C or a reboot, the same command goes on where it stopped. Once everything is sent, nothing here is
+    needed any more: leaving then does not end the transfer.
+    """
+    places, target = [Place(Kind.HERE, source) for source in sources], read_place(destination)
+    if target.kind is not Kind.STORAGE:
+        raise click.UsageError(f"{destination!r} is not a location at a storage: write STORAGE:/PATH.")
+    _way(places, target)
+    with common.gateway() as gateway:
+        return _send(common, gateway, places, target, options)
 
 
 @click.command("get")
@@ -135,7 +163,7 @@ def _fetch(common: Common, gateway: Gateway, places: list[Place], target: Place,
     return fetch(common, gateway, places, target.text, overwrite=options["overwrite"] == "overwrite")
 
 
-def _finish(common: Common, handles: list[TransferHandle], options: dict[str, Any]) -> int:
+def _finish(common: Common, handles: Sequence[TransferHandle], options: dict[str, Any]) -> int:
     if options["wait"] and handles:
         return follow(common, handles, options["timeout"])
     tell(common, handles)

@@ -16,8 +16,9 @@ def follow(common: Common, handles: Sequence[TransferHandle], timeout: float | N
     """Wait for all with progress, say how each ended, and return the exit code."""
     from ..client import GatewayError, TransferGroup
 
+    group = handles if isinstance(handles, TransferGroup) else TransferGroup(tuple(handles))
     try:
-        TransferGroup(tuple(handles)).wait(timeout, progress=True)
+        group.wait(timeout, progress=True)
     except KeyboardInterrupt:
         return _left(handles, common)
     except GatewayError as error:

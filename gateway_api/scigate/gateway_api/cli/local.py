@@ -15,32 +15,66 @@ from .output import Common, emit, report, say, say_of
 from .places import Place
 
 if TYPE_CHECKING:
-    from ..client import Download, Entry, Gateway, GatewayError, TransferHandle
+    from ..client import Download, Entry, Gateway, GatewayError, TransferGroup, TransferHandle
 
 Count = Callable[[int], None]
-NOT_SENT = "what was not sent whole was NOT sent, and begins anew. 'scigate transfers' shows what was sent."
+NOT_SENT = "what is not sent whole is not delivered. The same command goes on; 'scigate uploads' shows what is open."
 NOT_FETCHED = "what was not finished is not in its place, and the same command goes on."
+
+
+class Resumed:
+    """Hears how many bytes an earlier run had sent, and says it: of one file at once, else when ``tell`` is called."""
+
+    def __init__(self, total: int, *, at_once: bool) -> None:
+        self._total, self.at_once, self._count = total, at_once, 0
+        self._lock = threading.Lock()
+
+    def __call__(self, count: int) -> None:
+        with self._lock:
+            self._count += count
+        if self.at_once:
+            self.tell()
+
+    def tell(self) -> None:
+        if self._count:
+            say(f"Resumed at {100 * self._count // max(self._total, 1)} %.", color="green")
 
 
 def send(
     gateway: Gateway, places: list[Place], target: str, overwrite: str, label: str | None
-) -> tuple[list[TransferHandle], int]:
+) -> tuple[TransferGroup, int]:
     """Send local files and folders; returns their transfers, and an exit code if something could not be sent."""
-    from ..client import TransferGroup
     from ..client.arguments import location
 
-    handles: list[TransferHandle] = []
-    refused: dict[str, str] = {}
-    gateway.storage(location(target).storage)  # whatever is wrong there is said before hashing, not after
+    gateway.storage(location(target).storage)  # a storage that is not there ends every command in the same way
     total = sum(_size(place.text) for place in places)
-    with counting(NOT_SENT, Hashing=total, Sending=total) as (hashed, sent):
+    resumed = Resumed(total, at_once=len(places) == 1 and not os.path.isdir(places[0].text))
+    put = []
+    with counting(NOT_SENT, Sending=total, Storing=total) as (sent, stored):
         for place in places:
-            put = gateway.put(place.text, target, overwrite=overwrite, label=label, hashed=hashed, sent=sent)
-            handles += put.handles if isinstance(put, TransferGroup) else [put]
-            refused |= put.refused if isinstance(put, TransferGroup) else {}
-    for path, reason in refused.items():
+            done = gateway.put(
+                place.text, target, overwrite=overwrite, label=label, sent=sent, stored=stored, resumed=resumed
+            )
+            put.append(_group(done))
+    if not resumed.at_once:
+        resumed.tell()
+    for path, reason in (refusal for group in put for refusal in group.refused.items()):
         say_of(f"Not sent: {path}: {reason}", color="red")
-    return handles, Exit.FAILED if refused else Exit.OK
+    return _merged(put), Exit.FAILED if any(group.refused for group in put) else Exit.OK
+
+
+def _group(put: TransferHandle | TransferGroup) -> TransferGroup:
+    from ..client import TransferGroup
+
+    return put if isinstance(put, TransferGroup) else TransferGroup((put,))
+
+
+def _merged(groups: list[TransferGroup]) -> TransferGroup:
+    """All their transfers; what was not sent has been said, and is not an error of theirs."""
+    from ..client import TransferGroup
+
+    handles = tuple(handle for group in groups for handle in group)
+    return TransferGroup(handles, dropped={id: count for group in groups for id, count in group.dropped.items()})
 
 
 def fetch(common: Common, gateway: Gateway, places: list[Place], target: str, *, overwrite: bool) -> int:

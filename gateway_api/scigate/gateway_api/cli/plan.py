@@ -50,10 +50,10 @@ def _planned(gateway: Gateway, place: Place, target: Place) -> Iterator[Planned]
 
 
 def _here(place: Place, target: Place) -> Iterator[Planned]:
-    from ..client.upload import inspect, walk
+    from ..client.upload import look, walk
 
     if not place.is_folder:
-        yield place.text, _named(target, Path(place.text).name), inspect(Path(place.text)).size
+        yield place.text, _named(target, Path(place.text).name), look(Path(place.text)).size
         return
     refused: dict[str, str] = {}
     for path, name in walk(Path(place.text), refused):

@@ -1,11 +1,24 @@
 """The Python client of the gateway: ``Gateway().put("a.h5", "archive:/run7/").wait()``."""
 
-from ..resources import Entry, Event, FileState, Overwrite, Status, Storage, Transfer, TransferFile, TransferState
+from ..resources import (
+    Entry,
+    Event,
+    FileState,
+    Overwrite,
+    Status,
+    Storage,
+    Transfer,
+    TransferFile,
+    TransferState,
+    Upload,
+    UploadState,
+)
 from .download import Download
 from .errors import (
     AccessRefused,
     Conflict,
     DataDamaged,
+    FileChanged,
     FilesNotFetched,
     FilesNotSent,
     GatewayError,
@@ -34,6 +47,7 @@ __all__ = [
     "Download",
     "Entry",
     "Event",
+    "FileChanged",
     "FileState",
     "FilesNotFetched",
     "FilesNotSent",
@@ -60,5 +74,7 @@ __all__ = [
     "TransferHandle",
     "TransferState",
     "TransferUnfinished",
+    "Upload",
+    "UploadState",
     "WaitTimeout",
 ]

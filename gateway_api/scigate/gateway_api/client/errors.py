@@ -13,6 +13,7 @@ GatewayError
 │   ├── RequestInvalid      every other 4xx
 │   └── GatewayFailed       5xx: the gateway or a storage behind it
 ├── LocalFileError          a file on this machine cannot be read or written
+│   └── FileChanged         it was changed while it was being sent; nothing of it is delivered
 ├── DataDamaged             what arrived is not what the gateway said it would be
 ├── FilesNotFetched         files of a folder that did not arrive; all others did
 ├── FilesNotSent            files of a folder that the gateway did not get
@@ -119,8 +120,12 @@ class LocalFileError(GatewayError):
     """A file on this machine cannot be read or written."""
 
 
+class FileChanged(LocalFileError):
+    """A file was changed while it was being sent; nothing of it is delivered."""
+
+
 class DataDamaged(GatewayError):
-    """Size or digest of what arrived differ from what the gateway said; nothing was put in place."""
+    """Size or digest of what arrived differ from what was sent; nothing was put in place."""
 
     next_step = "Get it again; if it happens twice, have the source checked."
 

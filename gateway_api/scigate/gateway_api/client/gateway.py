@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from scigate.storage_backends.location import Location
 
@@ -21,28 +20,19 @@ from ..resources import (
     Submitted,
     Transfer,
     TransferState,
+    Upload,
     Verify,
 )
 from . import download, upload
 from .access import find
 from .arguments import choice, location, transfer_request
-from .errors import (
-    Conflict,
-    FilesNotFetched,
-    GatewayError,
-    GatewayUnreachable,
-    InvalidLocation,
-    LocalFileError,
-    RequestInvalid,
-    RequestRefused,
-)
+from .errors import FilesNotFetched, GatewayError, GatewayUnreachable, InvalidLocation, LocalFileError
+from .folders import put_folder
 from .handle import TransferGroup, TransferHandle, pages
-from .progress import printable
+from .putting import put_file
+from .sending import terminate, upload_path
 from .session import Session, file_path, parse
-
-LABEL_MAX: Final = 200
-WORTH_ASKING: Final = 8 << 20  # bytes; before more are sent, the destination is looked at
-AT_ONCE: Final = 4  # files of a folder that are sent or fetched at the same time
+from .threads import in_threads
 
 
 class Gateway:
@@ -50,7 +40,8 @@ class Gateway:
 
     ``url`` and ``token`` are found in the environment and in files when they are not given; see ``access.find``.
     ``patience`` is how long a gateway that does not answer is asked again before ``GatewayUnreachable`` is raised;
-    ``timeout`` how long one answer may take (an upload ends with the gateway checking and storing what it got).
+    ``timeout`` how long one answer may take (a small file ends with the gateway checking and storing what it got).
+    ``upload_patience`` is how long an upload that has begun is tried again without a byte of progress.
     """
 
     def __init__(
@@ -60,8 +51,9 @@ class Gateway:
         *,
         patience: timedelta = timedelta(seconds=5),
         timeout: timedelta = timedelta(minutes=10),
+        upload_patience: timedelta = timedelta(minutes=5),
     ) -> None:
-        self._session = Session(find(url, token), patience, timeout)
+        self._session = Session(find(url, token), patience, timeout, upload_patience)
 
     @property
     def url(self) -> str:
@@ -76,22 +68,43 @@ class Gateway:
         *,
         overwrite: Overwrite | str = Overwrite.FAIL,
         label: str | None = None,
-        hashed: upload.Count = lambda count: None,
-        sent: upload.Count = lambda count: None,
+        sent: upload.Count = upload.ignored,
+        stored: upload.Count | None = None,
+        resumed: upload.Count = upload.ignored,
     ) -> TransferHandle | TransferGroup:
         """Send a local file, or a folder with all below it, to a storage.
 
-        Returns when the gateway has all bytes, has checked their SHA-256 and has promised to deliver them; ``wait``
-        on the result waits for the delivery. A destination ending in ``/`` keeps the file's name; what is in a
-        folder goes below the destination, its tree kept. ``label`` is the file's name if nothing else is given: the
-        transfers of a folder, one for each file, are told apart by it. A file is read twice: hashed, then sent;
-        ``hashed`` and ``sent`` are called with the bytes since their last call.
+        Returns when the gateway has all bytes, durably and checked, and has promised to deliver them; ``wait`` on the
+        result waits for the delivery. What breaks off goes on where it stopped: by itself for ``upload_patience``, and
+        when the same is put again, also by another process. A file that changes meanwhile is never delivered:
+        ``FileChanged``.
+
+        A destination ending in ``/`` keeps the file's name; what is in a folder goes below the destination, its tree
+        kept, as one transfer for every ten thousand files. ``label`` is the name of the file or folder if nothing else
+        is given. Called with the bytes since their last call: ``sent`` (negative when some have to go again),
+        ``stored`` (what has reached the storage meanwhile), and ``resumed`` with what was there from an earlier run,
+        which ``sent`` hears of as well.
         """
         path, target = Path(local), location(destination)
-        how = upload.How(choice(Overwrite, overwrite, "overwrite"), label, hashed, sent)
-        if path.is_dir():
-            return self._put_folder(path, target, how)
-        return self._put_file(path, _named(target, path.name), path.name, how)
+        how = upload.How(choice(Overwrite, overwrite, "overwrite"), label, sent, stored, resumed)
+        try:
+            if path.is_dir():
+                return put_folder(self._session, path, target, how)
+            return put_file(self._session, path, _named(target, path.name), how)
+        except GatewayUnreachable as error:
+            raise _not_sent(path, error) from None
+
+    def uploads(self) -> Iterator[Upload]:
+        """This user's uploads, newest first, each with its two legs."""
+        return pages(self._session, Upload, "uploads")
+
+    def upload(self, id: str) -> Upload:
+        """An upload by its id."""
+        return self._session.read(Upload, upload_path(id))
+
+    def cancel_upload(self, id: str) -> None:
+        """End an upload: what has arrived is removed, and nothing of it is delivered."""
+        terminate(self._session, id)
 
     def pull(self, url: str, destination: str, **options: Any) -> TransferHandle:
         """Have the gateway fetch an ``http(s)`` URL to a storage; no byte passes through this machine."""
@@ -190,7 +203,7 @@ class Gateway:
             except GatewayError as error:
                 return entry, error
 
-        yield from _in_threads(fetch, self.ls(source, recursive=True))
+        yield from in_threads(fetch, self.ls(source, recursive=True))
 
     # Looking ---------------------------------------------------------------------------------------------------
 
@@ -259,84 +272,12 @@ class Gateway:
     def __repr__(self) -> str:
         return f"Gateway({self.url!r})"
 
-    def _put_folder(self, folder: Path, root: Location, how: upload.How) -> TransferGroup:
-        refused: dict[str, str] = {}
-        outage: list[GatewayUnreachable] = []
-        prefix = root.path if root.is_folder else root.path + "/"
 
-        def send(found: tuple[Path, str]) -> TransferHandle | None:
-            path, name = found
-            try:
-                if outage:  # one file has waited long enough for the gateway; the others need not
-                    raise outage[0]
-                return self._put_file(path, Location(root.storage, prefix + name), f"{folder.name}/{name}", how)
-            except (LocalFileError, RequestRefused, GatewayUnreachable) as error:
-                refused[str(path)] = error.message
-                if isinstance(error, GatewayUnreachable):
-                    outage.append(error)
-                return None
-
-        handles = tuple(handle for handle in _in_threads(send, upload.walk(folder, refused)) if handle)
-        if outage and not handles:
-            raise outage[0]
-        return TransferGroup(handles, refused)
-
-    def _put_file(self, path: Path, target: Location, name: str, how: upload.How) -> TransferHandle:
-        if path.is_file() and path.stat().st_size > WORTH_ASKING:
-            self._refuse_early(path, target, how)
-        file = upload.inspect(path, how.hashed)
-        headers = {
-            "Content-Length": str(file.size),
-            "Content-Type": "application/octet-stream",
-            "Repr-Digest": file.repr_digest,
-            "Idempotency-Key": str(uuid.uuid4()),
-        }
-        label = how.label or printable(name)[-LABEL_MAX:]
-        params = {"overwrite": how.overwrite, "modified": file.modified.isoformat(), "label": label}
-        body = upload.Body(file, how.sent)
-        resource = file_path(target.storage, target.path)
-        try:
-            response = self._session.send(
-                "PUT", resource, repeatable=True, params=params, content=body.chunks, headers=headers
-            )
-        except GatewayUnreachable as error:
-            raise _not_sent(path, error, was_sent=body.was_sent) from None
-        submitted = parse(Submitted, response)
-        return TransferHandle(self._session, submitted.transfer, replayed=submitted.replayed)
-
-    def _refuse_early(self, path: Path, target: Location, how: upload.How) -> None:
-        """What would otherwise be said after the file has been hashed, or sent."""
-        try:
-            self._refuse_too_large(target, path.stat().st_size)
-            if how.overwrite is Overwrite.FAIL:
-                self._refuse_existing(target)
-        except GatewayUnreachable as error:
-            raise _not_sent(path, error, was_sent=False) from None
-
-    def _refuse_too_large(self, target: Location, size: int) -> None:
-        """The gateway says it too, but only after the file has been hashed here."""
-        most = self.storage(target.storage).largest_upload
-        if size > most:
-            detail = f"A file of {size} bytes can never be sent: limits.staging_quota allows {most} bytes."
-            advice = "Ask an admin to raise limits.staging_quota, or bring the file by another way."
-            raise RequestInvalid(413, {"code": "too-large", "detail": detail, "next_step": advice})
-
-    def _refuse_existing(self, target: Location) -> None:
-        """Say at once what the transfer would say after all bytes have been sent. It decides; this only spares time."""
-        try:
-            self.stat(str(target))
-        except RequestRefused:
-            return
-        detail, advice = f"{target} exists already.", "Choose another destination, or another overwrite policy."
-        raise Conflict(409, {"code": "already-exists", "detail": detail, "next_step": advice})
-
-
-def _not_sent(path: Path, error: GatewayUnreachable, *, was_sent: bool) -> GatewayUnreachable:
-    if was_sent:
-        text, advice = "was sent, but nobody confirmed it", "Look with 'scigate transfers' whether it has arrived."
-    else:
-        text, advice = "was NOT sent", "Send it again when the gateway answers; it begins anew."
-    return GatewayUnreachable(f"{str(path)!r} {text}: {error.message}", next_step=f"{advice}\n{error.next_step}")
+def _not_sent(path: Path, error: GatewayUnreachable) -> GatewayUnreachable:
+    return GatewayUnreachable(
+        f"{str(path)!r} was NOT sent whole: {error.message}",
+        next_step=f"Send it again when the gateway answers: what has arrived is kept.\n{error.next_step}",
+    )
 
 
 def _named(target: Location, name: str) -> Location:
@@ -357,18 +298,3 @@ def _below(root: Location, entry: Entry) -> str:
     if not path.startswith(prefix) or not below or below.startswith("/"):
         raise LocalFileError(f"{entry.location!r} has no name that this machine can hold.")
     return below
-
-
-def _in_threads(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """Results in order, a few at a time; memory is bounded by what is under way. An interrupt is not held up."""
-    pool = ThreadPoolExecutor(AT_ONCE, "scigate-client")
-    under_way: list[Any] = []
-    try:
-        for item in items:
-            under_way.append(pool.submit(work, item))
-            if len(under_way) >= 2 * AT_ONCE:
-                yield under_way.pop(0).result()
-        for future in under_way:
-            yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

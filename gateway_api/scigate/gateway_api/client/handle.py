@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from html import escape
@@ -125,11 +125,13 @@ class TransferHandle:
                 return None
             raise
 
-    def _outcome(self) -> Transfer:
-        if self.state is TransferState.FAILED:
+    def _outcome(self, dropped: int = 0) -> Transfer:
+        """How it ended. That ``dropped`` files were cancelled is said elsewhere."""
+        files = self.transfer.files
+        if self.state is TransferState.FAILED or (dropped and files.failed):
             failed = self.files(FileState.FAILED)
             raise TransferFailed(self.transfer, [file for file, _ in zip(failed, range(10), strict=False)])
-        if self.state is TransferState.CANCELLED:
+        if self.state is TransferState.CANCELLED and (files.cancelled > dropped or not dropped):
             raise TransferCancelled(f"Transfer {self.id} was cancelled.", self.transfer)
         return self.transfer
 
@@ -158,11 +160,13 @@ class TransferHandle:
 class TransferGroup(Sequence[TransferHandle]):
     """The transfers that one folder became; steered together.
 
-    ``refused``: what was not sent, path → reason (links, pipes, devices, files that could not be read).
+    ``refused``: what was not sent, path → reason (links, pipes, devices, files that could not be read or changed
+    meanwhile). ``dropped``: transfer → how many of its files were cancelled because of that.
     """
 
     handles: tuple[TransferHandle, ...]
     refused: dict[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __getitem__(self, index: Any) -> Any:
         return self.handles[index]
@@ -177,7 +181,7 @@ class TransferGroup(Sequence[TransferHandle]):
         with watching(progress) as show:
             for handle in self.handles:
                 handle._watch(lambda seen: show(self._seen(seen)), deadline)
-        ended = [handle._outcome() for handle in self.handles]
+        ended = [handle._outcome(self.dropped.get(handle.id, 0)) for handle in self.handles]
         if self.refused:
             raise FilesNotSent(self.refused)
         return ended

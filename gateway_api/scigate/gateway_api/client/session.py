@@ -46,9 +46,10 @@ class Session:
     ``patience`` is how long connection errors and "come back later" answers are tried again.
     """
 
-    def __init__(self, access: Access, patience: timedelta, timeout: timedelta) -> None:
+    def __init__(self, access: Access, patience: timedelta, timeout: timedelta, upload_patience: timedelta) -> None:
         self.access = access
         self.patience = patience
+        self.upload_patience = upload_patience
         if access.url.startswith("http:") and not access.is_loopback:
             warnings.warn(f"the token goes to {access.url} without encryption; use https", stacklevel=3)
         self._http = httpx.Client(
@@ -87,16 +88,35 @@ class Session:
         deadline = time.monotonic() + self.patience.total_seconds()
         for attempt in itertools.count():
             try:
-                request = self._request(method, path, params=params, body=body, content=content, headers=headers)
-                if timeout is not None:
-                    request.extensions["timeout"] = httpx.Timeout(timeout.total_seconds()).as_dict()
-                return checked(self._http.send(request))
+                return self.once(
+                    method, path, params=params, body=body, content=content, headers=headers, stalled=timeout
+                )
             except (httpx.TransportError, RequestRefused) as error:
                 pause = pause_before_retry(error, attempt, repeatable)
                 if pause is None or time.monotonic() + pause > deadline:
                     raise self.explained(error) from None
                 time.sleep(pause)
         raise AssertionError("the deadline ends the loop")
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        content: Callable[[], Iterator[bytes]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        stalled: timedelta | None = None,
+    ) -> httpx.Response:
+        """One request, tried once; connection errors pass as they are, problems are raised.
+
+        ``stalled``: instead of the usual timeout, how long no byte of request or answer may move.
+        """
+        request = self._request(method, path, params=params, body=body, content=content, headers=headers)
+        if stalled is not None:
+            request.extensions["timeout"] = httpx.Timeout(stalled.total_seconds()).as_dict()
+        return checked(self._http.send(request))
 
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:

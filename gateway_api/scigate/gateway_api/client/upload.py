@@ -1,100 +1,106 @@
-"""Sending local files: hashed first, then streamed, so that the gateway can check before it acknowledges."""
+"""Local files on their way to a gateway: looked at once, and read only as long as nobody changes them."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from ..resources import Overwrite
-from .errors import LocalFileError
+from scigate.storage_backends.backend import MiB
 
-CHUNK: Final = 1 << 20
+from ..resources import Overwrite
+from .errors import FileChanged, LocalFileError
+
+CHUNK: Final = MiB
 Count = Callable[[int], None]
 """Called with the number of bytes since the last call."""
 
 
+def ignored(count: int) -> None:
+    """A ``Count`` that nobody asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How files are sent; ``label`` None: by the name of each. ``stored`` None: nobody asks about the second leg."""
+
+    overwrite: Overwrite
+    label: str | None
+    sent: Count = ignored
+    stored: Count | None = None
+    resumed: Count = ignored
+
+
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file as it was when it was hashed."""
+    """A regular file as it was when it was looked at."""
 
     path: Path
-    size: int
-    sha256: bytes
     seen: tuple[int, int, int]  # inode, size, mtime: all equal means that nobody wrote in between
 
     @property
-    def repr_digest(self) -> str:
-        """The ``Repr-Digest`` field value (RFC 9530 §3)."""
-        return f"sha-256=:{base64.b64encode(self.sha256).decode('ascii')}:"
+    def size(self) -> int:
+        return self.seen[1]
 
     @property
     def modified(self) -> datetime:
         """When it was changed last."""
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self.seen[2] // 1000)
 
-    def chunks(self, sent: Count) -> Iterator[bytes]:
-        """The bytes that were hashed. ``LocalFileError`` if the file has changed since."""
-        count = 0
-        with _opened(self.path) as file:
-            while chunk := file.read(CHUNK):
-                count += len(chunk)
-                if count > self.size:
-                    break
+    def chunks(self, start: int, length: int, sent: Count = ignored) -> Iterator[bytes]:
+        """``length`` bytes from ``start`` on. ``LocalFileError`` if the file has changed since it was looked at: said
+        before the chunk that may be wrong is given out, so that nobody ever holds all bytes of a changed file."""
+        with _reading(self.path) as file:
+            self._check(file)
+            file.seek(start)
+            while length > 0:
+                chunk = file.read(min(CHUNK, length))
+                self._check(file, ended=not chunk)
+                length -= len(chunk)
                 yield chunk
                 sent(len(chunk))
-            if count != self.size or _seen(file.fileno()) != self.seen:
-                raise changed(self.path)
+
+    def sha256(self) -> bytes:
+        """Of the whole file. Errors as of ``chunks``."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks(0, self.size):
+            digest.update(chunk)
+        return digest.digest()
+
+    def crc64nvme(self, start: int, length: int) -> bytes:
+        """Of a range, big-endian. Errors as of ``chunks``."""
+        # Here, because the CRCs come with a library that takes its time.
+        from scigate.storage_backends.digests import ALGORITHMS
+
+        running = ALGORITHMS["crc64nvme"]()
+        for chunk in self.chunks(start, length):
+            running.update(chunk)
+        return bytes.fromhex(running.hexdigest())
+
+    def _check(self, file: io.FileIO, *, ended: bool = False) -> None:
+        if ended or _seen(file.fileno()) != self.seen:
+            raise changed(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class How:
-    """How files are sent; ``label`` None: by the name of each."""
-
-    overwrite: Overwrite
-    label: str | None
-    hashed: Count
-    sent: Count
-
-
-class Body:
-    """A file as the body of a request; knows whether any try has sent all of it."""
-
-    def __init__(self, file: LocalFile, sent: Count) -> None:
-        self._file, self._sent = file, sent
-        self.was_sent = False
-
-    def chunks(self) -> Iterator[bytes]:
-        yield from self._file.chunks(self._sent)
-        self.was_sent = True
-
-
-def inspect(path: Path, hashed: Count = lambda count: None) -> LocalFile:
-    """Hash a file, in bounded memory. ``LocalFileError`` if it is no regular file or cannot be read."""
+def look(path: Path) -> LocalFile:
+    """Look at a file. ``LocalFileError`` if it is no regular file or cannot be read."""
     if not path.exists():
         raise LocalFileError(f"There is no file {str(path)!r} on this machine.", next_step="Check the path.")
     if not path.is_file():
         raise LocalFileError(f"{str(path)!r} is not a regular file.", next_step="Name a file or a folder.")
-    digest = hashlib.sha256()
-    with _opened(path) as file:
-        before = _seen(file.fileno())
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            hashed(len(chunk))
-        if _seen(file.fileno()) != before:
-            raise changed(path)
-    return LocalFile(path, before[1], digest.digest(), before)
+    with _reading(path) as file:
+        return LocalFile(path, _seen(file.fileno()))
 
 
-def changed(path: Path) -> LocalFileError:
-    return LocalFileError(
+def changed(path: Path) -> FileChanged:
+    return FileChanged(
         f"{str(path)!r} was changed while it was being sent.", next_step="Send it again when nobody writes to it."
     )
 
@@ -117,9 +123,12 @@ def _refuse(error: OSError, refused: dict[str, str]) -> None:
     refused[str(error.filename)] = error.strerror or "cannot be read"
 
 
-def _opened(path: Path) -> io.FileIO:
+@contextmanager
+def _reading(path: Path) -> Iterator[io.FileIO]:
+    """The file, opened; whatever its disk or its server says is a ``LocalFileError``."""
     try:
-        return io.FileIO(path, "rb")
+        with io.FileIO(path, "rb") as file:
+            yield file
     except OSError as error:
         raise LocalFileError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
 
