@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -15,8 +16,13 @@ from .conftest import Running, problem
 V1 = "/api/v1"
 FILE = f"{V1}/files/{{storage}}/{{path}}"
 TRANSFER = f"{V1}/transfers/{{id}}"
+UPLOADS = f"{V1}/uploads"
+UPLOAD = f"{V1}/uploads/{{id}}"
 WEBHOOKS = f"{V1}/webhooks"
 WEBHOOK = f"{WEBHOOKS}/{{id}}"
+
+TUS = {"Tus-Resumable": "1.0.0"}
+TO_UPLOAD: dict[str, Any] = {"params": {"destination": "adas:/up"}, "headers": {**TUS, "Upload-Length": "4"}}
 
 Expected = dict[str, int]
 SEEN_BY_ALL: Expected = {"anonymous": 401, "owner": 200, "other": 200, "admin": 200}
@@ -49,6 +55,15 @@ MATRIX: dict[tuple[str, str], Expected] = {
     ("POST", f"{WEBHOOK}/replay"): OWN,
     ("POST", f"{WEBHOOK}/enable"): OWN,
     ("POST", f"{WEBHOOK}/test"): OWN,
+    ("POST", UPLOADS): {"anonymous": 401, "owner": 201, "other": 404, "admin": 201},
+    ("GET", UPLOADS): SEEN_BY_ALL,
+    ("OPTIONS", UPLOADS): {"anonymous": 401, "owner": 204, "other": 204, "admin": 204},
+    ("HEAD", UPLOAD): OWN,
+    ("GET", UPLOAD): OWN,
+    ("PATCH", UPLOAD): {"anonymous": 401, "owner": 204, "other": 404, "admin": 204},
+    ("DELETE", UPLOAD): {"anonymous": 401, "owner": 204, "other": 404, "admin": 204},
+    ("OPTIONS", UPLOAD): {"anonymous": 401, "owner": 204, "other": 204, "admin": 204},
+    ("POST", f"{V1}/manifests"): {"anonymous": 401, "owner": 201, "other": 404, "admin": 201},
     ("GET", f"{V1}/status"): SEEN_BY_ALL,
     ("GET", f"{V1}/openapi.json"): SEEN_BY_ALL,
     ("GET", "/docs"): SEEN_BY_ALL,
@@ -86,6 +101,12 @@ def webhook(gateway: Running) -> str:
     return str(client.post(WEBHOOKS, json={"url": "http://127.0.0.1:9/"}).json()["webhook"]["id"])
 
 
+def upload(gateway: Running) -> str:
+    """The id of a new upload of ada's, of which nothing has been sent."""
+    answer = gateway.client("ada").post(UPLOADS, **TO_UPLOAD)
+    return answer.headers["Location"].rpartition("/")[2]
+
+
 def test_every_route_has_a_row_and_every_row_a_route() -> None:
     assert {(route.method, route.path) for route in ROUTES} == set(MATRIX)
 
@@ -99,7 +120,8 @@ def test_only_the_health_checks_are_open() -> None:
 def test_route(gateway: Running, transfer: str, route: Route, caller: str) -> None:
     put(gateway, "file")
     gateway.service._storages.get("adas").backend.put("source", b"data")
-    id = webhook(gateway) if route.rule is Rule.WEBHOOK else transfer
+    own = {Rule.WEBHOOK: webhook, Rule.UPLOAD: upload}
+    id = own[route.rule](gateway) if route.rule in own else transfer
     url = route.path.format(name="adas", storage="adas", path="file", id=id)
     answer = ask(gateway.client(USERS[caller]), route, url)
     assert answer.status_code == MATRIX[route.method, route.path][caller], answer.text
@@ -115,11 +137,15 @@ def ask(client: httpx.Client, route: Route, url: str) -> httpx.Response:
         f"{V1}/transfers": lambda: {
             "json": {"files": [{"source": "adas:/source", "destination": "adas:/c"}], "overwrite": "overwrite"}
         },
+        UPLOADS: lambda: TO_UPLOAD,
+        f"{V1}/manifests": lambda: {"json": {"destination": "adas:/in/", "files": [{"path": "a", "size": 1}]}},
         WEBHOOKS: lambda: {"json": {"url": "http://127.0.0.1:9/"}},
         f"{WEBHOOK}/replay": lambda: {"json": {"after": "0"}},
         FILE: lambda: {"content": b"data", "params": {"overwrite": "overwrite"}} if route.method == "PUT" else {},
     }
     given = bodies.get(route.path, dict)() if route.method in ("POST", "PUT") else {}
+    if route.path == UPLOAD and route.method in ("HEAD", "PATCH"):
+        given = {"headers": {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}}
     return client.request(route.method, url, **given)  # type: ignore[arg-type]
 
 
