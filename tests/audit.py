@@ -11,6 +11,7 @@ from scigate.gateway_api.db.schema import block, draft, event, file, transfer
 from scigate.gateway_api.resources import FileState
 from scigate.gateway_api.transfers.counters import bucket_of
 from scigate.gateway_api.transfers.machine import ACTIVE, ARROWS, FINAL, What
+from scigate.gateway_api.uploads.staged import is_staging
 from sqlalchemy import Connection, func, select
 
 _COUNTED: Final = ("total", "queued", "active", "waiting", "paused", "done", "skipped", "failed", "cancelled",
@@ -40,9 +41,11 @@ def _wrong_counters(connection: Connection) -> Iterator[str]:
 
 
 def _wrong_histories(connection: Connection) -> Iterator[str]:
-    """The journal of a file is a path of the state machine from QUEUED to its state; every claim raises its epoch."""
-    now = {row.seq: row for row in connection.execute(select(file.c.seq, file.c.state, file.c.epoch))}
-    state = dict.fromkeys(now, FileState.QUEUED.value)
+    """The journal of a file is a path of the state machine from QUEUED to its state, that of an upload perhaps from
+    WAITING; every claim raises its epoch."""
+    columns = (file.c.seq, file.c.state, file.c.epoch, file.c.source_storage)
+    now = {row.seq: row for row in connection.execute(select(*columns))}
+    state = _beginnings(connection, now)
     epoch = dict.fromkeys(now, 0)
     lines = select(event).where(event.c.file.is_not(None)).order_by(event.c.id)
     for row in connection.execute(lines):
@@ -53,6 +56,16 @@ def _wrong_histories(connection: Connection) -> Iterator[str]:
     for seq, row in now.items():
         if (row.state, row.epoch) != (state[seq], epoch[seq]) and (seq in told or row.state != FileState.FAILED):
             yield f"file {seq}: it is {row.state} in epoch {row.epoch}, its journal ends {state[seq]} in {epoch[seq]}"
+
+
+def _beginnings(connection: Connection, now: dict[int, Any]) -> dict[int, str]:
+    """The state of each file before its first line. Only an upload may begin with waiting for its sender."""
+    first: dict[int, str] = {}
+    for row in connection.execute(select(event).where(event.c.file.is_not(None)).order_by(event.c.id)):
+        first.setdefault(row.file, json.loads(row.data)["from"])
+    waited = {seq for seq, row in now.items() if is_staging(row.source_storage) and
+              first.get(seq, row.state) == FileState.WAITING}  # fmt: skip
+    return {seq: (FileState.WAITING if seq in waited else FileState.QUEUED).value for seq in now}
 
 
 def _wrong_step(row: Any, data: dict[str, Any], state: str, epoch: int) -> Iterator[str]:

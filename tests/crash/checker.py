@@ -10,7 +10,7 @@ invariants are numbered:
     I5  no draft, multipart upload, staged upload, lock or record of one stays behind
     I6  what failed leaves the destination as it was; what was cancelled, as it was or whole (the cancel came between
         the publication and its record)
-    I7  FAILED has a cause that a program can read, and is only left by a retry
+    I7  FAILED has a cause that a program can read, and is only left by a retry, or when an upload is terminated
     I8  counters are the sums of what they count
     I9  the history of a file is a path of the state machine, and its epochs count up
     I0  everything that was accepted ends, in a state that its request allows
@@ -45,6 +45,10 @@ ARROWS: Final = {
     ("PUBLISHING", "published", "DONE"),
     ("PUBLISHING", "damaged", "COPYING"),
     *((state, "failure", end) for state in ("QUEUED", "WAITING", "PUBLISHING", *_OWNED) for end in _BROKEN_OFF),
+    ("WAITING", "received", "QUEUED"),
+    *((state, "starved", "WAITING") for state in ("QUEUED", "CLAIMED", "COPYING")),
+    *((state, "expired", "FAILED") for state in ("QUEUED", "WAITING", "PAUSED", "CLAIMED", "COPYING")),
+    ("FAILED", "cancel", "CANCELLED"),
     *((state, what, "QUEUED") for state in ("PUBLISHING", *_OWNED) for what in ("release", "lapse")),
     ("CANCELLING", "lapse", "CANCELLING"),
     ("WAITING", "wake", "QUEUED"),
@@ -58,6 +62,7 @@ ARROWS: Final = {
     ("CANCELLING", "stored", "DONE"),
 }
 """(state, event, next state): the design's state machine, written down a second time on purpose."""
+_OF_UPLOADS: Final = {"received", "starved", "expired"}
 FINAL: Final = {"DONE", "FAILED", "CANCELLED"}
 BUCKETS: Final = {
     "QUEUED": "queued", "WAITING": "waiting", "PAUSED": "paused", "DONE": "done", "FAILED": "failed",
@@ -253,13 +258,16 @@ def _histories(tables: Tables) -> Iterator[str]:
 
 def _history(row: Row, events: list[Row]) -> Iterator[str]:
     name = _named(row)
+    upload = row["source_storage"].startswith("staging@")  # waits for its sender first, if not all of it came at once
     state, epoch, published = ("QUEUED", 0, 0) if events or row["state"] == "QUEUED" else (row["state"], 0, 0)
-    if not events and state not in ("QUEUED", "FAILED"):
+    if upload and events and json.loads(events[0]["data"])["from"] == "WAITING":
+        state = "WAITING"
+    if not events and state not in (("QUEUED", "FAILED", "WAITING") if upload else ("QUEUED", "FAILED")):
         yield f"I9 {name} is {state} and has no history"
     for event in events:
         data, what = json.loads(event["data"]), event["type"].removeprefix("file.")
         step = (data["from"], what, data["to"])
-        if step not in ARROWS or data["from"] != state:
+        if step not in ARROWS or data["from"] != state or (what in _OF_UPLOADS and not upload):
             yield f"I9 {name} was {state}, then {' '.join(step)}: event {event['id']}"
         if data["epoch"] != epoch + (what == "claim"):
             yield f"I9 {name}: the epoch goes from {epoch} to {data['epoch']} with {what}: event {event['id']}"

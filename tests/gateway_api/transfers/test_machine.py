@@ -52,14 +52,28 @@ def test_what_the_table_does_not_allow_is_impossible(state: FileState, what: Wha
 
 @pytest.mark.parametrize(("state", "what"), list(ARROWS))
 def test_every_arrow_leads_where_the_table_says(state: FileState, what: What) -> None:
-    step = advance(Snapshot(state), what, NOW, failure=failure())
+    step = advance(Snapshot(state, staged=True), what, NOW, failure=failure())
     assert step.state is (ARROWS[state, what] or FileState.WAITING)
 
 
 @pytest.mark.parametrize("state", FINAL)
 def test_nothing_but_a_retry_leaves_a_final_state(state: FileState) -> None:
     allowed = {what for of, what in ARROWS if of is state}
-    assert allowed == ({What.RETRY} if state is FileState.FAILED else set())
+    assert allowed == ({What.RETRY, What.CANCEL} if state is FileState.FAILED else set())
+    with pytest.raises(Impossible):  # of a failed upload its owner may say that it is not wanted any more
+        advance(Snapshot(state), What.CANCEL, NOW)
+
+
+@pytest.mark.parametrize("state", [FileState.QUEUED, FileState.CLAIMED, FileState.COPYING])
+def test_waiting_for_a_sender_is_no_failure_and_keeps_the_draft(state: FileState) -> None:
+    step = advance(Snapshot(state, failures=2), What.STARVED, NOW, failure=failure(code="receiving", retry_after=50.0))
+    assert (step.state, step.abandon_draft) == (FileState.WAITING, False)
+    assert (step.values["next_try"], step.values["adoptable"], step.values["worker"]) == (NOW + 50, True, None)
+    assert "failures" not in step.values
+
+
+def test_an_upload_that_goes_on_has_no_cause_any_more() -> None:
+    assert advance(Snapshot(FileState.WAITING), What.RECEIVED, NOW).values["cause"] is None
 
 
 def test_every_state_can_be_reached_and_left() -> None:
@@ -85,19 +99,22 @@ def test_what_is_being_published_is_neither_cancelled_nor_paused(what: What) -> 
     kinds=st.sampled_from(ErrorKind),
     code=st.sampled_from(["unreachable", "source-changed"]),
     jitter=st.floats(0, 1),
+    staged=st.booleans(),
 )
-def test_every_history_is_a_path_of_the_table(whats: list[What], kinds: ErrorKind, code: str, jitter: float) -> None:
+def test_every_history_is_a_path_of_the_table(
+    whats: list[What], kinds: ErrorKind, code: str, jitter: float, staged: bool
+) -> None:
     state, restarts, failures = FileState.QUEUED, 0, 0
     for what in whats:
-        snapshot = Snapshot(state, failures=failures, restarts=restarts)
+        snapshot = Snapshot(state, failures=failures, restarts=restarts, staged=staged)
         try:
             step = advance(snapshot, what, NOW, failure=failure(kinds, code), jitter=lambda: jitter)
         except Impossible:
-            assert (state, what) not in ARROWS
+            assert (state, what) not in ARROWS or (state, what, staged) == (FileState.FAILED, What.CANCEL, False)
             continue
         target = ARROWS[state, what]
         assert step.state is target if target else step.state in AFTER_FAILURE
-        assert state not in FINAL or what is What.RETRY
+        assert state not in FINAL or what is What.RETRY or (staged and what is What.CANCEL)
         state = step.state
         restarts, failures = step.values.get("restarts", restarts), step.values.get("failures", failures)
         assert restarts <= SOURCE_RESTARTS

@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 from scigate.storage_backends.backend import Backend, Draft
 from scigate.storage_backends.errors import DigestMismatch, ErrorKind, StorageError
 
+from ..resources import Verify
+from .awaiting import await_bytes
 from .ledger import Held
 from .planner import Block
 from .runtime import Digester, Runtime, at, crc64nvme_of, done_block, guarded, watched
@@ -35,6 +37,14 @@ class Route:
     source_path: str
     version: str | None
     destination: Backend
+    growing: bool = False
+    """The source is still received: while its bytes come there is time to read every block back at once."""
+
+    @property
+    def verified_at_once(self) -> bool:
+        """Whether a block is verified before it counts as done, and need not be looked at in the end."""
+        verify = self.task.verify is not Verify.SIZE
+        return self.growing and verify and self.destination.limits.drafts_readable
 
 
 def copy_blocks(runtime: Runtime, route: Route, draft: Draft, held: Held, missing: Iterable[Block]) -> Held:
@@ -90,6 +100,7 @@ def _copy_block(runtime: Runtime, route: Route, draft: Draft, block: Block) -> D
 def _copy_once(runtime: Runtime, route: Route, draft: Draft, block: Block) -> DoneBlock:
     task, digester = route.task, Digester()
     runtime.may_go_on(task)
+    await_bytes(runtime, task, block.offset + block.length)
     buffers = route.source.read(route.source_path, block.offset, block.length, version=route.version)
     try:
         with at(task.destination_storage):
@@ -99,7 +110,10 @@ def _copy_once(runtime: Runtime, route: Route, draft: Draft, block: Block) -> Do
         raise
     if receipt.length != block.length:
         raise DigestMismatch(f"block {block.number} was stored with {receipt.length} of {block.length} bytes")
-    return done_block(block, digester, receipt.token)
+    done = done_block(block, digester, receipt.token)
+    if route.verified_at_once and not is_intact(runtime, route, draft, done):
+        raise DigestMismatch(f"block {block.number} is not stored as it was sent", path=task.destination_path)
+    return done
 
 
 def _in_threads(runtime: Runtime, route: Route, act: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

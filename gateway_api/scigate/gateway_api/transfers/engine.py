@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,16 @@ from scigate.storage_backends.backend import Backend
 from scigate.storage_backends.errors import StorageError
 
 from ..db.database import Database, DatabaseUnavailable
+from ..uploads.source import StagedSource
 from .crowd import Crowd
 from .executors.local import LocalExecutor
 from .lease import Lease, LeaseLost
 from .looking import failure_of
 from .progress import LiveProgress
+from .receiving import Receiving
 from .reconcile import Reconciler
 from .runtime import OpenUrl, Runtime, Stop
-from .scheduler import Breaker, Lane, Load, SlotLimits, choose
+from .scheduler import Breaker, Lane, Share, SlotLimits, upload_slots
 from .walker import Walk, Walks
 from .work import Work
 
@@ -45,6 +47,7 @@ class EngineSettings:
     batch_bytes: int = 32 << 20
     lease: float = 30.0
     reconcile_every: float = 60.0
+    uploads: SlotLimits = field(default_factory=partial(upload_slots, 8))
 
 
 class Engine:
@@ -59,19 +62,29 @@ class Engine:
         folder: Path,
         *,
         chores: Sequence[Callable[[], None]] = (),
+        staging: StagedSource | None = None,
     ) -> None:
         self._settings = settings
         self.progress = LiveProgress()
         self._lease = Lease(database, folder / "workers", settings.lease)
-        work = Work(database, self._lease.worker)
+        receiving = Receiving(database, staging)
+        work = Work(database, self._lease.worker, receiving)
         self._runtime = Runtime(
-            work, self._lease, backend, open_url, self.progress, Breaker(), settings.streams, Crowd(settings.streams)
+            work,
+            receiving,
+            self._lease,
+            backend,
+            open_url,
+            self.progress,
+            Breaker(),
+            settings.streams,
+            Crowd(settings.streams),
         )
-        self._executor = LocalExecutor(self._runtime, settings.slots.total)
+        self._executor = LocalExecutor(self._runtime, settings.slots.total + settings.uploads.total)
         self._reconciler = Reconciler(database, self._runtime, folder / "workers")
         self._listing = Listing(Walks(database, self._lease), backend, self.look)
         self._chores = (self._reconciler.run, *chores)
-        self._load = Load()
+        self._shares = (Share(settings.slots, uploads=False), Share(settings.uploads, uploads=True))
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -101,7 +114,7 @@ class Engine:
     def active(self) -> int:
         """Slots that are taken now."""
         with self._lock:
-            return self._load.total
+            return sum(share.load.total for share in self._shares)
 
     def look(self) -> None:
         """There may be something new to do."""
@@ -127,6 +140,7 @@ class Engine:
     def _round(self) -> None:
         work = self._runtime.work
         work.wake()
+        self._runtime.receiving.queue()
         if work.settle():
             self._wake.set()
         self._executor.tell({seq: _STOPS[wish] for seq, wish in work.told_to_stop().items()})
@@ -134,26 +148,28 @@ class Engine:
             pass
 
     def _start_next(self) -> bool:
-        """Give one slot to the next files, if a slot is free and there are any."""
-        settings = self._settings
-        if self.active() >= settings.slots.total:
-            return False
-        heads = self._runtime.work.heads()
+        """Give one slot of each share to its next files, if one is free and there are any."""
         with self._lock:
-            head = choose(heads, self._load, settings.slots, self._runtime.breaker.resting(time.monotonic()))
-        if head is None:
-            return False
+            free = [share for share in self._shares if share.is_free]
+        heads = self._runtime.work.heads() if free else []
+        resting = self._runtime.breaker.resting(time.monotonic())
+        with self._lock:
+            chosen = [(share, head) for share in free if (head := share.choose(heads, resting))]
+        for share, head in chosen:
+            self._give(share, head.lane)
+        return bool(chosen)
+
+    def _give(self, share: Share, lane: Lane) -> None:
         with self._runtime.claiming:
-            tasks = self._runtime.work.claim(head.lane, settings.batch_files, settings.batch_bytes)
+            tasks = self._runtime.work.claim(lane, self._settings.batch_files, self._settings.batch_bytes)
             if tasks:
                 with self._lock:
-                    self._load.take(head.lane)
-                self._executor.submit(tasks, partial(self._vacate, head.lane))
-        return True
+                    share.load.take(lane)
+                self._executor.submit(tasks, partial(self._vacate, share, lane))
 
-    def _vacate(self, lane: Lane) -> None:
+    def _vacate(self, share: Share, lane: Lane) -> None:
         with self._lock:
-            self._load.give_back(lane)
+            share.load.give_back(lane)
         self._wake.set()
 
     def _keep_house(self) -> None:

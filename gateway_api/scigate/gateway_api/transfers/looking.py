@@ -21,6 +21,7 @@ from scigate.storage_backends.errors import (
 )
 
 from ..resources import Cause
+from ..uploads.staged import is_staging
 from .machine import Failure
 from .planner import Verdict, judge
 from .runtime import Runtime, at, crc64nvme_of, guarded
@@ -105,7 +106,7 @@ def failure_of(error: Exception, failures: int) -> Failure:
         # a file system that is not mounted, are put right by an administrator: no reason to lose what was promised.
         kind = ErrorKind.TRANSIENT if isinstance(error, Fenced | Misconfigured) else error.kind
         retriable = kind is not ErrorKind.PERMANENT
-        where = f"{error.storage}: " if error.storage else ""
+        where = f"{error.storage}: " if error.storage and not is_staging(error.storage) else ""
         cause = Cause(code=error.code, message=where + error.message, retriable=retriable, next_step=error.next_step)
         return Failure(kind, cause, wish.total_seconds() if wish is not None else None)
     again = failures + 1 < POISONED_AFTER

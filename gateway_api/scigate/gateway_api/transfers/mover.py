@@ -12,6 +12,7 @@ from scigate.storage_backends.digests import ALGORITHMS, digest
 from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
 
 from ..resources import FileState, Overwrite, Proof, Verify
+from .awaiting import await_end, is_growing
 from .copying import Route, copy_blocks, damaged_blocks
 from .ledger import Held, Move
 from .looking import abandon, holds_same, refuse_broken_promise, source_entry, verdict, was_published
@@ -41,7 +42,7 @@ def move_large(runtime: Runtime, task: Task) -> None:
     if task.source_storage == task.destination_storage and destination.extras.copy:
         copy_inside(runtime, task, entry, destination)
         return
-    route = Route(task, source, path, entry.version, destination)
+    route = Route(task, source, path, entry.version, destination, is_growing(runtime, task))
     _copy(runtime, route, entry, *_begin(runtime, route, entry))
 
 
@@ -183,10 +184,11 @@ def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Seq
     for _ in range(REPAIRS):
         missing = [block for block in cut(entry.size, begun.length) if block.number not in have]
         held = copy_blocks(runtime, route, draft, held, missing)
+        await_end(runtime, route.task)
         runtime.may_go_on(route.task)
         with at(route.task.destination_storage):
             draft.seal()
-        _refuse_changed_source(runtime, route, entry)
+        entry = _unchanged_source(runtime, route, entry)
         held = runtime.work.move(Move(held, What.COPIED))[0]
         blocks = runtime.work.blocks(held)
         bad = _damaged(runtime, route, draft, blocks)
@@ -203,7 +205,7 @@ def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Seq
 
 
 def _damaged(runtime: Runtime, route: Route, draft: Draft, blocks: Sequence[DoneBlock]) -> list[DoneBlock]:
-    if route.task.verify is Verify.SIZE or not route.destination.limits.drafts_readable:
+    if route.task.verify is Verify.SIZE or not route.destination.limits.drafts_readable or route.verified_at_once:
         return []
     return damaged_blocks(runtime, route, draft, blocks)
 
@@ -229,11 +231,13 @@ def _send_again(runtime: Runtime, held: Held, bad: Sequence[DoneBlock]) -> Held:
     return runtime.work.forget_blocks(held, numbers)
 
 
-def _refuse_changed_source(runtime: Runtime, route: Route, entry: Entry) -> None:
-    """The end of a long copy: is the source still what it was? (Reads with a version have checked each block.)"""
+def _unchanged_source(runtime: Runtime, route: Route, entry: Entry) -> Entry:
+    """The end of a long copy: is the source still what it was? (Reads with a version have checked each block.) Returns
+    it as it is now: one that was still received may have its digests only since."""
     now = source_entry(runtime, route.task, route.source, route.source_path)
     if (now.version, now.size) != (entry.version, entry.size):
         raise SourceChanged("the source changed while it was copied", path=route.source_path)
+    return replace(now, path=entry.path)
 
 
 def _publish(runtime: Runtime, route: Route, draft: Draft, held: Held, blocks: Sequence[DoneBlock]) -> None:

@@ -18,6 +18,7 @@ from .crowd import Crowd
 from .lease import Lease
 from .planner import Block
 from .progress import LiveProgress
+from .receiving import Receiving
 from .scheduler import Breaker
 from .tasks import DoneBlock, Task
 from .work import Work
@@ -62,6 +63,7 @@ class Runtime:
     """The surroundings of a move."""
 
     work: Work
+    receiving: Receiving
     lease: Lease
     backend: Callable[[str], Backend]
     open_url: OpenUrl

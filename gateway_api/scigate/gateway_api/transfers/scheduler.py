@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..uploads.staged import is_staging
+
 TRIPS_AFTER: Final = 3  # files that failed, with none served between, before a storage is left alone for a while
 FIRST_REST: Final = 2.0  # seconds; doubled with every further failure
 LONGEST_REST: Final = 60.0
@@ -24,6 +26,11 @@ class Lane:
     owner: str
     source: str
     destination: str
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether its sources are uploads: these have slots of their own, for their senders may be slow."""
+        return is_staging(self.source)
 
     @property
     def storages(self) -> tuple[str, ...]:
@@ -83,6 +90,11 @@ class SlotLimits:
         )
 
 
+def upload_slots(total: int) -> SlotLimits:
+    """The slots of uploads, ``total`` in all; of more than one a user leaves a quarter to others."""
+    return SlotLimits(total, max(1, total - -(-total // 4)), total)
+
+
 def choose(heads: Iterable[Head], load: Load, limits: SlotLimits, resting: Iterable[str] = ()) -> Head | None:
     """The head that gets the next slot, or None. ``resting`` storages are left alone."""
     tired = set(resting)
@@ -91,6 +103,24 @@ def choose(heads: Iterable[Head], load: Load, limits: SlotLimits, resting: Itera
         return None
     owner = min({h.lane.owner for h in open_heads}, key=lambda o: (load.by_owner[o], load.served.get(o, 0), o))
     return min((h for h in open_heads if h.lane.owner == owner), key=lambda h: (h.rank, h.seq))
+
+
+@dataclass(slots=True)
+class Share:
+    """The slots of transfers, or those of uploads: neither waits for the other."""
+
+    limits: SlotLimits
+    uploads: bool
+    load: Load = field(default_factory=Load)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a slot is left."""
+        return self.load.total < self.limits.total
+
+    def choose(self, heads: Iterable[Head], resting: Iterable[str] = ()) -> Head | None:
+        """See ``choose``; among the lanes that are its own."""
+        return choose([head for head in heads if head.lane.is_upload is self.uploads], self.load, self.limits, resting)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from .intake import insert_for
 from .ledger import HELD_COLUMNS, Held, Move, held_from, read_held, write_moves, write_moves_that_still_fit
 from .machine import Failure, What
 from .planner import SMALL, Block
+from .receiving import Receiving, starved
 from .scheduler import Head, Lane
 from .tasks import DoneBlock, OldDraft, Task
 from .wishes import follow
@@ -38,13 +39,14 @@ _TASK_COLUMNS: Final = (
 class Work:
     """The queue and the records of running work, for one worker."""
 
-    def __init__(self, database: Database, worker: str) -> None:
-        self._database = database
+    def __init__(self, database: Database, worker: str, receiving: Receiving | None = None) -> None:
+        self._database, self._receiving = database, receiving or Receiving(database, None)
         self.worker = worker
         self._lanes: dict[int, Lane] = {}
 
     def heads(self) -> list[Head]:
-        """The first file of every lane that has one: a loose index scan, cheap at any length of the queue."""
+        """The first file of every lane that has one: a loose index scan, cheap at any length of the queue. Lanes of
+        uploads that are on another gateway's disk are left to it."""
         found: list[Head] = []
         queued = select(file.c.lane, file.c.rank, file.c.seq).where(file.c.state == FileState.QUEUED)
         with self._database.read() as connection:
@@ -52,8 +54,9 @@ class Work:
             while row := connection.execute(
                 queued.where(file.c.lane > last).order_by(file.c.lane, file.c.rank, file.c.seq).limit(1)
             ).one_or_none():
-                found.append(Head(self._lane(connection, row.lane), row.rank, row.seq))
-                last = row.lane
+                last, its = row.lane, self._lane(connection, row.lane)
+                if not self._receiving.is_elsewhere(its.source):
+                    found.append(Head(its, row.rank, row.seq))
         return found
 
     def claim(self, chosen: Lane, most_files: int, most_bytes: int) -> list[Task]:
@@ -66,8 +69,9 @@ class Work:
             _obey(connection, [row for row in rows if row.wish != RUN], now)
             late = [row for row in rows if row.wish == RUN and row.deadline < now]
             write_moves_that_still_fit(connection, [Move(held_from(r), What.FAILURE, failure=_LATE) for r in late], now)
-            wanted = _batch([row for row in rows if row.wish == RUN and row.deadline >= now], most_bytes)
-            return self._take(connection, chosen, wanted, now)
+            timely = [row for row in rows if row.wish == RUN and row.deadline >= now]
+            wanted = self._receiving.only_worth(connection, timely, now)
+            return self._take(connection, chosen, _batch(wanted, most_bytes), now)
 
         return self._database.write(job)
 
@@ -92,6 +96,10 @@ class Work:
                 connection.execute(again)
 
         self._database.write(job)
+
+    def starved(self, held: Held) -> None:
+        """Let a file wait for its sender; see ``receiving.starved``."""
+        self._database.write(lambda connection: starved(connection, held, self._database.now(connection)))
 
     def stored(self, moves: Sequence[Move]) -> list[Held]:
         """Write STORED moves, also of files whose owner has asked to cancel meanwhile: they are at the destination,

@@ -14,6 +14,7 @@ from scigate.storage_backends.errors import DigestMismatch, ErrorKind, StorageEr
 
 from ...db.database import DatabaseUnavailable
 from ...resources import FileState
+from ...uploads.staged import Starved
 from ..batch import move_batch
 from ..lease import LeaseLost
 from ..ledger import Held, Move
@@ -128,6 +129,8 @@ class LocalExecutor:
             return  # it was done all the same
         if held.state is FileState.CANCELLING:
             self._clean(task, held)
+        elif isinstance(error, Starved):
+            self._starved(task, held)
         elif isinstance(error, Stopped):
             if error.why is Stop.PAUSE and held.state is not FileState.PUBLISHING:
                 self._runtime.work.pause(Move(held, What.PAUSE, {"adoptable": True}))
@@ -135,6 +138,12 @@ class LocalExecutor:
                 self._runtime.work.move_if_held([Move(held, What.RELEASE, {"adoptable": True})])
         else:
             self._failed(task, held, error)
+
+    def _starved(self, task: Task, held: Held) -> None:
+        """The file waits for its sender; what has come since it gave up is looked at once more."""
+        self._runtime.work.starved(held)
+        if source := self._runtime.receiving.source:
+            source.arrivals.look_again(task.source_path)
 
     def _leave_overtaken(self, tasks: Sequence[Task]) -> None:
         with suppress(DatabaseUnavailable):
