@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select
 
 _COUNTED: Final = ("total", "queued", "active", "waiting", "paused", "done", "skipped", "failed", "cancelled",
                    "bytes_total", "bytes_done")  # fmt: skip
+_LINES: Final = select(event).where(event.c.type.like("file.%")).order_by(event.c.id)
 _AFTER_FAILURE: Final = frozenset({FileState.WAITING, FileState.PAUSED, FileState.FAILED})
 
 
@@ -47,12 +48,11 @@ def _wrong_histories(connection: Connection) -> Iterator[str]:
     now = {row.seq: row for row in connection.execute(select(*columns))}
     state = _beginnings(connection, now)
     epoch = dict.fromkeys(now, 0)
-    lines = select(event).where(event.c.file.is_not(None)).order_by(event.c.id)
-    for row in connection.execute(lines):
+    for row in connection.execute(_LINES):
         data = json.loads(row.data)
         yield from _wrong_step(row, data, state[row.file], epoch[row.file])
         state[row.file], epoch[row.file] = data["to"], data["epoch"]
-    told = set(connection.execute(select(event.c.file).distinct()).scalars())
+    told = {row.file for row in connection.execute(_LINES)}
     for seq, row in now.items():
         if (row.state, row.epoch) != (state[seq], epoch[seq]) and (seq in told or row.state != FileState.FAILED):
             yield f"file {seq}: it is {row.state} in epoch {row.epoch}, its journal ends {state[seq]} in {epoch[seq]}"
@@ -61,7 +61,7 @@ def _wrong_histories(connection: Connection) -> Iterator[str]:
 def _beginnings(connection: Connection, now: dict[int, Any]) -> dict[int, str]:
     """The state of each file before its first line. Only an upload may begin with waiting for its sender."""
     first: dict[int, str] = {}
-    for row in connection.execute(select(event).where(event.c.file.is_not(None)).order_by(event.c.id)):
+    for row in connection.execute(_LINES):
         first.setdefault(row.file, json.loads(row.data)["from"])
     waited = {seq for seq, row in now.items() if is_staging(row.source_storage) and
               first.get(seq, row.state) == FileState.WAITING}  # fmt: skip

@@ -248,7 +248,7 @@ def _counters(tables: Tables) -> Iterator[str]:
 def _histories(tables: Tables) -> Iterator[str]:
     events: dict[int, list[Row]] = defaultdict(list)
     for event in tables.events:
-        if event["file"] is not None:
+        if event["type"].startswith("file."):
             events[event["file"]].append(event)
     for row in tables.files:
         yield from _history(row, events[row["seq"]])

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from scigate.storage_backends.errors import InvalidName, NotRegular, Permanent
+from scigate.storage_backends.errors import InvalidName, Permanent
 from scigate.storage_backends.location import Location, Source, Url, parse, parse_source
 
 from ..problems import Problem
-from ..resources import FileRequest, Overwrite, TransferRequest, Verify
+from ..resources import FileRequest, TransferRequest
 
 KEEPS_TRYING: Final = timedelta(days=7)
 
@@ -26,21 +26,9 @@ class Pair:
     source: Source
     destination: Location
     size: int | None = None
+    """In bytes, if it is known; of an upload."""
     waits_until: float | None = None
-    """Set for an upload that is still received: when it is given up, in seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """An upload that becomes a file. ``storage`` is the staging storage that holds it, ``name`` that of the sender's
-    file, ``size`` in bytes (None: not said yet), ``expires`` in seconds since 1970 (None: all of it is here)."""
-
-    storage: str
-    upload: str
-    name: str
-    destination: str
-    size: int | None
-    expires: float | None
+    """Of an upload that is still received: when it is given up, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +68,6 @@ def read(
     if errors:
         raise _refused(errors)
     return Submission(request, pairs, deadline)
-
-
-def read_incoming(
-    files: Sequence[Incoming], *, may_write: Callable[[str], None], overwrite: Overwrite, deadline: datetime,
-    verify: Verify = Verify.AUTO, priority: int = 5, label: str | None = None,
-) -> Submission:  # fmt: skip
-    """The same for uploads, whose sources users cannot name. Every destination is a file. Raises ``Problem`` 422."""
-    errors: list[dict[str, str]] = []
-    pairs: list[Pair] = []
-    for index, wanted in enumerate(files):
-        try:
-            pairs.append(_incoming(wanted, may_write))
-        except Permanent as error:
-            errors.append({"pointer": f"/files/{index}", "message": error.message, "next_step": error.next_step})
-    errors += _twins(pairs) if not errors else []
-    if errors:
-        raise _refused(errors)
-    told = [FileRequest(source=f"upload:{wanted.name}", destination=wanted.destination) for wanted in files]
-    request = TransferRequest(files=told, overwrite=overwrite, verify=verify, priority=priority, label=label)
-    return Submission(request, pairs, deadline)
-
-
-def _incoming(wanted: Incoming, may_write: Callable[[str], None]) -> Pair:
-    destination = parse(wanted.destination)
-    if destination.is_folder:
-        raise NotRegular("an upload needs the name of a file", path=wanted.destination)
-    may_write(destination.storage)
-    return Pair(Location(wanted.storage, wanted.upload), destination, wanted.size, wanted.expires)
 
 
 def _refused(errors: list[dict[str, str]]) -> Problem:
