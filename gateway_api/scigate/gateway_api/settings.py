@@ -163,6 +163,7 @@ class LimitsSection(Section):
     """How much at once, how long, how large."""
 
     max_active: AtLeastOne = 8
+    max_uploads_moving: AtLeastOne = 8
     per_user: AtLeastOne | None = None
     per_storage: AtLeastOne = 8
     streams: Annotated[int, Field(ge=1, le=64)] = 4
@@ -175,6 +176,8 @@ class LimitsSection(Section):
     body_max: Annotated[Size, Field(ge=1024)] = 16 * MiB
     staging_quota: Size = 10 * GiB
     webhooks_per_user: AtLeastOne = 20
+    event_streams: AtLeastOne = 12_000
+    event_streams_per_user: AtLeastOne = 100
     archives: AtLeastOne = 32
     archives_per_user: AtLeastOne = 4
     presign_lifetime: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = timedelta(minutes=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 STAGING: Final = "staging"
 """The storage of uploads on their way; users can neither see nor name it."""
 
+INTERNAL: Final = "internal"
 FRESH: Final = timedelta(seconds=20)
 PATIENCE: Final = timedelta(seconds=2)
 
@@ -61,22 +62,21 @@ class Storages:
         self,
         sections: dict[str, StorageSection],
         registry: BackendRegistry,
-        internal: dict[str, StorageSection] | None = None,
+        internal: Mapping[str, Backend] | None = None,
     ) -> None:
-        self._listed = dict(sections)
-        self._sections = {**sections, **(internal or {})}
+        self._sections = dict(sections)
         self._registry = registry
-        self._open: dict[str, OpenStorage] = {}
+        self._open = {name: _internal(name, backend) for name, backend in (internal or {}).items()}
         self._lock = threading.Lock()
         self._probes = Probes(self._probe)
 
     def names(self) -> list[str]:
         """The storages of the settings; internal ones are not listed."""
-        return sorted(self._listed)
+        return sorted(self._sections)
 
     def section(self, name: str) -> StorageSection | None:
         """The settings of a listed storage; None if there is none of this name."""
-        return self._listed.get(name)
+        return self._sections.get(name)
 
     def get(self, name: str) -> OpenStorage:
         """Open the storage, or return the one that is open. ``NotFound`` for an unknown name, ``Misconfigured`` when
@@ -120,6 +120,13 @@ class Storages:
         except StorageError as error:
             return StorageStatus(StorageState.DOWN, cause_of(error))
         return StorageStatus(StorageState.UP)
+
+
+def _internal(name: str, backend: Backend) -> OpenStorage:
+    """A storage of the gateway's own, which no settings describe and no user may name."""
+    meter = Meter()
+    section = StorageSection(type=INTERNAL, users=())
+    return OpenStorage(name, INTERNAL, compose(backend, meter=meter), meter, section, backend.limits)
 
 
 def check_answers(backend: Backend) -> None:

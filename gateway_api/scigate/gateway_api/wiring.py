@@ -26,16 +26,17 @@ from .entries import surl
 from .gateway import Gateway
 from .http.server import HttpServer, Site
 from .metrics import Metrics
-from .settings import Settings, StorageSection
+from .settings import Settings
 from .settings_errors import SettingsError
 from .status import Health, Vitals
 from .storages import STAGING, Storages
 from .transfers.egress import Egress
 from .transfers.engine import Engine, EngineSettings
 from .transfers.runtime import OUTSIDE, OpenUrl
-from .transfers.scheduler import SlotLimits
+from .transfers.scheduler import SlotLimits, upload_slots
 from .transfers.store import TransferStore
 from .uploads.staging import Staging
+from .wiring_events import events, raise_descriptors
 from .wiring_webhooks import webhooks
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Service:
         self._claim = _claimed(folder, settings)
         self._database = _database(settings.database_url.reveal())
         self._staging = Staging(folder / STAGING, settings.limits.staging_quota)
-        self._storages = Storages(settings.storages, registry, {STAGING: _staging_section(folder, registry)})
+        self._storages = Storages(settings.storages, registry, {STAGING: _staging_backend(folder, registry)})
         self._outside = Meter()
         egress = Egress(settings.egress)
         store = TransferStore(self._database, self._surl)
@@ -71,6 +72,7 @@ class Service:
         )
         self._staging.make_room = self._sweep_uploads
         self.gateway.webhooks, self._deliveries = webhooks(settings, folder, self._database, store)
+        self.gateway.events, self._feed = events(self._database, self._engine.progress)
         self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
 
     @property
@@ -94,6 +96,7 @@ class Service:
         self._engine.start()
         self._sweep_uploads()
         self._deliveries.start()
+        self._feed.start()
         try:
             self._http.start()
         except OSError as error:
@@ -111,6 +114,7 @@ class Service:
 
     def _close(self) -> None:
         self._deliveries.stop()
+        self._feed.stop()
         self._engine.stop()
         self._storages.close()
         self._database.close()
@@ -132,10 +136,12 @@ class Service:
         return self._staging.used(), self._staging.quota
 
     def _vitals(self) -> Vitals:
+        limits = self.settings.limits
+
         def failure() -> str | None:
             return None if self._engine.is_alive() else "The engine does not run, or has lost its lease."
 
-        return Vitals(self.settings.limits.max_active, self._engine.active, failure)
+        return Vitals(limits.max_active + limits.max_uploads_moving, self._engine.active, failure)
 
     def _metrics(self, store: TransferStore) -> Metrics:
         metrics = Metrics()
@@ -176,6 +182,7 @@ def serve(
     ``registry`` is the one that the settings were read with: what it has found broken is then logged once.
     """
     logs.configure()
+    raise_descriptors()
     service = build(settings, registry)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -225,9 +232,9 @@ def _claimed(folder: Path, settings: Settings) -> int:
     return descriptor
 
 
-def _staging_section(folder: Path, registry: BackendRegistry) -> StorageSection:
-    options = registry.get("posix").options.model_validate({"root": str(folder / STAGING), "verify_from": "cache"})
-    return StorageSection(type="posix", users=(), options=options)
+def _staging_backend(folder: Path, registry: BackendRegistry) -> Backend:
+    kind = registry.get("posix")
+    return kind.build(kind.options.model_validate({"root": str(folder / STAGING), "verify_from": "cache"}))
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:
@@ -241,7 +248,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     )
     return EngineSettings(
         slots, limits.streams, limits.batch_files, limits.batch_bytes, lease=limits.lease_seconds,
-        reconcile_every=limits.reconcile_seconds,
+        reconcile_every=limits.reconcile_seconds, uploads=upload_slots(limits.max_uploads_moving),
     )  # fmt: skip
 
 
