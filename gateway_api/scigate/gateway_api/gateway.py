@@ -25,6 +25,7 @@ from scigate.storage_backends.web_url import parse_web_url
 from . import entries
 from .actor import Actor
 from .downloads.downloads import Downloads
+from .events.following import Events
 from .events.webhooks import Webhooks
 from .listings import Listings
 from .metrics import Metrics
@@ -61,6 +62,7 @@ class Gateway:
     """What people can do. Every method may block and may be called from many threads; refusals are ``Problem`` or
     ``StorageError``."""
 
+    events: Events
     webhooks: Webhooks
 
     def __init__(

@@ -19,6 +19,7 @@ TRANSFER = f"{V1}/transfers/{{id}}"
 UPLOADS = f"{V1}/uploads"
 UPLOAD = f"{V1}/uploads/{{id}}"
 WEBHOOKS = f"{V1}/webhooks"
+EVENTS = f"{V1}/events"
 WEBHOOK = f"{WEBHOOKS}/{{id}}"
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -48,6 +49,9 @@ MATRIX: dict[tuple[str, str], Expected] = {
     ("POST", f"{TRANSFER}/resume"): UNFIT,
     ("POST", f"{TRANSFER}/cancel"): UNFIT,
     ("POST", f"{TRANSFER}/retry"): UNFIT,
+    ("GET", EVENTS): OWN,
+    ("GET", f"{EVENTS}/ws"): {"anonymous": 401, "owner": 426, "other": 426, "admin": 426},  # no WebSocket handshake
+    ("POST", f"{V1}/tickets"): {"anonymous": 401, "owner": 201, "other": 201, "admin": 201},
     ("POST", WEBHOOKS): {"anonymous": 401, "owner": 201, "other": 201, "admin": 201},
     ("GET", WEBHOOKS): SEEN_BY_ALL,
     ("GET", WEBHOOK): OWN,
@@ -123,6 +127,8 @@ def test_route(gateway: Running, transfer: str, route: Route, caller: str) -> No
     own = {Rule.WEBHOOK: webhook, Rule.UPLOAD: upload}
     id = own[route.rule](gateway) if route.rule in own else transfer
     url = route.path.format(name="adas", storage="adas", path="file", id=id)
+    if route.path == EVENTS:
+        url += f"?topics=transfer:{transfer}"
     answer = ask(gateway.client(USERS[caller]), route, url)
     assert answer.status_code == MATRIX[route.method, route.path][caller], answer.text
     if answer.status_code >= 400:
@@ -146,6 +152,9 @@ def ask(client: httpx.Client, route: Route, url: str) -> httpx.Response:
     given = bodies.get(route.path, dict)() if route.method in ("POST", "PUT") else {}
     if route.path == UPLOAD and route.method in ("HEAD", "PATCH"):
         given = {"headers": {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}}
+    if route.path == EVENTS:  # has no end
+        with client.stream("GET", url) as answer:
+            return answer
     return client.request(route.method, url, **given)  # type: ignore[arg-type]
 
 

@@ -66,8 +66,7 @@ class Handler(RequestHandler):
             self.site.check_host(self.request.host)
             check_escapes(self.request.path)
             if self.route.rule is not Rule.ANYONE:
-                header = self.request.headers.get("Authorization")
-                self.actor = self.site.authenticator.actor(header, browser=self.route.browser)
+                self.actor = await self.authenticate()
             if self.route.rule is Rule.ADMIN:
                 check_admin(self.actor)
             self.query = read_query(self.request.query, self.route.query)
@@ -77,6 +76,10 @@ class Handler(RequestHandler):
                 self.error_headers["Connection"] = "close"  # the body is not read, so nothing can follow it
                 raise
             self._refused = error  # said when the body has been drained
+
+    async def authenticate(self) -> Actor:
+        """Who asks; a ``Problem`` 401 for nobody."""
+        return self.site.authenticator.actor(self.request.headers.get("Authorization"), browser=self.route.browser)
 
     async def prepare_body(self) -> None:
         """Check what the headers say about the body. Here: that there is none worth keeping."""

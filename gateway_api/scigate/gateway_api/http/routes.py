@@ -22,6 +22,7 @@ from . import endpoints as do
 from .docs import with_documents
 from .download import FileHandler
 from .endpoints import FILE, TRANSFER
+from .events.routes import EVENTS
 from .events.webhooks import WEBHOOKS
 from .route import Route
 from .upload import UploadHandler
@@ -78,4 +79,4 @@ _ROUTES: Final = (
     Route("GET", "/metrics", Rule.ADMIN, "Numbers for Prometheus", do.metrics, "text/plain"),
 )  # fmt: skip
 
-ROUTES: Final = with_documents((*_ROUTES, *WEBHOOKS, *UPLOADS))
+ROUTES: Final = with_documents((*_ROUTES, *EVENTS, *WEBHOOKS, *UPLOADS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from ..gateway import Gateway
 from ..policy import Rule
 from ..problems import Problem
 from ..settings import Settings
+from .events.fanout import Fanout
 from .handler import Handler, JsonHandler, NotFoundHandler, host_of, url_path
 from .route import Route
 from .routes import ROUTES
@@ -40,12 +42,19 @@ class Site:
         self.running: set[RequestHandler] = set()
         """Requests begun and not ended."""
         self.authenticator = TokenAuthenticator(settings.users)
+        gateway.events.actor_named = self.authenticator.named
         self.body_max = settings.limits.body_max
         self.pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api")
         self.storage_pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="api-storage")
         self.body_pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api-body")
         """For bodies on their way to our own disk: waits for nothing but that, so that others can wait for it."""
-        public = (settings.gateway.public_url or "").partition("://")[2]
+        limits = settings.limits
+        self.fanout = Fanout(
+            gateway.events, self._in_thread, most=min(limits.event_streams, _descriptors() // 2),
+            most_per_user=limits.event_streams_per_user,
+        )  # fmt: skip
+        self._public_url = settings.gateway.public_url or ""
+        public = self._public_url.partition("://")[2]
         self._prefix = "/".join(["", *public.split("/")[1:]]).rstrip("/")
         own = {host_of(public.partition("/")[0]), settings.gateway.host.strip("[]").lower()}
         self._hosts = LOOPBACK_NAMES | own if settings.gateway.is_loopback else None
@@ -57,6 +66,11 @@ class Site:
                 421, "wrong-host", "This gateway does not go by this host name.",
                 next_step="Use its own address; an admin can set public_url under [gateway] in scigate.toml.",
             )  # fmt: skip
+
+    def is_own_origin(self, origin: str, host: str) -> bool:
+        """Whether a page of this ``Origin`` (RFC 6454) is ours: of the host that was asked, or of ``public_url``."""
+        own = {f"{scheme}://{host.lower()}" for scheme in ("http", "https")}
+        return origin.lower() in own | {"/".join(self._public_url.lower().split("/")[:3])}
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route of a request and its path parameters; ``HEAD`` goes where ``GET`` goes, if it has none itself."""
@@ -73,6 +87,9 @@ class Site:
     def url(self, template: str, **parameters: str) -> str:
         """The URL path of a route, as clients see it."""
         return url_path(self._prefix, template, **parameters)
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
 
     def close(self) -> None:
         for pool in (self.pool, self.storage_pool):
@@ -156,11 +173,18 @@ class HttpServer:
             max_body_size=2 * self._site.body_max, max_buffer_size=2 * self._site.body_max + MiB,
         )  # fmt: skip
         server.add_sockets(sockets)
+        self._site.fanout.start()
         self._ready.set_result(sockets[0].getsockname()[1])
         await self._stopping.wait()
         server.stop()
+        await self._site.fanout.stop()
         await _until(lambda: not self._site.running, DRAIN)
         await server.close_all_connections()
+
+
+def _descriptors() -> int:
+    """How many files and sockets this process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 async def _until(condition: Callable[[], bool], seconds: float) -> None:

@@ -1,0 +1,320 @@
+"""Sending events to any number of followers, from the event loop.
+
+Nothing is queued for a follower: each is a cursor, and is served from the feed's memory when there is news and its
+socket has taken what it was given before. One that does not read is set aside until it does, and costs nothing.
+The work is paced, so that a crowd of followers gets its events later instead of slowing the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
+from datetime import timedelta
+from typing import Any, Final, TypeAlias
+
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError
+
+from ...db.database import DatabaseUnavailable
+from ...events.following import Events, Following
+from ...events.journal import Line, Scan
+from ...problems import Problem
+from ...resources import Event
+
+log = logging.getLogger(__name__)
+HEARTBEAT: Final = 15.0  # seconds
+STALL: Final = 300.0  # seconds after which who takes nothing is disconnected
+MOST: Final = 16  # events of one write: what a socket does not take stays in memory until it does
+SLICE: Final = 0.005  # seconds of work at a stretch
+REST: Final = 4  # times as long is rested afterwards: a fifth of the time at most goes here
+READERS: Final = 4  # followers that are read pages for at a time
+AGAIN: Final = 1.0  # seconds before a database that does not answer is asked again
+PROGRESS: Final = 1.0  # seconds between two looks at what moves
+FAREWELL: Final = 1.0  # seconds that streams get to end when the server stops
+
+Run: TypeAlias = "Callable[..., Awaitable[Any]]"
+"""Calls a function that may block, in a thread."""
+
+
+class Reader:
+    """One cursor of one connection."""
+
+    __slots__ = ("connection", "cursor", "interest", "is_followed", "is_loading", "is_queued", "progress")
+
+    def __init__(self, connection: Connection, following: Following, *, progress: bool) -> None:
+        self.connection, self.interest, self.cursor = connection, following.interest, following.cursor
+        self.progress = progress
+        self.is_followed = self.is_queued = self.is_loading = False
+
+
+Progress: TypeAlias = "Sequence[tuple[Reader, Event]]"
+
+
+class Connection(ABC):
+    """A socket that events go to: one write at a time, the next when the last one has been taken."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.busy_since: float | None = None
+        self.parked: set[Reader] = set()
+        self.on_free: Callable[[Connection], None] = lambda connection: None
+
+    @abstractmethod
+    def write_lines(self, reader: Reader, lines: Sequence[Line]) -> asyncio.Future[None]:
+        """Write events of the journal; the future is done when the socket has taken them."""
+
+    @abstractmethod
+    def write_progress(self, told: Progress) -> asyncio.Future[None]:
+        """Write events that are not in the journal."""
+
+    @abstractmethod
+    def write_heartbeat(self) -> asyncio.Future[None]:
+        """Write a sign of life."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """End it politely: the server stops."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close it at once."""
+
+    def send(self, write: Callable[..., asyncio.Future[None]], *arguments: object) -> None:
+        """Call one of the above. Only while it is not busy."""
+        try:
+            future = write(*arguments)
+        except (StreamClosedError, WebSocketClosedError):
+            return  # its handler is told, and takes it out
+        self.busy_since = time.monotonic()
+        future.add_done_callback(self._taken)
+
+    def beat(self) -> None:
+        """Show life if it can be shown; give up who has taken nothing for too long."""
+        if self.busy_since is None:
+            self.send(self.write_heartbeat)
+        elif time.monotonic() - self.busy_since > STALL:
+            log.info("events: a follower of %s has read nothing for %.0f s and is disconnected", self.owner, STALL)
+            self.abort()
+
+    def _taken(self, future: asyncio.Future[None]) -> None:
+        if future.cancelled() or future.exception() is not None:
+            return
+        self.busy_since = None
+        self.on_free(self)
+
+
+class Fanout:
+    """All connections that follow events at this gateway. Lives in the event loop between ``start`` and ``stop``."""
+
+    def __init__(self, events: Events, run: Run, *, most: int, most_per_user: int) -> None:
+        self._events, self._run, self._most, self._most_per_user = events, run, most, most_per_user
+        self._connections: dict[Connection, asyncio.TimerHandle] = {}
+        self._of_user: Counter[str] = Counter()
+        self._readers: dict[str, set[Reader]] = defaultdict(set)
+        self._progress: dict[str, set[Reader]] = defaultdict(set)
+        self._due: deque[Reader] = deque()
+        self._end_listening: Callable[[], None] = lambda: None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin; from within the loop."""
+        self._loop, self._work = asyncio.get_running_loop(), asyncio.Event()
+        self._paging, self._stopping = asyncio.Semaphore(READERS), False
+        self._begin(self._serve())
+        self._begin(self._tell_progress())
+
+    async def stop(self) -> None:
+        """End all connections, accept no more."""
+        self._stopping = True
+        for connection in list(self._connections):
+            connection.end()
+        deadline = time.monotonic() + FAREWELL
+        while self._connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        self._end_listening()
+        for task in self._tasks:
+            task.cancel()
+
+    # --- who follows ---------------------------------------------------------------------------------------------
+
+    def admit(self, connection: Connection) -> None:
+        """Take in a connection, until it is dismissed. Raises ``Problem`` when there are too many."""
+        self._check_room(connection.owner)
+        if not self._connections:
+            self._end_listening = self._events.feed.listen(self._hear)
+        self._of_user[connection.owner] += 1
+        connection.on_free = self._unpark
+        self._connections[connection] = self._loop.call_later(HEARTBEAT, self._beat, connection)
+
+    def dismiss(self, connection: Connection, readers: Iterable[Reader]) -> None:
+        """It is over, with all its readers."""
+        for reader in list(readers):
+            self.unfollow(reader)
+        self._connections.pop(connection).cancel()
+        self._of_user[connection.owner] -= 1
+        if not self._of_user[connection.owner]:
+            del self._of_user[connection.owner]
+        if not self._connections:
+            self._end_listening()
+
+    def follow(self, reader: Reader) -> None:
+        """Serve this reader from now on, unless its connection is over."""
+        if reader.connection not in self._connections:
+            return
+        reader.is_followed = True
+        self._index(reader)
+        for key in reader.interest.keys if reader.progress else ():
+            self._progress[key].add(reader)
+        self._queue(reader)
+
+    def unfollow(self, reader: Reader) -> None:
+        """Serve it no more."""
+        reader.is_followed = False
+        reader.connection.parked.discard(reader)
+        for index in (self._readers, self._progress):
+            _remove(index, reader)
+
+    def _check_room(self, owner: str) -> None:
+        if self._stopping or len(self._connections) >= self._most:
+            raise Problem(503, "too-many-streams", "The gateway has as many streams of events as it can bear.",
+                          next_step="Try again in a minute; or ask for the journal of a transfer from time to time.",
+                          retriable=True, retry_after=timedelta(seconds=30))  # fmt: skip
+        if self._of_user[owner] >= self._most_per_user:
+            raise Problem(429, "too-many-streams", f"You have {self._most_per_user} streams of events open.",
+                          next_step="Close one, or follow many topics on one WebSocket.", retriable=True,
+                          retry_after=timedelta(seconds=30))  # fmt: skip
+
+    # --- news ----------------------------------------------------------------------------------------------------
+
+    def _hear(self, keys: Set[str] | None) -> None:
+        """In the feed's thread."""
+        if not self._stopping:
+            self._loop.call_soon_threadsafe(self._wake, keys)
+
+    def _wake(self, keys: Set[str] | None) -> None:
+        for key in list(self._readers) if keys is None else keys & self._readers.keys():
+            for reader in self._readers[key]:
+                self._queue(reader)
+
+    def _queue(self, reader: Reader) -> None:
+        if not reader.is_queued and not reader.is_loading:
+            reader.is_queued = True
+            self._due.append(reader)
+            self._work.set()
+
+    def _index(self, reader: Reader) -> None:
+        for key in reader.interest.keys:
+            self._readers[key].add(reader)
+
+    def _park(self, reader: Reader) -> None:
+        """Its socket is full: no news for it until it has room."""
+        reader.connection.parked.add(reader)
+        _remove(self._readers, reader)
+
+    def _unpark(self, connection: Connection) -> None:
+        for reader in connection.parked:
+            self._index(reader)
+            self._queue(reader)
+        connection.parked.clear()
+
+    # --- serving -------------------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        while True:
+            await self._work.wait()
+            begun = time.perf_counter()
+            while self._due and time.perf_counter() - begun < SLICE:
+                self._step(self._due.popleft())
+            if not self._due:
+                self._work.clear()
+            await asyncio.sleep((time.perf_counter() - begun) * REST)
+
+    def _step(self, reader: Reader) -> None:
+        reader.is_queued = False
+        if not reader.is_followed:
+            return
+        if reader.connection.busy_since is not None:
+            self._park(reader)
+            return
+        try:
+            self._deliver(reader, self._events.take(reader.interest, reader.cursor, MOST))
+        except Exception:
+            log.exception("events: a follower of %s cannot be served", reader.connection.owner)
+            reader.connection.abort()
+
+    def _deliver(self, reader: Reader, found: Scan | None) -> None:
+        if found is None:
+            reader.is_loading = True
+            self._begin(self._page(reader))
+            return
+        reader.cursor = found.cursor
+        if found.lines:
+            reader.connection.send(reader.connection.write_lines, reader, found.lines)
+        if not found.end:
+            self._queue(reader)
+
+    async def _page(self, reader: Reader) -> None:
+        """Serve one who is behind what is in memory."""
+        async with self._paging:
+            found = await self._read(reader) if reader.is_followed else None
+        reader.is_loading = False
+        if found is not None and reader.is_followed and reader.connection.busy_since is None:
+            self._deliver(reader, found)
+        elif reader.is_followed:
+            self._queue(reader)
+
+    async def _read(self, reader: Reader) -> Scan | None:
+        try:
+            found: Scan = await self._run(self._events.page, reader.interest, reader.cursor)
+        except DatabaseUnavailable as error:
+            log.warning("events: %s; trying again", error)
+            await asyncio.sleep(AGAIN)
+            return None
+        return found
+
+    def _beat(self, connection: Connection) -> None:
+        self._connections[connection] = self._loop.call_later(HEARTBEAT, self._beat, connection)
+        connection.beat()
+
+    # --- progress ------------------------------------------------------------------------------------------------
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS)
+            if not self._progress:
+                continue
+            try:
+                found = await self._run(self._events.sample, list(self._progress))
+            except DatabaseUnavailable:
+                continue
+            told: dict[Connection, list[tuple[Reader, Event]]] = defaultdict(list)
+            for key, events in found.items():
+                for reader in self._progress.get(key, ()):
+                    told[reader.connection] += [(reader, event) for event in events]
+            await self._send_progress(told)
+
+    async def _send_progress(self, told: dict[Connection, list[tuple[Reader, Event]]]) -> None:
+        begun = time.perf_counter()
+        for connection, events in told.items():
+            if connection.busy_since is None and connection in self._connections:
+                connection.send(connection.write_progress, events)
+            if (spent := time.perf_counter() - begun) > SLICE:
+                await asyncio.sleep(spent * REST)
+                begun = time.perf_counter()
+
+    def _begin(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _remove(index: dict[str, set[Reader]], reader: Reader) -> None:
+    for key in reader.interest.keys:
+        if key in index:
+            index[key].discard(reader)
+            if not index[key]:
+                del index[key]
