@@ -9,7 +9,7 @@ from typing import Any, Final
 from scigate.storage_backends.location import Location, redact
 from sqlalchemy import Select, select
 
-from ..db.schema import file, transfer
+from ..db.schema import file, transfer, upload
 from ..resources import (
     Cause,
     Counts,
@@ -21,6 +21,7 @@ from ..resources import (
     TransferState,
     Verify,
 )
+from ..uploads.staged import is_staging
 from .counters import CANCELLED, PAUSED, final_state
 
 _COUNTS: Final = tuple(Counts.model_fields)
@@ -85,7 +86,9 @@ def file_view(row: Any, transfer_id: str, surl: str | None, moving: int = 0) -> 
 
 
 def source_text(row: Any) -> str:
-    """The source as people see it: of an outside URL without what may be secret."""
+    """The source as people see it: of an outside URL without what may be secret, of an upload the sender's name."""
+    if is_staging(row.source_storage):
+        return f"upload:{row.upload_name or row.destination_path.rpartition('/')[2]}"
     return str(Location(row.source_storage, row.source_path)) if row.source_storage else redact(row.source_path)
 
 
@@ -98,5 +101,6 @@ def transfers_query(owner: str | None, before: int | None, limit: int) -> Select
 
 def files_query(seq: int, state: FileState | None, after: int, limit: int) -> Select[Any]:
     """In the order in which they were found."""
-    query = select(file).where(file.c.transfer == seq, file.c.seq > after).order_by(file.c.seq).limit(limit)
+    query = select(file, upload.c.name.label("upload_name")).outerjoin(upload, upload.c.file == file.c.seq)
+    query = query.where(file.c.transfer == seq, file.c.seq > after).order_by(file.c.seq).limit(limit)
     return query if state is None else query.where(file.c.state == state)
