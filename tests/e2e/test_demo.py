@@ -37,9 +37,11 @@ def test_once_moves_everything_checks_it_and_leaves_nothing(tmp_path: Path, requ
     children = _children_while_running(demo)
     said, _ = demo.communicate(timeout=240)
     assert demo.returncode == 0, said
-    for job, files in {"URL → S3": 2, "this machine → S3": 1, "S3 folders → POSIX": 3}.items():
+    for job, files in {"URL → S3": 2, "this machine → S3": 1, "cut twice → S3": 1, "S3 folders → POSIX": 3}.items():
         assert re.search(rf"{job} +{files} .* (A|B|C) +{files} equal", said), said
     assert re.search(r"POSIX folder → S3 +(\d+) .* \1 equal", said), said
+    assert re.search(r"connection reset at \d+ %, resumed at \d+ %", said), said
+    assert re.search(r"gateway killed \(SIGKILL\) and started again at \d+ %, resumed at \d+ %", said), said
     assert "WRONG" not in said
     assert list(tmp_path.iterdir()) == []
     assert _alive(children) == []

@@ -10,12 +10,13 @@ import pytest
 from scigate.gateway_api.demo.inputs import InputMissing, data_folder, http_server, prepare
 
 
-def test_the_input_is_scientific_data_and_one_large_file(tmp_path: Path) -> None:
+def test_the_input_is_scientific_data_and_two_large_files(tmp_path: Path) -> None:
     written: list[int] = []
     lab = tmp_path / "lab"
     lab.mkdir()
     inputs = prepare(tmp_path, lab, 5_000_000, written.append)
-    assert inputs.large.stat().st_size == sum(written) == 5_000_000
+    assert (inputs.large.stat().st_size, inputs.unlucky.stat().st_size) == (5_000_000, 1_250_000)
+    assert sum(written) == 6_250_000
     assert (inputs.observatory / "de421.bsp").read_bytes().startswith(b"DAF/SPK")  # NAIF's format of ephemerides
     assert len(list(inputs.images.rglob("*.dcm"))) > 50
     dicom = (inputs.images / "CT_small.dcm").read_bytes()

@@ -1,4 +1,4 @@
-"""What the demo moves: scientific data files out of installed packages, and one large file made here."""
+"""What the demo moves: scientific data files out of installed packages, and two large files made here."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ class InputMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The folders with the input of the demo, and the one large file."""
+    """The folders with the input of the demo, and the large files."""
 
     observatory: Path  # served over HTTP
     images: Path  # inside the POSIX storage
     large: Path  # on "the user's machine"
+    unlucky: Path  # there as well; its upload is cut
 
 
 def data_folder(package: str) -> Path:
@@ -47,13 +48,16 @@ def data_folder(package: str) -> Path:
 
 
 def prepare(folder: Path, lab: Path, size: int, written: Callable[[int], None]) -> Inputs:
-    """Copy the data files of the packages below ``folder`` and ``lab`` and make the large file there."""
+    """Copy the data files of the packages below ``folder`` and ``lab`` and make the large files there: one of
+    ``size`` bytes, one of a quarter of that; ``written`` hears of every byte."""
     observatory, images = folder / "observatory", lab / "images"
     shutil.copytree(data_folder("skyfield_data"), observatory, ignore=_not_data)
     shutil.copytree(data_folder("pydicom"), images, ignore=_not_data)
     large = folder / "detector.raw"
     make_large(large, size, written)
-    return Inputs(observatory, images, large)
+    unlucky = folder / "telescope.raw"
+    make_large(unlucky, size // 4, written)
+    return Inputs(observatory, images, large, unlucky)
 
 
 def _not_data(folder: str, names: list[str]) -> set[str]:

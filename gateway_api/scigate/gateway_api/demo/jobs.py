@@ -1,4 +1,4 @@
-"""What a user does with a gateway: four jobs, each with the independent check of its result."""
+"""What a user does with a gateway: five jobs, each with the independent check of its result."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Final, TypeAlias
 
 from scigate.storage_backends.testing.servers import S3Server
 
-from ..client import Gateway, Transfer, TransferHandle
+from ..client import Gateway, Transfer, TransferGroup, TransferHandle
 from .inputs import Inputs
+from .proxy import CuttingProxy
+from .service import Service
 from .witness import Finding, compare, in_bucket, in_folder, of_file
 
 LONGEST: Final = timedelta(minutes=15)  # for one job: a transfer that waits would wait for days
@@ -29,6 +31,8 @@ class Scene:
     lab: Path
     s3: S3Server
     web: str
+    service: Service
+    tell: Callable[[str], None]  # a line for who watches
 
     def stored(self, prefix: str) -> dict[str, str]:
         """What the S3 server holds below ``prefix``, as it says itself."""
@@ -78,9 +82,46 @@ def _pull(scene: Scene, sent: Sent) -> TransferHandle:
 
 
 def _put(scene: Scene, sent: Sent) -> TransferHandle:
-    handle = scene.client.put(scene.inputs.large, "archive:/run7/", sent=sent)
-    assert isinstance(handle, TransferHandle), "a file becomes one transfer"
-    return handle
+    return _one(scene.client.put(scene.inputs.large, "archive:/run7/", sent=sent))
+
+
+def _put_cut(scene: Scene, sent: Sent) -> TransferHandle:
+    """Through a bad network, and the gateway is killed as well; the client is told nothing of either."""
+    file = scene.inputs.unlucky
+    size, token = file.stat().st_size, scene.service.token_file.read_text()
+    with (
+        CuttingProxy(scene.service.url, size * 2 // 5) as proxy,
+        Gateway(proxy.url, token, upload_patience=timedelta(minutes=1)) as client,
+    ):
+        handle = client.put(file, "archive:/cut/", sent=_Watched(scene, size, sent))
+        return scene.client.transfer(_one(handle).id)
+
+
+def _one(put: TransferHandle | TransferGroup) -> TransferHandle:
+    assert isinstance(put, TransferHandle), "a file becomes one transfer"
+    return put
+
+
+class _Watched:
+    """Hears how an upload goes, kills the gateway at 70 % of it, and tells where it went on."""
+
+    def __init__(self, scene: Scene, size: int, sent: Sent) -> None:
+        self._scene, self._size, self._sent = scene, size, sent
+        self._count, self._why = 0, "connection reset"
+        self._crash_at: int | None = size * 7 // 10
+
+    def __call__(self, count: int) -> None:
+        before, self._count = self._count, self._count + count
+        self._sent(count)
+        if count < 0:
+            self._scene.tell(f"{self._why} at {self._percent(before)}, resumed at {self._percent(self._count)}")
+        elif self._crash_at is not None and self._count >= self._crash_at:
+            self._crash_at, self._why = None, "gateway killed (SIGKILL) and started again"
+            self._scene.service.crash()
+            self._scene.service.start()
+
+    def _percent(self, count: int) -> str:
+        return f"{100 * count // self._size} %"
 
 
 def _to_archive(scene: Scene, sent: Sent) -> TransferHandle:
@@ -110,6 +151,12 @@ JOBS = (
         _put,
         lambda scene: compare({scene.inputs.large.name: of_file(scene.inputs.large)}, scene.stored("run7/")),
         uploads=lambda scene: scene.inputs.large.stat().st_size,
+    ),
+    Job(
+        "cut twice → S3",
+        _put_cut,
+        lambda scene: compare({scene.inputs.unlucky.name: of_file(scene.inputs.unlucky)}, scene.stored("cut/")),
+        uploads=lambda scene: scene.inputs.unlucky.stat().st_size,
     ),
     Job(
         "POSIX folder → S3",

@@ -14,7 +14,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -59,13 +58,43 @@ class DemoFailed(Exception):
     """The demo cannot go on; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
 class Service:
-    """The running gateway, and how to reach it."""
+    """``scigate serve`` as a process of its own, how to reach it, and how to make it suffer."""
 
-    url: str
-    token_file: Path
-    pid: int
+    def __init__(self, url: str, token_file: Path, config: Path, log: Path) -> None:
+        self.url, self.token_file = url, token_file
+        self._config, self._log = config, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers. ``DemoFailed`` if it does not."""
+        command = [sys.executable, "-c", COMMAND, "serve", "--config", str(self._config)]
+        if setpriv := shutil.which("setpriv"):  # it goes down with us, even when we are killed
+            command = [setpriv, "--pdeathsig", "TERM", *command]
+        with self._log.open("ab") as out:
+            # A process group of its own: Ctrl-C reaches us first, and we end it in order.
+            self._process = subprocess.Popen(  # noqa: S603 our own program
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, process_group=0
+            )
+        _wait_until_ready(self.url, self._process, self._log)
+
+    def crash(self) -> None:
+        """End it like a crash would: SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:  # it was never started
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextmanager
@@ -122,10 +151,12 @@ def gateway(folder: Path, lab: Path, s3: S3Server, web: str) -> Iterator[Service
     (port,) = free_ports(1)
     config = folder / "scigate.toml"
     _write_private(config, _settings(folder, lab, s3, web, port=port, token=token))
-    with _process(config, folder / "gateway.log") as process:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process, folder / "gateway.log")
-        yield Service(url, token_file, process.pid)
+    service = Service(f"http://127.0.0.1:{port}", token_file, config, folder / "gateway.log")
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
 
 
 def _settings(folder: Path, lab: Path, s3: S3Server, web: str, *, port: int, token: str) -> str:
@@ -147,27 +178,6 @@ def _write_private(path: Path, text: str) -> None:
     """Only its owner can read it, from the first byte on."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
-
-
-@contextmanager
-def _process(config: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-c", COMMAND, "serve", "--config", str(config)]
-    if setpriv := shutil.which("setpriv"):  # it goes down with us, even when we are killed
-        command = [setpriv, "--pdeathsig", "TERM", *command]
-    with log.open("wb") as out:
-        # A process group of its own: Ctrl-C reaches us first, and we end it in order.
-        process = subprocess.Popen(  # noqa: S603 our own program
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, process_group=0
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

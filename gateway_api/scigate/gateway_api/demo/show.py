@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import signal
@@ -35,7 +36,9 @@ from .jobs import JOBS, Job, Result, Scene, perform
 from .service import DemoFailed, Service, gateway, require_space, working_folder
 
 LARGE: Final = GiB
-COPIES: Final = 4  # of the large file, at most at once: made, staged, at the S3 server, back on the POSIX storage
+# Of the large file, at most at once: made, staged, at the S3 server, back on the POSIX storage; and of the other, which
+# is a quarter as large, three.
+COPIES: Final = 5
 SPARE: Final = GiB
 INTERRUPTED: Final = 6  # as everywhere in the command line
 MEANING: Final = {
@@ -97,18 +100,24 @@ def _set_up(stack: ExitStack, console: Console, place: Path, size: int) -> tuple
     s3 = stack.enter_context(seaweedfs(seaweed))
     console.print(f"Started  SeaweedFS, an S3 server          {s3.endpoint}")
     service = stack.enter_context(gateway(place, lab, s3, web))
+    os.environ["XDG_STATE_HOME"] = str(place / "client")  # what our client keeps of its uploads goes with the rest
     console.print(f"Started  the gateway                      {service.url}\n")
     client = stack.enter_context(Gateway(service.url, service.token_file.read_text()))
-    return Scene(client, inputs, lab, s3, web), service
+    return Scene(client, inputs, lab, s3, web, service, lambda line: _aside(console, line)), service
 
 
 def _inputs(console: Console, place: Path, lab: Path, size: int) -> Inputs:
     with _bars(console) as bars:
-        task = bars.add_task("making a large file", total=size)
+        task = bars.add_task("making large files", total=size + size // 4)
         inputs = prepare(place, lab, size, lambda count: bars.advance(task, count))
     for package, (_, what) in SOURCES.items():
         console.print(f"Data     {what} (from {package.replace('_', '-')})", soft_wrap=True)
     return inputs
+
+
+def _aside(console: Console, line: str) -> None:
+    """What happens to a job while it runs."""
+    console.print(f"  ✂ {line}", style="yellow", markup=False)
 
 
 def _bars(console: Console) -> Progress:
