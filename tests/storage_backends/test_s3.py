@@ -255,3 +255,16 @@ def test_a_link_reads_without_a_credential_for_its_time(seaweedfs: S3Server, ope
     for lifetime in (timedelta(days=8), timedelta(0)):
         with pytest.raises(Unsupported, match="7 days"):
             backend.extras.presign("a", lifetime)
+
+
+def test_a_folder_that_is_listed_can_be_looked_at_and_removed(s3_server: S3Server, open_s3: Open) -> None:
+    """SeaweedFS shows one that has lost its last file, but only to who lists with a delimiter."""
+    backend = open_s3(s3_server)
+    for name in ("kept", "sub/a", "sub/b"):
+        backend.put(f"f/{name}", b"")
+    for name in ("sub/a", "sub/b"):
+        backend.delete(f"f/{name}")
+    for entry in [entry for entry in backend.scan("f/", recursive=False) if entry.kind is Kind.FOLDER]:
+        assert backend.stat(entry.path).kind is Kind.FOLDER
+        backend.delete(entry.path)
+    assert [entry.path for entry in backend.scan("f/", recursive=False)] == ["f/kept"]

@@ -180,7 +180,8 @@ class S3Backend:
     # --- folders and listings ------------------------------------------------------------------------------------
 
     def _below(self, path: str, most: int) -> list[Found]:
-        return self._data.page(self._key(path), after="", token=None, most=most).found
+        """Asked with a delimiter, as a listing is: SeaweedFS shows a folder that has lost its last file only so."""
+        return self._data.page(self._key(path), after="", token=None, delimiter="/", most=most).found
 
     def _folder(self, path: str) -> Entry:
         if not self._below(path, 1) and path:

@@ -1,0 +1,84 @@
+"""fsspec's own tests of a file system, on a posix and on an S3 storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from posixpath import join
+from typing import Any
+
+import pytest
+from fsspec.tests import abstract
+from scigate.gateway_api.client.filesystem import ScigateFileSystem
+
+
+class Fixtures(abstract.AbstractFixtures):  # type: ignore[misc]
+    """What the suite asks of the file system under test."""
+
+    storage: str
+
+    @pytest.fixture
+    def fs(self, environment: dict[str, str]) -> ScigateFileSystem:
+        return ScigateFileSystem()
+
+    @pytest.fixture
+    def fs_path(self, fs: ScigateFileSystem, tmp_path: Path) -> Any:
+        path = f"{self.storage}/{tmp_path.name}"
+        fs.makedirs(path)
+        return path
+
+    @pytest.fixture
+    def fs_join(self) -> Callable[..., str]:
+        return join
+
+    @pytest.fixture
+    def supports_empty_directories(self) -> bool:
+        return True
+
+
+class OnPosix(Fixtures):
+    storage = "lab"
+
+
+class OnS3(Fixtures):
+    storage = "cloud"
+
+
+class TestCopyOnPosix(abstract.AbstractCopyTests, OnPosix):  # type: ignore[misc]
+    pass
+
+
+class TestCopyOnS3(abstract.AbstractCopyTests, OnS3):  # type: ignore[misc]
+    pass
+
+
+class TestGetOnPosix(abstract.AbstractGetTests, OnPosix):  # type: ignore[misc]
+    pass
+
+
+class TestGetOnS3(abstract.AbstractGetTests, OnS3):  # type: ignore[misc]
+    pass
+
+
+class TestPutOnPosix(abstract.AbstractPutTests, OnPosix):  # type: ignore[misc]
+    pass
+
+
+class TestPutOnS3(abstract.AbstractPutTests, OnS3):  # type: ignore[misc]
+    pass
+
+
+class TestOpenOnPosix(abstract.AbstractOpenTests, OnPosix):  # type: ignore[misc]
+    pass
+
+
+class TestOpenOnS3(abstract.AbstractOpenTests, OnS3):  # type: ignore[misc]
+    pass
+
+
+class TestPipeOnPosix(abstract.AbstractPipeTests, OnPosix):  # type: ignore[misc]
+    pass
+
+
+class TestPipeOnS3(abstract.AbstractPipeTests, OnS3):  # type: ignore[misc]
+    pass
