@@ -96,7 +96,7 @@ class TransferStore:
     def list(self, owner: str | None, *, state: str | None, after: str | None, limit: int) -> Page[Transfer]:
         """Transfers, newest first; ``after`` is the cursor of the page before."""
         wanted = None if state is None else TransferState(state)
-        query = views.transfers_query(owner, _cursor(after), MOST_SCANNED if wanted else limit + 1)
+        query = views.transfers_query(owner, cursor(after), MOST_SCANNED if wanted else limit + 1)
         found: list[Any] = []
         scanned, last = 0, None
         with self._database.read() as connection:
@@ -115,7 +115,7 @@ class TransferStore:
         """The files of a transfer, in the order in which they were found."""
         with self._database.read() as connection:
             seq = _own_row(connection, transfer_id, owner).seq
-            rows = connection.execute(views.files_query(seq, state, _cursor(after) or 0, limit + 1)).all()
+            rows = connection.execute(views.files_query(seq, state, cursor(after) or 0, limit + 1)).all()
         items = [self._file_view(row, transfer_id) for row in rows[:limit]]
         return Page(items=items, next=_next(rows, limit, "seq"))
 
@@ -172,7 +172,8 @@ def _own_row(connection: Connection, transfer_id: str, owner: str | None) -> Any
     return row
 
 
-def _cursor(after: str | None) -> int | None:
+def cursor(after: str | None) -> int | None:
+    """The number in the cursor of a page. Raises ``Problem`` 422."""
     if after is None:
         return None
     if not after.isascii() or not after.isdigit() or len(after) > 18:
