@@ -17,13 +17,13 @@ from ...problems import Problem
 from ...uploads import ietf, tus
 from ...uploads.metadata import Wishes
 from ...uploads.model import Append, Creation, UploadStatus
-from ...uploads.sessions import Uploads
 from ...uploads.writer import Preempted, Writer
 from ..handler import Handler, dumps, idempotency_key
 from ..receiving import BodyHandler
 from ..route import Query, Route
 
 if TYPE_CHECKING:
+    from ...uploads.sessions import Uploads
     from ..server import Site
 
 UPLOADS: Final = "/api/v1/uploads"
@@ -157,6 +157,9 @@ class WriterHandler(ProtocolHandler, BodyHandler):
             return None
         try:
             return await self._in_turn(writer.finish)
+        except Preempted:
+            self.close_connection()
+            return None
         except Problem as problem:
             if problem.status == 460 and not tus.speaks(self.request.headers):
                 raise Problem(422, problem.code, problem.title, next_step=problem.next_step) from None
@@ -226,9 +229,7 @@ class CreationHandler(WriterHandler):
 
     async def post(self) -> None:
         self.raise_refusal()
-        if self.writer is not None or self._watch is not None:
-            await self._take_body()
-        if self._finished:
+        if self._watch is not None and not await self._has_taken_body():
             return
         self.set_status(201)
         self.set_header("Location", self.url_of(self.status.id))
@@ -256,7 +257,8 @@ class CreationHandler(WriterHandler):
         if ietf.wants_interim(self.request.headers) and self.request.version == "HTTP/1.1":
             await self._announce()
 
-    async def _take_body(self) -> None:
+    async def _has_taken_body(self) -> bool:
+        """False: an answer has been given, or nobody is there for one."""
         try:
             status = await self.end()
         except (Problem, StorageError) as error:
@@ -264,6 +266,7 @@ class CreationHandler(WriterHandler):
                 await self._forget()
             raise
         self.status = status or self.status
+        return status is not None
 
     async def _forget(self) -> None:
         """A refused request leaves nothing behind."""
@@ -296,7 +299,7 @@ class AppendHandler(WriterHandler):
     async def patch(self) -> None:
         self.raise_refusal()
         status = await self.end()
-        if status is None or self._finished:
+        if status is None:
             return
         self.add_headers(self.progress(status))
         if status.complete and not tus.speaks(self.request.headers):
