@@ -63,7 +63,7 @@ def ranged(
     if tag and not tag.startswith("W/"):
         headers["If-Match"] = tag
     try:
-        answer = session.send("GET", resource, repeatable=True, headers=headers)
+        answer = session.send("GET", resource, repeatable=True, params={"redirect": 0}, headers=headers)
     except RequestRefused as error:
         if error.status == 416 and known is None:
             return b""

@@ -28,6 +28,7 @@ from .errors import (
     RequestInvalid,
     RequestRefused,
 )
+from .redirects import Storages
 
 PREFIX: Final = "/api/v1/"
 _BY_STATUS: Final[Mapping[int, type[RequestRefused]]] = {
@@ -63,8 +64,11 @@ class Session:
             trust_env=not access.is_loopback,  # a proxy from the environment cannot reach this machine
         )
 
+        self._elsewhere = Storages(timeout)
+
     def close(self) -> None:
         self._http.close()
+        self._elsewhere.close()
 
     def read(
         self, kind: type[R], path: str, params: Mapping[str, Any] | None = None, *, timeout: timedelta | None = None
@@ -120,11 +124,22 @@ class Session:
 
     @contextmanager
     def stream(self, path: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
-        """GET with the body still to be read; connection errors pass as they are, problems are raised."""
-        with self._http.stream("GET", path, headers=dict(headers or {})) as response:
-            if response.status_code >= 400:
-                response.read()
-            yield checked(response)
+        """GET with the body still to be read; connection errors pass as they are, problems are raised.
+
+        It follows the gateway to the storage itself, and takes the gateway's word for the digest of that version.
+        """
+        given = dict(headers or {})
+        with self._http.stream("GET", path, headers=given) as response:
+            if response.status_code != 307:
+                if response.status_code >= 400:
+                    response.read()
+                yield checked(response)
+                return
+        word = self._http.head(path).headers
+        with self._elsewhere.get(response, given) as body:
+            if "Repr-Digest" in word and word.get("ETag") == body.headers.get("ETag"):
+                body.headers["Repr-Digest"] = word["Repr-Digest"]
+            yield body
 
     def explained(self, error: Exception) -> Exception:
         """A connection error as one of ours; ours as they are."""

@@ -19,7 +19,7 @@ from .endpoints import FileQuery, list_folder, look_at
 from .route import Call
 from .sending import SendingHandler, close
 
-_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f-\x9f\\/\u202a-\u202e\u2066-\u2069]')
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\/\u202a-\u202e\u2066-\u2069]")
 """What must not be in the name of a file that a browser saves: control characters, separators, and what turns the
 direction of reading around, so that ``exe.jpg`` is read where ``gpj.exe`` is meant."""
 
@@ -65,10 +65,15 @@ class FileHandler(SendingHandler):
         selection = select(self.request.headers, file.entry, ranges=wants_bytes)
         if selection.status in (412, 416):
             raise self._refusal(selection, file.entry)
-        if wants_bytes and selection.status != 304 and file.link is not None and self.query.redirect:
+        if file.link is not None and self._may_go_elsewhere(selection):
             self._redirect(await self.run(file.link))
         else:
             await self._send_file(file, selection)
+
+    def _may_go_elsewhere(self, selection: Selection) -> bool:
+        """A range of another version is answered here: not every storage knows If-Range."""
+        joins = "If-Range" not in self.request.headers or selection.status == 206
+        return self.request.method == "GET" and self.query.redirect and selection.status != 304 and joins
 
     async def _send_file(self, file: Download, selection: Selection) -> None:
         wanted = preferences(self.request.headers.get("Want-Repr-Digest"))
