@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from scigate.gateway_api.client import Gateway
 
+from .bad_network import BadNetwork
+
 
 @pytest.fixture(autouse=True)
 def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -90,6 +92,21 @@ def _shut(side: socket.socket) -> None:
         side.shutdown(socket.SHUT_RDWR)
     except OSError:
         side.close()
+
+
+@pytest.fixture
+def bad_network(gateway_process: Any) -> Iterator[BadNetwork]:
+    """Between a client and the shared gateway."""
+    network = BadNetwork(gateway_process.url)
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def abroad(bad_network: BadNetwork, gateway_process: Any) -> Iterator[Gateway]:
+    """A client, as ada, behind the bad network."""
+    with Gateway(bad_network.url, gateway_process.environment()["SCIGATE_TOKEN"]) as client:
+        yield client
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from scigate.storage_backends.location import Location
 
 from ..resources import FileToSend, FolderToSend, FolderUpload, Transfer
 from . import records
-from .errors import AccessRefused, GatewayError, GatewayUnreachable, LocalFileError, RequestRefused
+from .errors import AccessRefused, FileChanged, GatewayError, GatewayUnreachable, LocalFileError, RequestRefused
 from .handle import TransferGroup, TransferHandle
 from .putting import SecondLeg, deliver, drop, go_on, label_of
 from .records import Begun, Record
-from .sending import GONE, Sending
+from .sending import Sending
 from .session import Session, parse
 from .threads import in_threads
 from .upload import How, LocalFile, look, walk
@@ -140,8 +140,8 @@ class _Folder:
             self._outage.append(error)
             return
         self.refused[str(self._files[begun.name].path)] = error.message
-        if status not in GONE:  # else somebody has cancelled it, and is told so by the transfer
-            self._dropped[begun.transfer] += 1
+        self._dropped[begun.transfer] += 1
+        if not isinstance(error, FileChanged):  # else it is dropped already
             drop(self._session, begun.upload)
             self._record.forget(begun.name)
 

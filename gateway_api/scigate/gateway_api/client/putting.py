@@ -84,7 +84,8 @@ def go_on(session: Session, record: Record, file: LocalFile, begun: Begun, how: 
 
 def deliver(session: Session, record: Record, begun: Begun, sending: Sending, second: SecondLeg) -> None:
     """Send what is missing, and remember that it is done. An upload whose file changes meanwhile is terminated, so
-    that it never ends DONE. Errors as of ``Sending.run``."""
+    that it never ends DONE. One that has ended at the gateway meanwhile, because it was cancelled or cannot get to its
+    storage, is done as well: its transfer tells why. Other errors as of ``Sending.run``."""
     try:
         sending.run(second)
     except FileChanged:
@@ -92,9 +93,8 @@ def deliver(session: Session, record: Record, begun: Begun, sending: Sending, se
         record.forget(begun.name)
         raise
     except RequestRefused as error:
-        if error.status in GONE:
-            record.forget(begun.name)
-        raise
+        if error.status not in GONE:
+            raise
     record.finish(begun.name)
 
 

@@ -80,7 +80,15 @@ class Record:
     def remove(self) -> None:
         """Nothing is left to go on with."""
         if self._descriptor is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.unlink()
+
+    def close(self) -> None:
+        """Let go of the file; threads that still send are not written down any more."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = None
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
         data = "".join(json.dumps(line) + "\n" for line in lines).encode("ascii")
@@ -91,9 +99,13 @@ class Record:
     def _read(self) -> None:
         if self._descriptor is None:
             return
-        with suppress(ValueError, KeyError, TypeError), open(os.dup(self._descriptor), "rb") as file:
-            for line in file:  # a kill may have cut the last line off
+        with open(os.dup(self._descriptor), "rb") as file:
+            lines = file.readlines()
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):  # a kill may have cut a line off
                 self._take(json.loads(line))
+        if lines and not lines[-1].endswith(b"\n"):
+            os.write(self._descriptor, b"\n")
 
     def _take(self, line: dict[str, Any]) -> None:
         if "nonce" in line:
@@ -112,21 +124,17 @@ class Record:
 def opened(gateway: str, source: Path, destination: str, overwrite: str) -> Iterator[Record]:
     """The record of this put, for this process alone. ``LocalFileError`` if another one sends the same just now."""
     path = _folder() / f"{_hash(gateway, os.path.realpath(source), destination, overwrite)}.jsonl"
-    descriptor = _locked(path, source)
+    record = Record(_locked(path, source), path)
+    _remove_stale(path)
     try:
-        if descriptor is not None:
-            _remove_stale(path)
-        record = Record(descriptor, path)
-        try:
-            yield record
-        except GatewayError as error:
-            # If the answer was lost, there may be an upload; the key of its request finds it again.
-            if not record.begun and not isinstance(error, GatewayUnreachable):
-                record.remove()
-            raise
+        yield record
+    except GatewayError as error:
+        # If the answer was lost, there may be an upload; the key of its request finds it again.
+        if not record.begun and not isinstance(error, GatewayUnreachable):
+            record.remove()
+        raise
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        record.close()
 
 
 def _folder() -> Path:
