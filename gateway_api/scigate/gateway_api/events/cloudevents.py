@@ -22,17 +22,31 @@ def event_of(row: Any) -> Event:
     ``data`` says which transfer and whose; of a file also where it goes, and once it is DONE how large it is, how
     that was proven, and its digests: none of it changes any more.
     """
-    of_file = row.file is not None
-    return Event(
-        id=str(row.id), source=SOURCE + row.transfer_id, type=PREFIX + row.type,
-        subject=f"{row.transfer_id}.{row.file}" if of_file else None, time=datetime.fromtimestamp(row.time, UTC),
-        data=_data(row),
-    )  # fmt: skip
+    return Event(**_attributes(row))
+
+
+def text_of(row: Any) -> bytes:
+    """The same in JSON, many times faster: each line of the journal comes by here."""
+    found = _attributes(row)
+    time = found["time"].isoformat().replace("+00:00", "Z")
+    return _json({"specversion": "1.0", **found, "time": time, "datacontenttype": "application/json"}).encode()
 
 
 def as_json(event: Event) -> str:
     """One line of ASCII: surrogate escapes in paths survive (``resources.PathText``), and SSE needs no more lines."""
-    return json.dumps(event.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
+    return _json(event.model_dump(mode="json"))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def _attributes(row: Any) -> dict[str, Any]:
+    return {
+        "id": str(row.id), "source": SOURCE + row.transfer_id, "type": PREFIX + row.type,
+        "subject": None if row.file is None else f"{row.transfer_id}.{row.file}",
+        "time": datetime.fromtimestamp(row.time, UTC), "data": _data(row),
+    }  # fmt: skip
 
 
 def _data(row: Any) -> dict[str, Any]:

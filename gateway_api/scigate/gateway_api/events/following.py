@@ -13,6 +13,7 @@ from ..resources import Event, Ticket
 from .feed import Feed
 from .journal import Journal, Scan
 from .live import Live
+from .pages import Pages
 from .ring import Interest
 from .tickets import Tickets
 from .topics import check_topics, check_types, transfers_of
@@ -34,7 +35,7 @@ class Events:
 
     def __init__(self, journal: Journal, feed: Feed, tickets: Tickets, live: Live) -> None:
         self.feed = feed
-        self._journal, self._tickets, self._live = journal, tickets, live
+        self._journal, self._tickets, self._live, self._pages = journal, tickets, live, Pages()
         self.actor_named: Callable[[str], Actor | None] = lambda name: None
         """Finds a user of the settings by name."""
 
@@ -49,16 +50,17 @@ class Events:
         return Following(interest, newest if after is None else _cursor(after, newest))
 
     def take(self, interest: Interest, after: int, most: int) -> Scan | None:
-        """The next lines behind ``after`` from memory, at once; None: ask for a ``page``."""
-        return self.feed.take(interest, after, most)
+        """The next lines behind ``after`` that are in memory; None: ask for a ``page``, then again."""
+        found = self.feed.take(interest, after, most)
+        return self._pages.take(interest, after, most) if found is None else found
 
     def page(self, interest: Interest, after: int) -> Scan:
-        """The next lines behind ``after`` from the database, written out."""
-        found = self._journal.scan(
-            after, PAGE, owner=interest.owner, topics=interest.topics, types=interest.types
-        )  # fmt: skip
+        """The next lines behind ``after`` from the database. A page that is not the last can then be taken from."""
+        owner, topics, types = interest.owner, interest.topics, interest.types
+        found = self._journal.scan(after, PAGE, owner=owner, topics=topics, types=types)
         for line in found.lines:
             _ = line.text  # made here, in a thread, instead of where it would keep others waiting
+        self._pages.add(interest, after, found)
         return found
 
     def sample(self, keys: Collection[str]) -> Mapping[str, Sequence[Event]]:

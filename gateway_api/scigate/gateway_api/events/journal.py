@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, false, func, or_, sele
 from ..db.database import Database
 from ..db.schema import event, file, transfer
 from ..resources import Event
-from .cloudevents import PREFIX, as_json, event_of
+from .cloudevents import PREFIX, event_of, text_of
 from .topics import ALL, transfers_of
 
 SPAN: Final = 20_000
@@ -57,7 +57,7 @@ class Line:
     @cached_property
     def text(self) -> bytes:
         """The event in JSON."""
-        return as_json(self.event).encode()
+        return text_of(self.row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,16 +22,18 @@ from tornado.websocket import WebSocketClosedError
 from ...db.database import DatabaseUnavailable
 from ...events.following import Events, Following
 from ...events.journal import Line, Scan
+from ...events.ring import Interest
 from ...problems import Problem
 from ...resources import Event
 
 log = logging.getLogger(__name__)
 HEARTBEAT: Final = 15.0  # seconds
 STALL: Final = 300.0  # seconds after which who takes nothing is disconnected
-MOST: Final = 16  # events of one write: what a socket does not take stays in memory until it does
-SLICE: Final = 0.005  # seconds of work at a stretch
-REST: Final = 4  # times as long is rested afterwards: a fifth of the time at most goes here
-READERS: Final = 4  # followers that are read pages for at a time
+MOST: Final = 64  # events of one write: what a socket does not take stays in memory until it does
+CROWD: Final = 50  # followers to be served; beyond that, each write is of
+FEW: Final = 8  # events
+SLICE: Final = 0.005  # seconds of work (of the processor) at a stretch
+REST: Final = 4  # times as long is rested afterwards: a fifth of one processor at most, and as much for pages
 AGAIN: Final = 1.0  # seconds before a database that does not answer is asked again
 PROGRESS: Final = 1.0  # seconds between two looks at what moves
 FAREWELL: Final = 1.0  # seconds that streams get to end when the server stops
@@ -123,7 +125,7 @@ class Fanout:
     def start(self) -> None:
         """Begin; from within the loop."""
         self._loop, self._work = asyncio.get_running_loop(), asyncio.Event()
-        self._paging, self._stopping = asyncio.Semaphore(READERS), False
+        self._paging, self._stopping = asyncio.Lock(), False
         self._begin(self._serve())
         self._begin(self._tell_progress())
 
@@ -226,12 +228,12 @@ class Fanout:
     async def _serve(self) -> None:
         while True:
             await self._work.wait()
-            begun = time.perf_counter()
-            while self._due and time.perf_counter() - begun < SLICE:
+            begun = time.thread_time()
+            while self._due and time.thread_time() - begun < SLICE:
                 self._step(self._due.popleft())
             if not self._due:
                 self._work.clear()
-            await asyncio.sleep((time.perf_counter() - begun) * REST)
+            await asyncio.sleep((time.thread_time() - begun) * REST)
 
     def _step(self, reader: Reader) -> None:
         reader.is_queued = False
@@ -241,7 +243,8 @@ class Fanout:
             self._park(reader)
             return
         try:
-            self._deliver(reader, self._events.take(reader.interest, reader.cursor, MOST))
+            most = MOST if len(self._due) < CROWD else FEW
+            self._deliver(reader, self._events.take(reader.interest, reader.cursor, most))
         except Exception:
             log.exception("events: a follower of %s cannot be served", reader.connection.owner)
             reader.connection.abort()
@@ -260,20 +263,26 @@ class Fanout:
     async def _page(self, reader: Reader) -> None:
         """Serve one who is behind what is in memory."""
         async with self._paging:
-            found = await self._read(reader) if reader.is_followed else None
+            found = await self._read(reader) if reader.is_followed and not self._is_in_memory(reader) else None
         reader.is_loading = False
-        if found is not None and reader.is_followed and reader.connection.busy_since is None:
+        if found is not None and found.end and reader.connection.busy_since is None and reader.is_followed:
             self._deliver(reader, found)
         elif reader.is_followed:
             self._queue(reader)
 
+    def _is_in_memory(self, reader: Reader) -> bool:
+        """By now: somebody else has read it while this one waited for its turn."""
+        return self._events.take(reader.interest, reader.cursor, 1) is not None
+
     async def _read(self, reader: Reader) -> Scan | None:
         try:
-            found: Scan = await self._run(self._events.page, reader.interest, reader.cursor)
+            found: Scan
+            found, spent = await self._run(_timed, self._events.page, reader.interest, reader.cursor)
         except DatabaseUnavailable as error:
             log.warning("events: %s; trying again", error)
             await asyncio.sleep(AGAIN)
             return None
+        await asyncio.sleep(spent * REST)
         return found
 
     def _beat(self, connection: Connection) -> None:
@@ -298,18 +307,24 @@ class Fanout:
             await self._send_progress(told)
 
     async def _send_progress(self, told: dict[Connection, list[tuple[Reader, Event]]]) -> None:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         for connection, events in told.items():
             if connection.busy_since is None and connection in self._connections:
                 connection.send(connection.write_progress, events)
-            if (spent := time.perf_counter() - begun) > SLICE:
+            if (spent := time.thread_time() - begun) > SLICE:
                 await asyncio.sleep(spent * REST)
-                begun = time.perf_counter()
+                begun = time.thread_time()
 
     def _begin(self, work: Any) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _timed(page: Callable[[Interest, int], Scan], interest: Interest, after: int) -> tuple[Scan, float]:
+    """The page, and the time of the processor that it took."""
+    begun = time.thread_time()
+    return page(interest, after), time.thread_time() - begun
 
 
 def _remove(index: dict[str, set[Reader]], reader: Reader) -> None:
