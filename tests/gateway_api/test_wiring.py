@@ -102,7 +102,9 @@ def test_a_restart_delivers_what_was_staged(tmp_path: Path) -> None:
             while not client.get(answer.headers["Location"]).json()["finished"]:
                 pass
             assert (tmp_path / "lab" / "file").read_bytes() == b"data"
-            assert second.gateway.sweep_uploads() == 1
+            assert len(list((tmp_path / "state" / "staging").iterdir())) == 1
+            second.gateway.uploads.sweep()
+            assert list((tmp_path / "state" / "staging").iterdir()) == []
     finally:
         second.stop()
 

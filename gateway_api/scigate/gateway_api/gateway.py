@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,10 +33,8 @@ from .problems import Problem, cause_of, conflict, not_found
 from .resources import (
     Entry,
     Event,
-    FileRequest,
     FileState,
     MoveRequest,
-    Overwrite,
     Page,
     Status,
     Storage,
@@ -49,19 +46,19 @@ from .resources import (
 )
 from .settings import LimitsSection
 from .status import Health
-from .storages import STAGING, OpenStorage, Storages
+from .storages import OpenStorage, Storages
 from .transfers import submission
 from .transfers.egress import Egress
 from .transfers.store import TransferStore
 from .transfers.wishes import Wish
-from .uploads import put
-from .uploads.staging import Staging
+from .uploads.sessions import Uploads
 
 
 class Gateway:
     """What people can do. Every method may block and may be called from many threads; refusals are ``Problem`` or
     ``StorageError``."""
 
+    uploads: Uploads
     events: Events
     webhooks: Webhooks
 
@@ -71,12 +68,11 @@ class Gateway:
         store: TransferStore,
         *,
         limits: LimitsSection,
-        staging: Staging,
         egress: Egress,
         health: Health,
         metrics: Metrics,
     ) -> None:
-        self._storages, self._store, self._staging, self._egress = storages, store, staging, egress
+        self._storages, self._store, self._egress = storages, store, egress
         self._health, self.metrics = health, metrics
         self._listings, self._limits = Listings(), limits
         self.downloads = Downloads(storages, limits)
@@ -147,45 +143,20 @@ class Gateway:
             advice = "Choose another name, or say that it is to be replaced (overwrite)."
             raise AlreadyExists(error.message, path=error.path, next_step=advice) from None
 
-    # --- uploads -------------------------------------------------------------------------------------------------
-
-    def begin_upload(
-        self, actor: Actor, storage: str, path: str, size: int | None, digests: dict[str, str], *,
-        modified: datetime | None = None,
-    ) -> put.PutUpload:  # fmt: skip
-        """Room for an upload, if ``actor`` may write there; ``modified`` is when the sender's file was changed."""
-        self._writable(actor, storage)
-        if path == "" or path.endswith("/"):
-            raise NotRegular("an upload needs the name of a file", path=path)
-        check_path(path)
-        return put.begin(self._staging, size, digests, None if modified is None else modified.timestamp())
-
-    def finish_upload(
-        self, actor: Actor, upload: put.PutUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None,
-        label: str | None = None,
-    ) -> Submitted:  # fmt: skip
-        """Make what arrived durable and submit its transfer; ends the upload in any case."""
-        try:
-            upload.finish()
-            file = FileRequest(source=f"{STAGING}:/{upload.name}", destination=f"{storage}:/{path}")
-            request = TransferRequest(files=[file], overwrite=overwrite, label=label)
-            content = [file.destination, overwrite.value, str(upload.length), *sorted(upload.digests.items())]
-            fingerprint = hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()
-            return self._submit(actor, request, key, fingerprint, staged=STAGING)
-        except DigestMismatch as error:
-            raise Problem(422, "digest-mismatch", error.message, next_step=error.next_step) from None
-        finally:
-            upload.close()
-
-    def sweep_uploads(self) -> int:
-        """Remove staged files that no transfer needs any more."""
-        return self._staging.sweep(lambda names: self._store.staged_in_use(STAGING, names))
-
     # --- transfers -----------------------------------------------------------------------------------------------
 
     def submit(self, actor: Actor, request: TransferRequest, key: str | None) -> Submitted:
         """Accept a transfer; from the answer on it is never lost."""
-        return self._submit(actor, request, key, submission.fingerprint(request))
+        accepted = submission.read(
+            request,
+            may_read=lambda name: _refusing(self._readable, actor, name),
+            may_write=lambda name: _refusing(self._writable, actor, name),
+            check_url=partial(_check_url, self._egress, set()),
+        )
+        if request.deadline is None:
+            accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
+        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=submission.fingerprint(request))
+        return Submitted(transfer=self._store.get(id, None), replayed=replayed)
 
     def list_transfers(
         self, actor: Actor, *, state: TransferState | None, after: str | None, limit: int
@@ -249,7 +220,7 @@ class Gateway:
         common = Storage(
             name=name, type=section.type, summary=section.summary, site=section.site, url=None,
             read_only=section.read_only, state=status.state, cause=status.cause, can=[],
-            largest_upload=self._staging.quota,
+            largest_upload=self.uploads.largest,
         )  # fmt: skip
         try:
             opened = self._storages.get(name)
@@ -257,21 +228,6 @@ class Gateway:
             return common.model_copy(update={"cause": cause_of(error)})
         can = entries.abilities(opened.backend.extras)
         return common.model_copy(update={"url": opened.root_url, "read_only": opened.limits.read_only, "can": can})
-
-    def _submit(
-        self, actor: Actor, request: TransferRequest, key: str | None, fingerprint: str, *, staged: str | None = None
-    ) -> Submitted:
-        accepted = submission.read(
-            request,
-            may_read=lambda name: _refusing(self._readable, actor, name),
-            may_write=lambda name: _refusing(self._writable, actor, name),
-            check_url=partial(_check_url, self._egress, set()),
-            staged=staged,
-        )
-        if request.deadline is None:
-            accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
-        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
-        return Submitted(transfer=self._store.get(id, None), replayed=replayed)
 
 
 def _refusing(check: Callable[..., object], *arguments: object) -> None:

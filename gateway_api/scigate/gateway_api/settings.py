@@ -175,6 +175,8 @@ class LimitsSection(Section):
     page_max: Annotated[int, Field(ge=1, le=1000)] = 1000
     body_max: Annotated[Size, Field(ge=1024)] = 16 * MiB
     staging_quota: Size = 10 * GiB
+    upload_expires: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = timedelta(days=1)
+    uploads_open: AtLeastOne = 1000
     webhooks_per_user: AtLeastOne = 20
     event_streams: AtLeastOne = 12_000
     event_streams_per_user: AtLeastOne = 100

@@ -29,14 +29,14 @@ from .metrics import Metrics
 from .settings import Settings
 from .settings_errors import SettingsError
 from .status import Health, Vitals
-from .storages import STAGING, Storages
+from .storages import Storages
 from .transfers.egress import Egress
 from .transfers.engine import Engine, EngineSettings
 from .transfers.runtime import OUTSIDE, OpenUrl
 from .transfers.scheduler import SlotLimits, upload_slots
 from .transfers.store import TransferStore
-from .uploads.staging import Staging
 from .wiring_events import events, raise_descriptors
+from .wiring_uploads import UploadParts
 from .wiring_webhooks import webhooks
 
 log = logging.getLogger(__name__)
@@ -50,14 +50,14 @@ class Service:
         folder = _state_folder(settings)
         self._claim = _claimed(folder, settings)
         self._database = _database(settings.database_url.reveal())
-        self._staging = Staging(folder / STAGING, settings.limits.staging_quota)
-        self._storages = Storages(settings.storages, registry, {STAGING: _staging_backend(folder, registry)})
+        uploads = self._uploads = UploadParts(settings, folder, self._database)
+        self._storages = Storages(settings.storages, registry, {uploads.name: uploads.source})
         self._outside = Meter()
         egress = Egress(settings.egress)
         store = TransferStore(self._database, self._surl)
         self._engine = Engine(
             self._database, self._backend, _url_opener(egress, self._outside), _engine_settings(settings), folder,
-            chores=(self._sweep_uploads,),
+            chores=(self._sweep_uploads,), staging=uploads.source,
         )  # fmt: skip
         store.progress, store.on_new = self._engine.progress, self._engine.look
         health = Health(self._storages, registry, store.counts, self._staged, self._vitals())
@@ -65,12 +65,11 @@ class Service:
             self._storages,
             store,
             limits=settings.limits,
-            staging=self._staging,
             egress=egress,
             health=health,
             metrics=self._metrics(store),
         )
-        self._staging.make_room = self._sweep_uploads
+        self.gateway.uploads = uploads.cases(self._storages, store, self._engine.look, settings.limits.page_max)
         self.gateway.webhooks, self._deliveries = webhooks(settings, folder, self._database, store)
         self.gateway.events, self._feed = events(self._database, self._engine.progress)
         self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
@@ -92,7 +91,7 @@ class Service:
         Plug-ins that are broken are logged; so are, a little later, storages that do not answer.
         """
         self._registry.load_all()
-        self._staging.prepare()
+        self._uploads.prepare()
         self._engine.start()
         self._sweep_uploads()
         self._deliveries.start()
@@ -113,6 +112,7 @@ class Service:
         self._close()
 
     def _close(self) -> None:
+        self.gateway.uploads.close()
         self._deliveries.stop()
         self._feed.stop()
         self._engine.stop()
@@ -130,10 +130,10 @@ class Service:
             return None
 
     def _sweep_uploads(self) -> None:
-        self.gateway.sweep_uploads()
+        self.gateway.uploads.sweep()
 
     def _staged(self) -> tuple[int, int]:
-        return self._staging.used(), self._staging.quota
+        return self._uploads.staging.used(), self._uploads.staging.quota
 
     def _vitals(self) -> Vitals:
         limits = self.settings.limits
@@ -148,7 +148,7 @@ class Service:
         metrics.gauge("scigate_files", "Files of all transfers", ["state"],
                       lambda: {(state,): count for state, count in store.counts().items()})  # fmt: skip
         metrics.gauge("scigate_active", "Files or batches moving now", [], lambda: {(): self._engine.active()})
-        metrics.gauge("scigate_staged_bytes", "Uploads on their way", [], lambda: {(): self._staging.used()})
+        metrics.gauge("scigate_staged_bytes", "Uploads on their way", [], lambda: {(): self._uploads.staging.used()})
         metrics.gauge("scigate_storage_bytes", "Bytes moved by this gateway since it started",
                       ["storage", "operation"], self._metered(lambda totals: totals.bytes))  # fmt: skip
         metrics.gauge("scigate_storage_calls", "Calls of this gateway since it started",
@@ -230,11 +230,6 @@ def _claimed(folder: Path, settings: Settings) -> int:
         problem = f"gateway.state_dir: another gateway is running in {folder}. Stop it, or give this one its own."
         raise SettingsError(_name(settings), [problem]) from None
     return descriptor
-
-
-def _staging_backend(folder: Path, registry: BackendRegistry) -> Backend:
-    kind = registry.get("posix")
-    return kind.build(kind.options.model_validate({"root": str(folder / STAGING), "verify_from": "cache"}))
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:

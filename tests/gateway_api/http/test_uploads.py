@@ -15,7 +15,7 @@ import httpx
 import pytest
 from awscrt import checksums
 from scigate.gateway_api.settings import Settings
-from scigate.gateway_api.transfers import store
+from scigate.gateway_api.uploads import store
 from scigate.gateway_api.wiring import build
 
 from .conftest import TOKENS, Running, finished, problem, write_settings
@@ -51,7 +51,7 @@ def test_an_upload_is_accepted_delivered_and_tidied_away(gateway: Running, ada: 
     transfer = finished(ada, answer.headers["Location"])
     assert (transfer["state"], transfer["bytes_done"]) == ("DONE", len(DATA))
     assert (gateway.folder / "lab" / "up" / "file.bin").read_bytes() == DATA
-    gateway.service.gateway.sweep_uploads()
+    gateway.service.gateway.uploads.sweep()
     assert staged(gateway) == []
 
 
@@ -101,7 +101,7 @@ def test_the_same_key_uploads_once(gateway: Running, ada: httpx.Client) -> None:
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (202, "true")
     assert again.headers["Location"] == first.headers["Location"]
     problem(put(b"something else"), 422, "idempotency-key-reused")
-    gateway.service.gateway.sweep_uploads()
+    gateway.service.gateway.uploads.sweep()
     assert staged(gateway) == []
 
 
@@ -111,10 +111,10 @@ def test_an_upload_that_failed_is_kept_for_a_while(
     (gateway.folder / "lab" / "taken").write_bytes(b"there")
     failed = ada.put(f"{FILES}/lab/taken", content=DATA)
     assert finished(ada, failed.headers["Location"])["state"] == "FAILED"
-    gateway.service.gateway.sweep_uploads()
+    gateway.service.gateway.uploads.sweep()
     assert len(staged(gateway)) == 1
     monkeypatch.setattr(store, "KEPT_AFTER_FAILURE", timedelta(0))
-    gateway.service.gateway.sweep_uploads()
+    gateway.service.gateway.uploads.sweep()
     assert staged(gateway) == []
 
 
@@ -152,7 +152,7 @@ def test_a_client_that_breaks_off_leaves_nothing(gateway: Running) -> None:
     until(lambda: len(staged(gateway)) == 1)
     client.close()
     until(lambda: staged(gateway) == [])
-    assert gateway.service._staging.used() == 0
+    assert gateway.service._uploads.staging.used() == 0
     assert not (gateway.folder / "lab" / "broken").exists()
 
 
@@ -180,7 +180,7 @@ def test_the_quota_holds_announced_or_not(tmp_path: Path) -> None:
             status, headers, _ = running.raw("PUT", f"{FILES}/lab/x", None, {"Content-Length": "99999999999999"})
             assert (status, headers["content-type"]) == (413, "application/problem+json")
             assert client.put(f"{FILES}/lab/fits", content=DATA[:50_000]).status_code == 202
-        assert service._staging.used() <= 100 << 10
+        assert service._uploads.staging.used() <= 100 << 10
     finally:
         service.stop()
 
@@ -210,7 +210,7 @@ def test_a_chunked_upload_over_the_quota_is_cut_off(tmp_path: Path) -> None:
                 problem(answer, 413, "too-large")
             except httpx.TransportError:
                 pass  # the answer was lost behind what was still being sent
-        until(lambda: service._staging.used() == 0)
+        until(lambda: service._uploads.staging.used() == 0)
         assert list((tmp_path / "state" / "staging").iterdir()) == []
         assert not (tmp_path / "lab" / "x").exists()
     finally:

@@ -39,7 +39,7 @@ class UploadHandler(Handler):
         digests = promised(self.request.headers.get("Repr-Digest"))
         arguments = (self.actor, self.params["storage"], self.params["path"])
         size = None if length is None else self._content_length()
-        begin = partial(self.site.gateway.begin_upload, modified=self.query.modified)
+        begin = partial(self.site.gateway.uploads.begin_put, modified=self.query.modified)
         self.upload = await self.run(begin, *arguments, size, digests)
         self._buffers: list[bytes] = []
         self._gathered, self._seen = 0, True
@@ -62,7 +62,7 @@ class UploadHandler(Handler):
         if self.upload is None or self._finished:
             return
         upload, self.upload = self.upload, None  # the gateway ends it from here on, whether we are cut off or not
-        query, finish_upload = self.query, self.site.gateway.finish_upload
+        query, finish_upload = self.query, self.site.gateway.uploads.finish_put
         finish = partial(finish_upload, overwrite=query.overwrite, label=query.label, key=self._key)
         answer = await self.run(finish, self.actor, upload, self.params["storage"], self.params["path"])
         self.write_answer(submitted(answer, self.site.url))

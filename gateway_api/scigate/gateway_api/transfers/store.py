@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, and_, func, not_, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from ..db.database import Database
-from ..db.schema import file, transfer
+from ..db.schema import transfer
 from ..events import journal
 from ..events.cloudevents import event_of
 from ..problems import Problem, not_found
@@ -20,9 +19,6 @@ from .submission import Submission
 from .wishes import Wish
 
 MOST_SCANNED = 10_000  # transfers looked through for one page of a state, before the page ends early
-
-KEPT_AFTER_FAILURE = timedelta(days=7)
-"""So long an upload whose file has failed stays, for its owner to try it again."""
 
 
 class Progress(Protocol):
@@ -143,15 +139,6 @@ class TransferStore:
         sums = select(*(func.coalesce(func.sum(transfer.c[name]), 0).label(name) for name in names))
         with self._database.read() as connection:
             return {name: int(value) for name, value in connection.execute(sums).one()._mapping.items()}
-
-    def staged_in_use(self, storage: str, names: Sequence[str]) -> set[str]:
-        """Which of these staged uploads a transfer still needs; one that failed, until ``KEPT_AFTER_FAILURE``."""
-        final = (FileState.DONE, FileState.CANCELLED)
-        these = (file.c.source_storage == storage, file.c.source_path.in_(names), file.c.state.not_in(final))
-        with self._database.read() as connection:
-            oldest = self._database.now(connection) - KEPT_AFTER_FAILURE.total_seconds()
-            given_up = and_(file.c.state == FileState.FAILED, file.c.finished <= oldest)
-            return set(connection.execute(select(file.c.source_path).where(*these, not_(given_up))).scalars())
 
     def _view(self, row: Any) -> Transfer:
         return views.transfer_view(row, self.progress.rate(row.seq), self.progress.moving(row.seq))

@@ -2,44 +2,239 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from scigate.storage_backends.errors import DigestMismatch
+from scigate.storage_backends.location import Location
+
 from ..actor import Actor
-from ..resources import FolderToSend, FolderUpload, Page, Upload
-from .model import Append, NewUpload, UploadStatus
-from .writer import Writer
+from ..policy import check_storage, check_writable, owner_seen
+from ..problems import Problem
+from ..resources import FolderToSend, FolderUpload, Overwrite, Page, Submitted, Upload
+from ..storages import Storages
+from ..transfers.store import TransferStore, cursor
+from . import put, rows
+from .accepting import Wanted
+from .active import Preempted, Turn, Turns
+from .appending import check
+from .concatenation import check_promises
+from .creation import file_location, fingerprint, plan, plan_folder, plan_put
+from .model import Append, Kind, NewUpload, UploadStatus
+from .recovery import Boot, is_unsettled, recover, recover_all
+from .writer import Reception, Writer
 
 
 class Uploads:
     """The use cases of uploads. Every method may block and may be called from many threads; refusals are ``Problem``
     or ``StorageError``."""
 
+    def __init__(self, around: Reception, storages: Storages, transfers: TransferStore, *, page_max: int) -> None:
+        self._around, self._store, self._storages, self._transfers = around, around.store, storages, transfers
+        self._page_max = page_max
+        self._turns = Turns()
+        self._sweeping = threading.Lock()
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the longest upload that is taken."""
+        return self._around.largest
+
+    # --- create --------------------------------------------------------------------------------------------------
+
     def create(self, actor: Actor, new: NewUpload) -> UploadStatus:
-        """A new upload; from the answer on it is there, and so is its transfer (but a partial one has none)."""
-        raise NotImplementedError
+        """A new upload; from the answer on it is there, and so is its transfer (but a partial one has none).
+
+        ``Problem`` 404 for a storage that is not the actor's, 403 for one that is read-only, 413, 422, 429; for parts
+        404, 409 or 410. The same Idempotency-Key gives the same upload."""
+        planned = plan(new, self.largest)
+        if planned.destination is not None:
+            self._check_writable(actor, planned.destination.storage)
+        if new.kind is Kind.FINAL:
+            check_promises(self._around.staging, new.parts, new.digests)
+        wanted = Wanted([planned], fingerprint(new), new.key, new.overwrite, new.label)
+        accepted = self._store.create(actor.id, wanted)
+        return self._around.status(self._store.get(accepted.upload, None))
 
     def create_folder(self, actor: Actor, folder: FolderToSend, key: str | None) -> FolderUpload:
-        """An upload for each file of a manifest, all under one transfer; all of them or none."""
-        raise NotImplementedError
+        """An upload for each file of a manifest, all under one transfer; all of them or none. ``Problem`` 422 points
+        at the files that cannot be taken."""
+        planned = plan_folder(folder, self.largest)
+        storage = file_location(str(planned[0].destination)).storage
+        self._check_writable(actor, storage)
+        wanted = Wanted(planned, fingerprint(folder), key, folder.overwrite, folder.label, folder.verify,
+                        folder.priority)  # fmt: skip
+        accepted = self._store.create(actor.id, wanted)
+        transfer, found = self._store.of_transfer(accepted.upload)
+        uploads = [self._view(row) for row in found]
+        return FolderUpload(transfer=self._transfers.get(transfer, None), uploads=uploads, replayed=accepted.replayed)
+
+    # --- look ----------------------------------------------------------------------------------------------------
 
     def status(self, actor: Actor, id: str) -> UploadStatus:
-        """How much of it is durable. A request that still appends is ended first: its sender asks, so it is gone."""
-        raise NotImplementedError
+        """How much of it is durable. A request that still appends is ended first: its sender asks, so it is gone.
+        ``Problem`` 404, 410, 423, 503."""
+        row = self._mine(actor, id)
+        if row.completed is None and row.kind != Kind.FINAL:
+            turn = self._take(id)
+            try:
+                row = self._settled(id)
+            finally:
+                self._turns.leave(id, turn)
+        rows.refuse_gone(row)
+        return self._around.status(row)
 
     def show(self, actor: Actor, id: str) -> Upload:
-        """An upload with both its legs."""
-        raise NotImplementedError
+        """An upload with both its legs, also one that has ended."""
+        return self._view(self._store.get(id, owner_seen(actor)))
 
     def list(self, actor: Actor, *, after: str | None, limit: int) -> Page[Upload]:
         """The actor's uploads, newest first; an admin sees everybody's."""
-        raise NotImplementedError
+        limit = min(limit, self._page_max)
+        found = self._store.list(owner_seen(actor), cursor(after), limit + 1)
+        items = [self._view(row) for row in found[:limit]]
+        return Page(items=items, next=str(found[limit - 1].seq) if len(found) > limit else None)
+
+    # --- append and end ------------------------------------------------------------------------------------------
 
     def open(self, actor: Actor, id: str, request: Append) -> Writer:
-        """Begin to append; a request that still appends is ended first."""
-        raise NotImplementedError
+        """Begin to append; a request that still appends is ended first. The writer has to be ended in any case, by
+        ``finish`` or ``abort``. ``Problem`` 400, 403, 404, 409 (``OffsetMismatch``), 410, 413, 423, 503."""
+        rows.refuse_gone(self._mine(actor, id))
+        turn = self._take(id)
+        try:
+            writer = Writer(self._around, self._fitting(id, request), request, lambda: self._turns.leave(id, turn))
+            turn.attach(writer.preempt)
+            return writer
+        except Preempted:
+            self._turns.leave(id, turn)
+            raise _locked() from None
+        except BaseException:
+            self._turns.leave(id, turn)
+            raise
 
     def terminate(self, actor: Actor, id: str) -> None:
-        """End an upload: its transfer's file is cancelled, its bytes are removed."""
-        raise NotImplementedError
+        """End an upload: its transfer's file is cancelled, its bytes are removed. One that is DONE stays DONE.
+        ``Problem`` 404, 409, 410, 423, 503."""
+        row = self._mine(actor, id)
+        turn = self._take(id)
+        try:
+            self._store.terminate(row)
+            after = self._store.get(id, None)
+            if rows.is_over(after):
+                self._remove([after])
+        finally:
+            self._turns.leave(id, turn)
+
+    # --- one request ---------------------------------------------------------------------------------------------
+
+    def begin_put(
+        self, actor: Actor, storage: str, path: str, size: int | None, digests: dict[str, str], *,
+        modified: datetime | None = None,
+    ) -> put.PutUpload:  # fmt: skip
+        """Room for a file that comes in one request; ``modified`` is when the sender's file was changed."""
+        self._check_writable(actor, storage)
+        file_location(f"{storage}:/{path}")
+        return put.begin(self._around.staging, size, digests, None if modified is None else modified.timestamp())
+
+    def finish_put(
+        self, actor: Actor, upload: put.PutUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None,
+        label: str | None = None,
+    ) -> Submitted:  # fmt: skip
+        """Make what arrived durable and submit its transfer; ends the request in any case."""
+        try:
+            upload.finish()
+            destination = Location(storage, path)
+            content = [str(destination), overwrite.value, str(upload.length), *sorted(upload.digests.items())]
+            digest = hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()
+            planned = plan_put(upload.name, destination, upload.length, upload.modified, upload.digests["crc64nvme"])
+            accepted = self._store.create(actor.id, Wanted([planned], digest, key, overwrite, label))
+            transfer, _ = self._store.of_transfer(accepted.upload)
+            return Submitted(transfer=self._transfers.get(transfer, None), replayed=accepted.replayed)
+        except DigestMismatch as error:
+            raise Problem(422, "digest-mismatch", error.message, next_step=error.next_step) from None
+        finally:
+            upload.close()
+
+    # --- housekeeping --------------------------------------------------------------------------------------------
+
+    def prepare(self, boot: Boot) -> None:
+        """At the start: make the disk fit the records."""
+        self._around.staging.prepare()
+        recover_all(self._around, boot)
 
     def sweep(self) -> None:
-        """Expire what nobody continues, and remove what has reached its storage."""
-        raise NotImplementedError
+        """Expire what nobody continues, and remove what has reached its storage or belongs to nobody."""
+        with self._sweeping:
+            busy = self._turns.busy()
+            while self._store.expire(busy):
+                pass
+            while over := self._store.over(busy):
+                self._remove(over)
+            self._around.staging.sweep(self._store.kept)
+
+    def close(self) -> None:
+        """The gateway stops: what senders have sent so far is recorded, and they are cut off."""
+        self._turns.preempt_all()
+        self._around.pool.shutdown(wait=True)
+
+    # --- shared --------------------------------------------------------------------------------------------------
+
+    def _mine(self, actor: Actor, id: str) -> Any:
+        row = self._store.get(id, owner_seen(actor))
+        if row.ended is None:
+            rows.refuse_elsewhere(row, self._store.gateway)
+        return row
+
+    def _take(self, id: str) -> Turn:
+        try:
+            return self._turns.take(id)
+        except Preempted:
+            raise _locked() from None
+
+    def _settled(self, id: str) -> Any:
+        """The row, when the file is what it says."""
+        row = self._store.get(id, None)
+        if not is_unsettled(self._around, row):
+            return row
+        recover(self._around, row)
+        return self._store.get(id, None)
+
+    def _fitting(self, id: str, request: Append) -> Any:
+        """The row, if the request fits it; a length that is said now is recorded."""
+        row = self._settled(id)
+        rows.refuse_gone(row)
+        check(self._around.status(row), request)
+        rows.refuse_failed(row)
+        if request.length is None or row.length is not None:
+            return row
+        self._store.announce(row, request.length)
+        return self._store.get(id, None)
+
+    def _remove(self, over: Sequence[Any]) -> None:
+        for row in over:
+            for name in (row.id, *rows.parts_of(row)):
+                self._around.staging.remove(name)
+                self._around.arrivals.ended(name)
+        self._store.ended(over)
+
+    def _check_writable(self, actor: Actor, name: str) -> None:
+        check_storage(actor, name, self._storages.section(name), write=True)
+        check_writable(name, read_only=self._storages.get(name).limits.read_only)
+
+    def _view(self, row: Any) -> Upload:
+        if row.file is None:
+            return rows.view(row, self._around.rates.rate(row.seq), 0, None)
+        progress = self._transfers.progress
+        moving = progress.moving_file(row.file)
+        stored = min(row.bytes_done + moving, row.length or row.received)
+        storing = progress.rate(row.transfer_seq) if moving else None
+        return rows.view(row, self._around.rates.rate(row.seq), stored, storing)
+
+
+def _locked() -> Problem:
+    return Problem(423, "upload-locked", "A newer request has taken this upload over.", retriable=True,
+                   next_step="Ask for the offset, and send one request at a time.")  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -19,9 +19,11 @@ from scigate.storage_backends.errors import NoSpace, StorageError, TooLarge, Unr
 UNPUBLISHED: Final = ".part"
 """Ends the name of what no record will ever know if we die now."""
 
+MARK: Final = ".unchecked"
+
 ASKED: Final = 500  # names in one question to the database
 _BLOCK: Final = 512  # bytes; the unit of st_blocks, stat(2)
-InUse = Callable[[list[str]], set[str]]
+InUse = Callable[[Sequence[str]], set[str]]
 
 
 class StagingFull(NoSpace):
@@ -50,7 +52,7 @@ class Staging:
         for path in self.folder.iterdir():
             if path.suffix == UNPUBLISHED:
                 path.unlink()
-            else:
+            elif path.suffix != MARK:
                 self._set(path.name, allocated(path.stat()))
 
     def path(self, name: str) -> Path:
@@ -106,6 +108,11 @@ class Staging:
                 f"an upload of {size} bytes does not fit: {free} of {self.quota} bytes for uploads are free now"
             )
 
+    def measure(self, name: str) -> None:
+        """Its room is what it takes on the disk now."""
+        path = self.path(name)
+        self._set(name, allocated(path.stat()) if path.exists() else 0)
+
     def sweep(self, in_use: InUse) -> int:
         """Remove what no running request holds and, by ``in_use``, no record needs; returns how many."""
         with self._lock:
@@ -120,6 +127,7 @@ class Staging:
     def remove(self, name: str) -> None:
         """Remove an upload's bytes, if there are any, and give its room to others."""
         self.path(name).unlink(missing_ok=True)
+        unchecked(self, name).unlink(missing_ok=True)
         self._set(name, 0)
         with self._lock:
             self._shares.pop(name, None)
@@ -132,6 +140,12 @@ class Staging:
         with self._lock:
             self._total += size - self._shares.get(name, 0)
             self._shares[name] = size
+
+
+def unchecked(staging: Staging, name: str) -> Path:
+    """The mark of an upload whose bytes behind the recorded offset may be wrong: their checksum has not been compared,
+    or the disk has failed. It need not be durable: after a power cut no such bytes are kept anyway."""
+    return staging.path(f"{name}{MARK}")
 
 
 def allocated(status: os.stat_result) -> int:

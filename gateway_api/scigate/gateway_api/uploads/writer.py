@@ -2,33 +2,300 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
 
-from .model import UploadStatus
+from scigate.storage_backends.backend import MiB
+from scigate.storage_backends.digests import Running, start
+from scigate.storage_backends.errors import StorageError
+
+from ..db.database import DatabaseUnavailable
+from ..problems import Problem
+from ..resources import Cause
+from ..transfers.progress import LiveProgress
+from . import rows
+from .active import PATIENCE, Preempted
+from .appending import longest, too_long
+from .arrivals import Arrivals
+from .digesting import Expected, Remembered, differing, not_as_promised
+from .growing import GrowingFile
+from .model import Append, UploadStatus
+from .staging import Staging, StagingFull, unchecked
+from .store import Stored, UploadStore
+
+__all__ = ["Preempted", "Reception", "Writer"]
+
+CHECKPOINT: Final = 256 * MiB
+"""After so many bytes they are made durable and recorded beside the stream: its end then waits for little, and a power
+cut takes no more."""
+
+log = logging.getLogger(__name__)
 
 
-class Preempted(Exception):
-    """A newer request has taken this upload over: close the connection, and say nothing more."""
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """The surroundings of writers. ``room`` is called, from anywhere, when the quota keeps one waiting."""
+
+    store: UploadStore
+    staging: Staging
+    arrivals: Arrivals
+    rates: LiveProgress
+    digests: Remembered
+    pool: ThreadPoolExecutor
+    room: Callable[[], None]
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the longest upload that is taken."""
+        return self.staging.quota
+
+    def status(self, row: Any) -> UploadStatus:
+        return rows.status_of(row, self.largest)
 
 
 class Writer:
-    """One request that appends. Its methods are called one after the other, ``has_room`` also from the event loop."""
+    """One request that appends. Its methods are called one after the other, ``has_room`` also from the event loop;
+    a newer request ends it from its own thread."""
 
-    on_preempt: Callable[[], None]
-    """Called from another thread, once, when a newer request has taken over: close the connection."""
+    on_preempt: Callable[[], None] = staticmethod(lambda: None)
+    """Called from another thread, at most once, when a newer request has taken over: close the connection."""
+
+    def __init__(self, around: Reception, row: Any, request: Append, over: Callable[[], None]) -> None:
+        self._around, self._row, self._over = around, row, over
+        self._status = around.status(row)
+        self._start, self._ends = row.received, request.ends
+        self._longest = longest(self._status, request)
+        self._checksum = None if request.checksum is None else Expected(*request.checksum)
+        self._file: GrowingFile | None = None
+        self._whole: dict[str, Running] | None = None
+        self._lock = threading.Lock()
+        self._is_over = self._is_preempted = False
+        self._is_trusted = True
+        self._room_lock = threading.Lock()
+        self._room = self._taken = 0  # bytes that are reserved and not written; reserved at all
+        self._checkpoint: Future[None] | None = None
+        self._checked_at = row.received
+
+    @property
+    def offset(self) -> int:
+        """Where the upload ends now; bytes of this request are not durable before ``finish`` or ``abort``."""
+        return self._start if self._file is None else self._file.position
 
     def has_room(self, count: int) -> bool:
-        """Whether the next ``count`` bytes fit; if so, their room is reserved. Never blocks."""
-        raise NotImplementedError
+        """Whether the next ``count`` bytes fit into the quota; if so, their room is reserved. Never blocks."""
+        with self._room_lock:
+            more = count - self._room
+            if self._is_over or more <= 0:
+                return True
+            if self._around.staging.take(self._row.id, more):
+                self._room, self._taken = count, self._taken + more
+                return True
+        self._around.room()
+        return False
 
     def write(self, buffers: Sequence[bytes]) -> None:
-        """Append. Raises ``Preempted``, ``NoSpace``, or ``Problem`` 413 for more than was announced."""
-        raise NotImplementedError
+        """Append. Raises ``Preempted``, ``NoSpace`` (``StagingFull`` if it may pass), or ``Problem`` 413 for more than
+        was announced; then nothing of ``buffers`` counts."""
+        count = sum(map(len, buffers))
+        with self._lock:
+            self._check_mine()
+            if self.offset + count > self._longest:
+                raise too_long(self._longest)
+            if not self.has_room(count):
+                raise StagingFull("the room for uploads on their way is full now")
+            self._append(buffers, count)
 
     def finish(self) -> UploadStatus:
-        """The body has ended as it should: compare, make durable, record."""
-        raise NotImplementedError
+        """The body has ended as it should: compare, make durable, record. ``Problem`` 460 when the bytes of this
+        request have not the promised checksum (they are dropped), 422 when the whole is not what was promised (the
+        upload has failed then), 410 when it has ended meanwhile. Raises ``Preempted``."""
+        with self._lock:
+            self._check_mine()
+            try:
+                self._compare()
+                return self._store(finished=True)
+            finally:
+                self._leave()
 
     def abort(self) -> UploadStatus:
-        """The body was broken off: keep what came."""
-        raise NotImplementedError
+        """The body was broken off: keep what came, unless a checksum was promised for all of it. Calling it again, or
+        after anything else, changes nothing."""
+        with self._lock:
+            self._break_off()
+            return self._status
+
+    def preempt(self) -> None:
+        """A newer request has come: end this one from its thread, keeping what came."""
+        if self._is_over:
+            return
+        self._is_preempted = True
+        self.on_preempt()
+        if not self._lock.acquire(timeout=PATIENCE.total_seconds()):
+            return  # the disk hangs: the newer request is told to come back
+        try:
+            self._break_off()
+        except (Problem, StorageError, DatabaseUnavailable) as error:
+            log.info("upload %s: what came last was not kept: %s", self._row.id, error)
+        finally:
+            self._lock.release()
+
+    def recover(self, *, trusted: bool) -> None:
+        """Instead of a request: take over what a crash left in the file behind the recorded offset. It is kept if it is
+        ``trusted`` (only the process died, not the machine) and no checksum was promised for it."""
+        with self._lock:
+            try:
+                file = self._opened()
+                if trusted and not unchecked(self._around.staging, self._row.id).exists():
+                    file.catch_up()
+                    self._whole = None
+                self._around.staging.measure(self._row.id)
+                self._taken = self.offset - self._start
+                self._store(finished=False)
+                unchecked(self._around.staging, self._row.id).unlink(missing_ok=True)
+            finally:
+                self._leave()
+
+    def _break_off(self) -> None:
+        if self._is_over:
+            return
+        try:
+            if self._checksum is not None:
+                self._drop()
+            self._store(finished=False)
+        finally:
+            self._leave()
+
+    # --- bytes ---------------------------------------------------------------------------------------------------
+
+    def _append(self, buffers: Sequence[bytes], count: int) -> None:
+        file = self._opened()
+        file.append(buffers)
+        with self._room_lock:
+            self._room -= count
+        self._digest(buffers)
+        self._around.rates.passed(self._row.seq, self._row.seq, count)
+        if self._checksum is None:
+            self._around.arrivals.grown(self._row.id, file.position)
+        if file.position - self._checked_at >= CHECKPOINT:
+            self._begin_checkpoint(file)
+
+    def _digest(self, buffers: Sequence[bytes]) -> None:
+        for buffer in buffers:
+            for digest in (self._whole or {}).values():
+                digest.update(buffer)
+            if self._checksum is not None:
+                self._checksum.update(buffer)
+
+    def _opened(self) -> GrowingFile:
+        if self._file is None:
+            around, row = self._around, self._row
+            if self._checksum is not None:
+                unchecked(around.staging, row.id).touch(0o600)
+            self._file = GrowingFile(around.staging.path(row.id), self._start, int(row.crc64nvme, 16))
+            if promised := rows.promised_of(row):
+                self._whole = around.digests.take(row.id, self._start) if self._start else start(promised)
+        return self._file
+
+    def _begin_checkpoint(self, file: GrowingFile) -> None:
+        if self._checkpoint is not None:
+            if not self._checkpoint.done():
+                return  # the disk is slower than the sender; the page cache makes the sender wait
+            self._checkpoint.result()
+        self._checked_at = file.position
+        stored = Stored(file.position, f"{file.crc:016x}")
+        self._checkpoint = self._around.pool.submit(self._run_checkpoint, file, stored)
+
+    def _run_checkpoint(self, file: GrowingFile, stored: Stored) -> None:
+        file.sync()
+        if self._checksum is None:
+            self._around.store.record(self._row, stored)
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def _compare(self) -> None:
+        if self._checksum is None or self._checksum.matches():
+            return
+        self._drop()
+        if self._file is not None:
+            self._settle(self._file)
+        raise Problem(460, "checksum-mismatch", "The bytes of this request have not the checksum that was promised.",
+                      detail=f"Their {self._checksum.algorithm} is another one; they were dropped.",
+                      next_step=f"Send them again from offset {self._start}.", retriable=True)  # fmt: skip
+
+    def _drop(self) -> None:
+        if self._file is not None:
+            self._file.drop(self._start, int(self._row.crc64nvme, 16))
+            self._whole = None
+
+    def _store(self, *, finished: bool) -> UploadStatus:
+        """Make durable what came, and record it."""
+        if self._file is not None:
+            self._settle(self._file)
+        complete = self._completes(finished)
+        if self.offset == self._start and not complete:
+            return self._status
+        if complete:
+            self._check_promises()
+        crc = int(self._row.crc64nvme, 16) if self._file is None else self._file.crc
+        stored = Stored(self.offset, f"{crc:016x}", complete, cut=not finished and not self._is_preempted)
+        self._status = self._around.status(self._around.store.record(self._row, stored))
+        self._around.arrivals.grown(self._row.id, self.offset, complete)
+        return self._status
+
+    def _settle(self, file: GrowingFile) -> None:
+        """An error of the disk is told only once, to whoever hears it first (fsync(2)): what is in the file then is
+        not trusted any more."""
+        try:
+            if self._checkpoint is not None:
+                self._checkpoint.result()
+            file.settle()
+        except StorageError:
+            self._is_trusted = False
+            unchecked(self._around.staging, self._row.id).touch(0o600)
+            raise
+
+    def _completes(self, finished: bool) -> bool:
+        if self._status.complete:
+            return False
+        length = self._row.length
+        if self._ends is None:
+            return length is not None and self.offset == length
+        return finished and self._ends and length in (None, self.offset)
+
+    def _check_promises(self) -> None:
+        promised = rows.promised_of(self._row)
+        if not promised:
+            return
+        file = self._opened()
+        if self._whole is None:  # lost at a restart, or when bytes were dropped
+            self._whole = start(promised)
+            for buffer in file.read(0):
+                for digest in self._whole.values():
+                    digest.update(buffer)
+        found = {name: digest.hexdigest() for name, digest in self._whole.items()}
+        if (name := differing(promised, found)) is not None:
+            problem = not_as_promised(name, promised[name], found[name])
+            cause = Cause(code=problem.code, message=problem.title, retriable=False, next_step=problem.next_step)
+            self._around.store.refuse(self._row, cause)
+            raise problem
+
+    def _leave(self) -> None:
+        with self._room_lock:
+            self._is_over = True
+            self._around.staging.give(self._row.id, self._taken - (self.offset - self._start))
+        if self._file is not None:
+            self._file.close()
+            if self._checksum is not None and self._is_trusted:
+                unchecked(self._around.staging, self._row.id).unlink(missing_ok=True)
+            if self._whole is not None and not self._status.complete:
+                self._around.digests.keep(self._row.id, self.offset, self._whole)
+        self._around.rates.ended(self._row.seq)
+        self._over()
+
+    def _check_mine(self) -> None:
+        if self._is_preempted or self._is_over:
+            raise Preempted
