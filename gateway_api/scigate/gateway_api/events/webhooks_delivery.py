@@ -22,7 +22,6 @@ from scigate.storage_backends.web_url import InvalidUrl, parse_web_url
 
 from ..db.database import DatabaseUnavailable
 from ..transfers.egress_post import Poster
-from .cloudevents import as_json
 from .journal import Journal, Scan
 from .webhooks_rules import Candidate, Refusal, Retries, Turns, choose, given_up, refusal_by, refusal_of
 from .webhooks_signing import MasterKey, signed
@@ -188,7 +187,7 @@ class Deliveries:
         for line in scan.lines:
             if held is None or self._stopping.is_set() or time.monotonic() > end:
                 return
-            refusal = self._sender.send(held.id, held.url, str(line.id), as_json(line.event).encode("ascii"))
+            refusal = self._sender.send(held.id, held.url, str(line.id), line.text)
             if refusal is not None:
                 self._refused(held, refusal)
                 return
