@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -12,11 +11,12 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from ..policy import Rule
-from .receiving import CHECKSUM_MISMATCH
+from .openapi_responses import BODYLESS, headers, other_statuses, phrase, refusals
 from .route import Route
 
 _REF: Final = "#/components/schemas/"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": f"{_REF}ProblemDetails"}}}
 _BINARIES: Final = frozenset({"application/octet-stream", "application/zip", "application/x-tar"})
 _WHO: Final = {
     Rule.ANYONE: "Needs no token.",
@@ -27,16 +27,6 @@ _WHO: Final = {
     Rule.UPLOAD: "For the owner of the upload; to others it does not exist.",
     Rule.WEBHOOK: "For the owner of the webhook; to others it does not exist.",
     Rule.ADMIN: "For admins.",
-}
-_REFUSALS: Final = {
-    Rule.ANYONE: (503,),
-    Rule.USER: (401,),
-    Rule.STORAGE_READ: (401, 404),
-    Rule.STORAGE_WRITE: (401, 403, 404),
-    Rule.TRANSFER: (401, 404),
-    Rule.UPLOAD: (401, 404),
-    Rule.WEBHOOK: (401, 404),
-    Rule.ADMIN: (401, 403),
 }
 
 
@@ -146,19 +136,16 @@ def _header_parameters(route: Route) -> list[dict[str, Any]]:
 
 def _responses(route: Route) -> dict[str, Any]:
     answers = [answer for answer in (route.answer, *route.other_answers) if answer is not None]
-    good: dict[str, Any] = {"description": HTTPStatus(route.status).phrase}
-    if answers:
-        good["content"] = _content(answers)
-    problem = {"application/problem+json": {"schema": {"$ref": f"{_REF}ProblemDetails"}}}
-    others = {str(status): {**good, "description": HTTPStatus(status).phrase} for status in route.other_statuses}
-    refusals = {str(status): {"description": _phrase(status), "content": problem}
-                for status in sorted({*_REFUSALS[route.rule], *route.refusals})}  # fmt: skip
-    default = {"description": "Any other problem", "content": problem}
-    return {str(route.status): good, **others, **refusals, "default": default}
-
-
-def _phrase(status: int) -> str:
-    return CHECKSUM_MISMATCH if status == 460 else HTTPStatus(status).phrase
+    found: dict[str, Any] = {}
+    for status in (route.status, *other_statuses(route)):
+        content = {} if status in BODYLESS or not answers else {"content": _content(answers)}
+        found[str(status)] = {"description": phrase(status), **content}
+    for status in refusals(route):
+        found[str(status)] = {"description": phrase(status), "content": _PROBLEM}
+    for code, response in found.items():
+        if known := headers(route, int(code)):
+            response["headers"] = known
+    return found
 
 
 def _content(kinds: Iterable[type[BaseModel] | str]) -> dict[str, Any]:
