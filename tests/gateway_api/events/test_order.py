@@ -1,0 +1,111 @@
+"""Several gateways write one journal: whoever goes on behind the last id that they saw misses nothing."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from scigate.gateway_api.db import database as module
+from scigate.gateway_api.db.database import Database
+from sqlalchemy import Connection, text
+
+from .conftest import ADAS, BOS, Book
+
+ALL = ("transfers",)
+
+
+@pytest.fixture
+def other(shared_book: Book) -> Iterator[Database]:
+    """The database as a second gateway has it open."""
+    database = Database(shared_book.url)
+    yield database
+    database.close()
+
+
+class Slow:
+    """A job that has written its line, and is not committed before ``go``."""
+
+    def __init__(self, book: Book) -> None:
+        self._line = book.line(ADAS)
+        self.written, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, connection: Connection) -> int:
+        number = self._line(connection)
+        self.written.set()
+        self.go.wait(30)
+        return number
+
+
+def seen_early(book: Book, other: Database) -> tuple[list[int], list[int]]:
+    """The ids that are visible while an earlier line is not committed yet, and those that are at the end."""
+    slow = Slow(book)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(book.database.write, slow)
+        assert slow.written.wait(30)
+        second = pool.submit(other.write, book.line(BOS))
+        end = time.monotonic() + 1
+        while not (early := [line.id for line in book.journal.scan(0, 10, owner=None, topics=ALL).lines]):
+            if time.monotonic() > end:
+                break
+        slow.go.set()
+        assert first.result(30) < second.result(30)
+    return early, [line.id for line in book.journal.scan(0, 10, owner=None, topics=ALL).lines]
+
+
+def test_no_line_is_seen_before_one_with_a_smaller_id(shared_book: Book, other: Database) -> None:
+    early, late = seen_early(shared_book, other)
+    assert early == []
+    assert late == [1, 2]
+
+
+def test_without_taking_turns_a_line_would_be_missed(
+    shared_book: Book, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The danger is real, so the test above proves something."""
+    monkeypatch.setattr(module, "_TAKE_TURN", text("SELECT 1"))
+    early, late = seen_early(shared_book, other)
+    assert early == [2]
+    assert late == [1, 2]
+
+
+def test_a_follower_of_two_racing_gateways_sees_every_line_once(shared_book: Book, other: Database) -> None:
+    rng = random.Random(3)
+    pauses = [rng.random() / 200 for _ in range(400)]
+
+    def write(number: int) -> int:
+        line = shared_book.line(ADAS)
+
+        def job(connection: Connection) -> int:
+            id = line(connection)
+            time.sleep(pauses[number])
+            return id
+
+        return (shared_book.database if number % 2 else other).write(job)
+
+    seen: list[int] = []
+    with ThreadPoolExecutor(16) as pool:
+        written = [pool.submit(write, number) for number in range(len(pauses))]
+        end = time.monotonic() + 60
+        while len(seen) < len(written) and time.monotonic() < end:
+            after = seen[-1] if seen else 0
+            seen += [int(one.id) for one in shared_book.journal.read(after, 7, owner=None, topics=ALL)]
+    assert seen == sorted(future.result() for future in written)
+
+
+def test_a_gateway_that_freezes_in_its_turn_loses_it(
+    shared_book: Book, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = str(module._TAKE_TURN).replace("10s", "300ms")
+    monkeypatch.setattr(module, "_TAKE_TURN", text(impatient))
+    slow = Slow(shared_book)
+    with ThreadPoolExecutor(1) as pool:
+        frozen = pool.submit(shared_book.database.write, slow)
+        assert slow.written.wait(30)
+        assert other.write(shared_book.line(BOS)) > 0, "it waits for the frozen one no longer than that"
+        slow.go.set()
+        assert frozen.result(30) > 0, "it begins anew"
+    assert len(shared_book.journal.read(0, 10, owner=None, topics=ALL)) == 2
