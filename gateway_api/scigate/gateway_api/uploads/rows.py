@@ -77,14 +77,13 @@ def status_of(row: Any, largest: int) -> UploadStatus:
     )  # fmt: skip
 
 
-def view(row: Any, arriving: float | None, stored: int, storing: float | None) -> Upload:
-    """An upload with its two legs: ``arriving`` and ``storing`` are their rates, ``stored`` the bytes of the second
-    one."""
+def view(row: Any, arrived: Leg, stored: Leg) -> Upload:
+    """An upload with its two legs."""
     destination = None if row.file is None else str(Location(row.destination_storage, row.destination_path))
     return Upload(
         id=row.id, owner=row.owner, name=row.name, destination=destination, transfer=row.transfer_id,
         file=None if row.file is None else f"{row.transfer_id}.{row.file}", state=state_of(row), size=row.length,
-        arrived=Leg(bytes=row.received, rate=arriving), stored=Leg(bytes=stored, rate=storing),
+        arrived=arrived, stored=stored,
         created=datetime.fromtimestamp(row.created, UTC), expires=_when(row.expires),
         cause=Cause(**json.loads(row.file_cause)) if row.file_cause else None,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from scigate.storage_backends.location import Location
 from ..actor import Actor
 from ..policy import check_storage, check_writable, owner_seen
 from ..problems import Problem
-from ..resources import FolderToSend, FolderUpload, Overwrite, Page, Submitted, Upload
+from ..resources import FolderToSend, FolderUpload, Leg, Overwrite, Page, Submitted, Upload
 from ..storages import Storages
 from ..transfers.store import TransferStore, cursor
 from . import put, rows
@@ -226,13 +226,16 @@ class Uploads:
         check_writable(name, read_only=self._storages.get(name).limits.read_only)
 
     def _view(self, row: Any) -> Upload:
+        here = max(row.received, self._around.arrivals.known(row.id))
+        arrived = Leg(bytes=here, rate=self._around.rates.rate(row.seq))
         if row.file is None:
-            return rows.view(row, self._around.rates.rate(row.seq), 0, None)
+            return rows.view(row, arrived, Leg(bytes=0, rate=None))
         progress = self._transfers.progress
         moving = progress.moving_file(row.file)
-        stored = min(row.bytes_done + moving, row.length or row.received)
-        storing = progress.rate(row.transfer_seq) if moving else None
-        return rows.view(row, self._around.rates.rate(row.seq), stored, storing)
+        bytes_stored = min(row.bytes_done + moving, here)
+        return rows.view(
+            row, arrived, Leg(bytes=bytes_stored, rate=progress.rate(row.transfer_seq) if moving else None)
+        )
 
 
 def _locked() -> Problem:

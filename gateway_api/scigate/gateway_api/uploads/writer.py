@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 from scigate.storage_backends.backend import MiB
@@ -30,9 +32,11 @@ from .store import Stored, UploadStore
 __all__ = ["Preempted", "Reception", "Writer"]
 
 CHECKPOINT: Final = 256 * MiB
-"""After so many bytes they are made durable and recorded beside the stream: its end then waits for little, and a power
-cut takes no more."""
+CHECKPOINT_AFTER: Final = timedelta(seconds=10)
+"""After so many bytes, or so long, what came is made durable and recorded beside the stream: its end then waits for
+little, and a power cut takes no more."""
 
+GRACE: Final = timedelta(seconds=2)
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +66,8 @@ class Writer:
     a newer request ends it from its own thread."""
 
     on_preempt: Callable[[], None] = staticmethod(lambda: None)
-    """Called from another thread, at most once, when a newer request has taken over: close the connection."""
+    """Called from another thread, at most once, when a newer request has taken over: close the connection, hand in
+    what is in memory, and ``abort``, all within ``GRACE``; after that the newer request does it."""
 
     def __init__(self, around: Reception, row: Any, request: Append, over: Callable[[], None]) -> None:
         self._around, self._row, self._over = around, row, over
@@ -75,10 +80,11 @@ class Writer:
         self._lock = threading.Lock()
         self._is_over = self._is_preempted = False
         self._is_trusted = True
+        self._has_left = threading.Event()
         self._room_lock = threading.Lock()
         self._room = self._taken = 0  # bytes that are reserved and not written; reserved at all
         self._checkpoint: Future[None] | None = None
-        self._checked_at = row.received
+        self._checked_at, self._checked_when = row.received, time.monotonic()
 
     @property
     def offset(self) -> int:
@@ -132,8 +138,9 @@ class Writer:
         """A newer request has come: end this one from its thread, keeping what came."""
         if self._is_over:
             return
-        self._is_preempted = True
         self.on_preempt()
+        self._has_left.wait(GRACE.total_seconds())
+        self._is_preempted = True
         if not self._lock.acquire(timeout=PATIENCE.total_seconds()):
             return  # the disk hangs: the newer request is told to come back
         try:
@@ -180,7 +187,8 @@ class Writer:
         self._around.rates.passed(self._row.seq, self._row.seq, count)
         if self._checksum is None:
             self._around.arrivals.grown(self._row.id, file.position)
-        if file.position - self._checked_at >= CHECKPOINT:
+        waited = time.monotonic() - self._checked_when
+        if file.position - self._checked_at >= CHECKPOINT or waited >= CHECKPOINT_AFTER.total_seconds():
             self._begin_checkpoint(file)
 
     def _digest(self, buffers: Sequence[bytes]) -> None:
@@ -205,7 +213,7 @@ class Writer:
             if not self._checkpoint.done():
                 return  # the disk is slower than the sender; the page cache makes the sender wait
             self._checkpoint.result()
-        self._checked_at = file.position
+        self._checked_at, self._checked_when = file.position, time.monotonic()
         stored = Stored(file.position, f"{file.crc:016x}")
         self._checkpoint = self._around.pool.submit(self._run_checkpoint, file, stored)
 
@@ -294,6 +302,7 @@ class Writer:
             if self._whole is not None and not self._status.complete:
                 self._around.digests.keep(self._row.id, self.offset, self._whole)
         self._around.rates.ended(self._row.seq)
+        self._has_left.set()
         self._over()
 
     def _check_mine(self) -> None:
