@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scigate.gateway_api.problems import Problem
 from scigate.gateway_api.uploads import ietf
+from scigate.gateway_api.uploads.appending import OffsetMismatch
 from scigate.gateway_api.uploads.metadata import Wishes
 from scigate.gateway_api.uploads.model import Append, Kind, UploadStatus
 from scigate.storage_backends.errors import StorageError
@@ -123,7 +124,7 @@ def test_what_is_answered() -> None:
     assert ietf.progress(done, NOW) == {
         "Upload-Complete": "?1", "Upload-Offset": "9", "Upload-Limit": "max-size=100"
     }  # fmt: skip
-    assert ietf.mismatching_offset(status, 7).as_json().items() >= {
+    assert ietf.as_problem(OffsetMismatch(status, 7)).as_json().items() >= {
         "type": "https://iana.org/assignments/http-problem-types#mismatching-upload-offset", "status": 409,
         "expected-offset": 4, "provided-offset": 7,
     }.items()  # fmt: skip

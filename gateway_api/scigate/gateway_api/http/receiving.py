@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +14,8 @@ from .handler import Handler
 
 GATHERED: Final = 4 * MiB
 STALLED: Final = timedelta(seconds=60)
+TICK: Final = timedelta(seconds=0.5)
+"""What came waits for more at most this long: a slow sender's bytes are not lost with the connection."""
 CHECKSUM_MISMATCH: Final = "Checksum Mismatch"
 """The phrase of 460, which tus 1.0 has added to HTTP."""
 BODY_MAX: Final = 1 << 62
@@ -31,13 +34,13 @@ class BodyHandler(Handler):
     def expect_body(self) -> None:
         """To be called in ``prepare`` by who takes the body; else it is dropped."""
         self._buffers: list[bytes] = []
-        self._gathered, self._seen = 0, True
-        self._watch = PeriodicCallback(self._check_progress, STALLED)
+        self._gathered, self._seen = 0, time.monotonic()
+        self._watch = PeriodicCallback(self._look, TICK)
         self._watch.start()
         self.request.connection.set_max_body_size(BODY_MAX)  # type: ignore[union-attr]
 
     async def take(self, buffers: list[bytes]) -> None:
-        """Do something with a piece. What it raises is lost: it answers itself."""
+        """Do something with a piece. What goes wrong it answers itself."""
         raise NotImplementedError
 
     async def data_received(self, chunk: bytes) -> None:
@@ -45,15 +48,16 @@ class BodyHandler(Handler):
             return
         self._buffers.append(chunk)
         self._gathered += len(chunk)
-        self._seen = True
+        self._seen = time.monotonic()
         if self._gathered >= GATHERED:
-            await self._hand_on()
+            await self._settle()
+            self._hand_on()
 
     async def all_taken(self) -> None:
         """Return when the last piece has been taken."""
-        if self._watch is not None:
-            await self._hand_on()
-            await self._settle()
+        await self._settle()
+        self._hand_on()
+        await self._settle()
 
     def on_finish(self) -> None:
         self._stop_watching()
@@ -67,21 +71,29 @@ class BodyHandler(Handler):
         """Cut it off, without an answer."""
         self.request.connection.close()  # type: ignore[union-attr]
 
-    async def _hand_on(self) -> None:
-        await self._settle()
+    def gathered(self) -> list[bytes]:
+        """What came and was not handed on yet; from now on it is the caller's."""
+        if self._watch is None:
+            return []
         buffers, self._buffers, self._gathered = self._buffers, [], 0
-        if buffers and not self._finished:
+        return buffers
+
+    def _hand_on(self) -> None:
+        if not self._finished and (buffers := self.gathered()):
             self._taking = asyncio.ensure_future(self.take(buffers))
 
     async def _settle(self) -> None:
-        taking, self._taking = self._taking, None
-        if taking is not None:
+        while self._taking is not None:
+            taking, self._taking = self._taking, None
             await taking
 
-    def _check_progress(self) -> None:
-        if not self._seen and (self._taking is None or self._taking.done()):
+    def _look(self) -> None:
+        if self._taking is not None and not self._taking.done():
+            self._seen = time.monotonic()  # it is we who keep the sender waiting
+        elif self._gathered:
+            self._hand_on()
+        elif time.monotonic() - self._seen > STALLED.total_seconds():
             self.close_connection()
-        self._seen = False
 
     def _stop_watching(self) -> None:
         if self._watch is not None:

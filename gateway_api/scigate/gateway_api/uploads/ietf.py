@@ -14,6 +14,7 @@ from email.message import Message
 from typing import Final
 
 from ..problems import Problem
+from .appending import OffsetMismatch
 from .digests import promised
 from .metadata import Described, Wishes, describe, read, required, unreadable
 from .model import Append, Creation, NewUpload, UploadStatus
@@ -96,14 +97,19 @@ def description(status: UploadStatus, now: datetime) -> dict[str, str]:
     return {**progress(status, now), **length}
 
 
-def mismatching_offset(status: UploadStatus, provided: int) -> Problem:
-    """The draft's own problem type for an offset that is not the upload's; ``Upload-Offset`` goes with it."""
-    return Problem(
-        409, "mismatching-upload-offset", "The offset is not the one of the upload.", type_root=TYPES,
-        detail=f"The upload has {status.offset} bytes, the request begins at {provided}.",
-        next_step="Go on at 'expected-offset'.",
-        members={"expected-offset": status.offset, "provided-offset": provided},
-    )  # fmt: skip
+def as_problem(problem: Problem) -> Problem:
+    """The draft's own types for what it has types for; 422 for what is 460 in tus. Others stay as they are."""
+    if isinstance(problem, OffsetMismatch):
+        return Problem(
+            409, "mismatching-upload-offset", problem.title, type_root=TYPES, detail=problem.detail,
+            next_step="Go on at 'expected-offset'.",
+            members={"expected-offset": problem.upload.offset, "provided-offset": problem.provided},
+        )  # fmt: skip
+    if problem.code == "inconsistent-upload-length":
+        return inconsistent_length(problem.detail)
+    if problem.status == 460:
+        return Problem(422, problem.code, problem.title, detail=problem.detail, next_step=problem.next_step)
+    return problem
 
 
 def inconsistent_length(detail: str) -> Problem:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from scigate.storage_backends.errors import StorageError
@@ -15,6 +16,7 @@ from tornado.httputil import HTTPHeaders
 
 from ...problems import Problem
 from ...uploads import ietf, tus
+from ...uploads.appending import OffsetMismatch
 from ...uploads.metadata import Wishes
 from ...uploads.model import Append, Creation, UploadStatus
 from ...uploads.writer import Preempted, Writer
@@ -134,7 +136,10 @@ class WriterHandler(ProtocolHandler, BodyHandler):
 
     async def begin(self, id: str, append: Append) -> None:
         """From here on the body goes to the upload."""
-        writer = await self.run(self.uploads.open, self.actor, id, append)
+        try:
+            writer = await self.run(self.uploads.open, self.actor, id, append)
+        except Problem as problem:
+            raise self.as_problem(problem) from None
         loop = asyncio.get_running_loop()
         writer.on_preempt = lambda: _calmly(loop, self._preempted)
         self.writer = writer
@@ -161,15 +166,22 @@ class WriterHandler(ProtocolHandler, BodyHandler):
             self.close_connection()
             return None
         except Problem as problem:
-            if problem.status == 460 and not tus.speaks(self.request.headers):
-                raise Problem(422, problem.code, problem.title, next_step=problem.next_step) from None
-            raise
+            raise self.as_problem(problem) from None
 
     def on_connection_close(self) -> None:
         writer, self.writer = self.writer, None
         if writer is not None:
-            self.site.body_pool.submit(self._locked, writer.abort)
+            self.site.body_pool.submit(self._locked, partial(_keep, writer, self.gathered()))
         super().on_connection_close()
+
+    def as_problem(self, problem: Problem) -> Problem:
+        """The same as the protocol of the request has it. A wrong offset tells the right one: nobody has to ask."""
+        if isinstance(problem, OffsetMismatch):
+            self.error_headers["Upload-Offset"] = str(problem.upload.offset)
+        if tus.speaks(self.request.headers):
+            return problem
+        self.error_headers["Upload-Complete"] = "?0"
+        return ietf.as_problem(problem)
 
     def progress(self, status: UploadStatus) -> dict[str, str]:
         if tus.speaks(self.request.headers):
@@ -221,6 +233,7 @@ class CreationHandler(WriterHandler):
 
     async def prepare_body(self) -> None:
         self.check_protocol()
+        self._key = idempotency_key(self.request.headers.get("Idempotency-Key"))
         creation = self._asked()
         self.status = await self.run(self.uploads.create, self.actor, creation.new)
         self.error_headers["Location"] = self.url_of(self.status.id)
@@ -238,11 +251,10 @@ class CreationHandler(WriterHandler):
             await self.write_upload(self.status.id)
 
     def _asked(self) -> Creation:
-        key = idempotency_key(self.request.headers.get("Idempotency-Key"))
         if tus.speaks(self.request.headers):
-            return tus.creation(self.request.headers, self.query, self.size, key)
+            return tus.creation(self.request.headers, self.query, self.size, self._key)
         if ietf.speaks(self.request.headers):
-            return ietf.creation(self.request.headers, self.query, self.size, key)
+            return ietf.creation(self.request.headers, self.query, self.size, self._key)
         raise Problem(
             400, "unknown-protocol", "It is not said by which protocol the upload is to be.",
             next_step="Send 'Tus-Resumable: 1.0.0' (tus) or 'Upload-Complete: ?1' (HTTP); or PUT to /api/v1/files/….",
@@ -262,14 +274,16 @@ class CreationHandler(WriterHandler):
         try:
             status = await self.end()
         except (Problem, StorageError) as error:
-            if isinstance(error, Problem) and error.status in (460, 422):  # not one byte of it was taken
+            if isinstance(error, Problem) and error.code == "checksum-mismatch":  # not one byte of it was taken
                 await self._forget()
             raise
         self.status = status or self.status
         return status is not None
 
     async def _forget(self) -> None:
-        """A refused request leaves nothing behind."""
+        """A refused request leaves nothing behind; with a key, the upload may be one from before."""
+        if self._key is not None:
+            return
         del self.error_headers["Location"]
         await self.run(self.uploads.terminate, self.actor, self.status.id)
 
@@ -291,10 +305,7 @@ class AppendHandler(WriterHandler):
         else:
             self._check_is_tus()
             append = tus.append(self.request.headers, self.size)
-        try:
-            await self.begin(self.params["id"], append)
-        except Problem as problem:
-            raise await self._with_offset(problem, append) from None
+        await self.begin(self.params["id"], append)
 
     async def patch(self) -> None:
         self.raise_refusal()
@@ -313,16 +324,16 @@ class AppendHandler(WriterHandler):
         tus.check_version(self.request.headers)
         del self.error_headers["Tus-Version"]
 
-    async def _with_offset(self, problem: Problem, append: Append) -> Problem:
-        """A conflict tells the offset at which to go on, so that nobody has to ask."""
-        if problem.status != 409:
-            return problem
-        status = await self.run(self.uploads.status, self.actor, self.params["id"])
-        self.error_headers["Upload-Offset"] = str(status.offset)
-        if tus.speaks(self.request.headers):
-            return problem
-        self.error_headers["Upload-Complete"] = "?0"
-        return ietf.mismatching_offset(status, append.offset) if status.offset != append.offset else problem
+
+def _keep(writer: Writer, rest: list[bytes]) -> None:
+    """The connection is cut: what came counts."""
+    try:
+        if rest:
+            writer.write(rest)
+    except (Problem, StorageError, Preempted):
+        pass  # what came before it still counts
+    finally:
+        writer.abort()
 
 
 def _calmly(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
