@@ -10,11 +10,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
-from scigate.gateway_api.http.openapi import document
-from scigate.gateway_api.http.routes import ROUTES
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
+from scigate.gateway_api.http.openapi import document
+from scigate.gateway_api.http.routes import ROUTES
 
 from .conftest import TOKENS, Running, finished
 
@@ -81,3 +81,16 @@ def test_no_request_breaks_it(described: Any, gateway: Running, method: str, pat
         send()
     except Unsatisfiable:
         assert mode is GenerationMode.NEGATIVE, "there is a good request of each kind"
+
+
+@pytest.mark.parametrize("path", sorted({route.path for route in ROUTES}))
+def test_methods_that_are_not_described_answer_405(gateway: Running, path: str) -> None:
+    """Also with parameters that another method has."""
+    target = path.format(id="0" * 32, name="lab", storage="lab", path="file")
+    client = gateway.client("root")
+    allowed = {route.method for route in ROUTES if route.path == path}
+    allowed |= {"HEAD"} if "GET" in allowed else set()
+    for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"} - allowed:
+        answer = client.request(method, target, params={"after": "0", "limit": "1"})
+        assert answer.status_code == 405, (method, answer.text)
+        assert set(answer.headers["Allow"].split(", ")) == allowed

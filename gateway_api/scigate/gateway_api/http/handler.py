@@ -69,7 +69,7 @@ class Handler(RequestHandler):
                 self.actor = await self.authenticate()
             if self.route.rule is Rule.ADMIN:
                 check_admin(self.actor)
-            self.query = read_query(self.request.query, self.route.query)
+            self.query = self.parse_query()
             await self.prepare_body()
         except (Problem, StorageError) as error:
             if self._content_length() > DRAINED or "Transfer-Encoding" in self.request.headers:
@@ -80,6 +80,10 @@ class Handler(RequestHandler):
     async def authenticate(self) -> Actor:
         """Who asks; a ``Problem`` 401 for nobody."""
         return self.site.authenticator.actor(self.request.headers.get("Authorization"), browser=self.route.browser)
+
+    def parse_query(self) -> Query:
+        """The query parameters of the route; a ``Problem`` for others."""
+        return read_query(self.request.query, self.route.query)
 
     async def prepare_body(self) -> None:
         """Check what the headers say about the body. Here: that there is none worth keeping."""
@@ -213,6 +217,10 @@ class JsonHandler(Handler):
 
 class NotFoundHandler(Handler):
     """For paths and methods that no route has."""
+
+    def parse_query(self) -> Query:
+        """Whatever it is: what is wrong is something else."""
+        return Query()
 
     async def dispatch(self) -> None:
         self.raise_refusal()
