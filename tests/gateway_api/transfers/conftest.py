@@ -24,6 +24,7 @@ from scigate.storage_backends.memory import TYPE as MEMORY
 from scigate.storage_backends.posix import TYPE as POSIX
 
 from tests.audit import contradictions
+from tests.sending import Sender
 
 SLOTS = SlotLimits(total=4, per_owner=4, per_storage=4)
 
@@ -37,6 +38,7 @@ class Lab:
     backends: dict[str, Backend] = field(default_factory=dict)
     meters: dict[str, Meter] = field(default_factory=dict)
     engine: Engine | None = None
+    sender: Sender | None = None
 
     def __post_init__(self) -> None:
         self.store = TransferStore(self.database, lambda storage, path: None)
@@ -73,7 +75,14 @@ class Lab:
 
     def new_engine(self, folder: str, **options: Any) -> Engine:
         settings = EngineSettings(**options)
-        return Engine(self.database, self.backend, _no_urls, settings, self.folder / folder)
+        staging = self.sender.source if self.sender else None
+        return Engine(self.database, self.backend, _no_urls, settings, self.folder / folder, staging=staging)
+
+    def uploads(self) -> Sender:
+        """Somebody who sends; to be asked for before the engine starts. A second one has lost what it knew."""
+        self.sender = Sender(self.database, self.folder / "staging")
+        self.add(self.sender.gateway, self.sender.source)
+        return self.sender
 
     def stop(self) -> None:
         if self.engine:

@@ -54,7 +54,8 @@ def copy_blocks(runtime: Runtime, route: Route, draft: Draft, held: Held, missin
     try:
         for done in _in_threads(runtime, route, lambda block: _copy_block(runtime, route, draft, block), missing):
             finished.append(done)
-            if len(finished) >= RECORD_AT_MOST or time.monotonic() - recorded_at > RECORD_EVERY:
+            late = time.monotonic() - recorded_at > RECORD_EVERY or route.growing  # the next one may take its time
+            if late or len(finished) >= RECORD_AT_MOST:
                 held, recorded_at = _record(runtime, held, finished), time.monotonic()
     finally:
         held = _record(runtime, held, finished)
