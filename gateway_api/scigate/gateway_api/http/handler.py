@@ -31,6 +31,8 @@ T = TypeVar("T")
 NOBODY: Final = Actor("", "", roles=frozenset(), proof="none")
 BODY_TIMEOUT: Final = 30.0  # seconds for a JSON body
 DRAINED: Final = 1 << 20  # a refused body up to this size is read, so that the client sees the answer
+CHECKSUM_MISMATCH: Final = "Checksum Mismatch"
+"""The phrase of 460, which tus 1.0 has added to HTTP."""
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -122,7 +124,7 @@ class Handler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]
         problem = self._problem(error)
-        self.set_status(problem.status, responses.get(problem.status, "Error"))
+        self.set_status(problem.status, _phrase(problem.status))
         self.set_header("Content-Type", "application/problem+json")
         for name, value in self.error_headers.items():
             self.set_header(name, value)
@@ -229,6 +231,10 @@ class NotFoundHandler(Handler):
         raise Problem(404, "not-found", "There is nothing at this path.", next_step="See /docs for what there is.")
 
     get = head = post = put = delete = patch = options = dispatch
+
+
+def _phrase(status: int) -> str:
+    return CHECKSUM_MISMATCH if status == 460 else responses.get(status, "Error")
 
 
 def _method_not_allowed(method: str) -> Problem:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from ..policy import Rule
-from .receiving import CHECKSUM_MISMATCH
+from .handler import CHECKSUM_MISMATCH
 from .route import Route
 
 BODYLESS: Final = frozenset({101, 204, 304, 307})

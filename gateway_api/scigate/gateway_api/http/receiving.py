@@ -16,8 +16,6 @@ GATHERED: Final = 4 * MiB
 STALLED: Final = timedelta(seconds=60)
 TICK: Final = timedelta(seconds=0.5)
 """What came waits for more at most this long: a slow sender's bytes are not lost with the connection."""
-CHECKSUM_MISMATCH: Final = "Checksum Mismatch"
-"""The phrase of 460, which tus 1.0 has added to HTTP."""
 BODY_MAX: Final = 1 << 62
 """For tornado; the real limits are those of uploads."""
 
