@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from scigate.storage_backends.backend import Backend, Buffer, MiB
 from scigate.storage_backends.errors import NotFound
 from scigate.storage_backends.layers import Layer, compose
 from scigate.storage_backends.registry import BackendRegistry
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.sending import Sender
 
 
 class Slow(Layer):
@@ -44,13 +48,32 @@ def main(given: dict[str, Any]) -> None:
         SlotLimits(4, 4, 4), streams=given.get("streams", 2), lease=given.get("lease", 30.0), reconcile_every=0.3
     )
     database = Database(given["url"])
-    engine = Engine(database, backends.__getitem__, _no_url, settings, Path(given["folder"]))
+    sender = Sender(database, Path(given["staging"])) if "staging" in given else None
+    if sender:
+        backends[sender.gateway] = sender.source
+    staging = sender.source if sender else None
+    engine = Engine(database, backends.__getitem__, _no_url, settings, Path(given["folder"]), staging=staging)
     engine.start()
+    if sender and "sends" in given:
+        threading.Thread(target=send, args=(sender, engine), kwargs=given["sends"], daemon=True).start()
     tell("started")
     sys.stdin.readline()
     tell(peak_memory())
     engine.stop()
     database.close()
+
+
+def send(sender: Sender, engine: Engine, upload: str, data: str, rate: float, until: int) -> None:
+    """Go on with an upload at ``rate`` MiB per second, up to ``until`` bytes; complete it if that is all."""
+    with open(data, "rb") as source:
+        source.seek(sender.folder.joinpath(upload).stat().st_size)
+        while (left := until - source.tell()) > 0:
+            sender.send(upload, source.read(min(left, MiB)))
+            time.sleep(1 / rate)
+        sender.record(upload)
+        if not source.read(1):
+            sender.complete(upload)
+            engine.look()
 
 
 def peak_memory() -> str:
