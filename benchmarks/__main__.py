@@ -11,29 +11,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from scigate.gateway_api.client import GatewayError
 from scigate.gateway_api.units import parse_size
 from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
-from . import cases, machine, report
+from . import cases, machine, report, uploads, uploads_report
 from .compare import Comparison, Plan
 from .peers import Rclone, SciGate
 from .summary import summarise
+from .uploads_report import PAGE, RESULTS, ROOT
 from .workspace import MEMORY, Media, Sources, needs
-
-ROOT: Final = Path(__file__).parents[1]
-RESULTS: Final = ROOT / "benchmarks" / "results"
-PAGE: Final = ROOT / "docs" / "reference" / "benchmarks.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["uploads"]:
+        return uploads.main(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         if options.page_from:
-            (options.page or PAGE).write_text(report.page(json.loads(options.page_from.read_text())))
+            _write_page(options.page or PAGE, json.loads(options.page_from.read_text()))
             return 0
         result = run(options)
     except (cases.BenchmarkFailed, GatewayError, ServerMissing, ServerFailed) as error:
@@ -127,9 +127,17 @@ def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / f"{result['name']}.json").write_text(json.dumps(result, indent=1) + "\n")
     if page := options.page or (PAGE if result["name"] == "full" else None):
-        page.write_text(report.page(result))
+        _write_page(page, result)
     print(report.table(result["cases"]))
     print("\n".join(f"{report.title(case)}: wall ratio {case['ratios']['wall']['median']}" for case in result["cases"]))
+
+
+def _write_page(page: Path, result: dict[str, Any]) -> None:
+    """With the section on uploads, if they have been measured."""
+    text, measured = report.page(result), RESULTS / "uploads.json"
+    if measured.exists():
+        text = uploads_report.join(text, uploads_report.section(json.loads(measured.read_text())))
+    page.write_text(text)
 
 
 def _parser() -> argparse.ArgumentParser:
