@@ -79,11 +79,7 @@ class Uploads:
         ``Problem`` 404, 410, 423, 503."""
         row = self._mine(actor, id)
         if row.completed is None and row.kind != Kind.FINAL:
-            turn = self._take(id)
-            try:
-                row = self._settled(id)
-            finally:
-                self._turns.leave(id, turn)
+            row = self._undisturbed(id)
         rows.refuse_gone(row)
         return self._around.status(row)
 
@@ -194,6 +190,17 @@ class Uploads:
             return self._turns.take(id)
         except Preempted:
             raise _locked() from None
+
+    def _undisturbed(self, id: str) -> Any:
+        """The row when nobody appends any more, or, if a newer request has come already, as it was when it did."""
+        try:
+            turn = self._turns.take(id)
+        except Preempted:
+            return self._store.get(id, None)
+        try:
+            return self._settled(id)
+        finally:
+            self._turns.leave(id, turn)
 
     def _settled(self, id: str) -> Any:
         """The row, when the file is what it says."""
