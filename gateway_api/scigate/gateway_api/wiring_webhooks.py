@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from .settings import Settings
 from .transfers.egress import Egress, resolve_by_system
 from .transfers.egress_post import WITHIN, Poster, resolve_within
 from .transfers.store import TransferStore
+from .wiring_uploads import gateway_id
 
 
 def webhooks(
@@ -32,16 +31,10 @@ def webhooks(
     def owners() -> Mapping[str, bool]:
         return {name: Role.ADMIN in user.roles for name, user in settings.users.items()}
 
-    deliveries = Deliveries(store, journal, sender, key, owners, worker=folder_name(folder))
+    deliveries = Deliveries(store, journal, sender, key, owners, worker=gateway_id(folder))
     cases = Webhooks(
         store, journal, sender, key, owners,
         check_url=egress.check, check_transfer=transfers.get, most=settings.limits.webhooks_per_user,
     )  # fmt: skip
     cases.on_change = deliveries.look
     return cases, deliveries
-
-
-def folder_name(folder: Path) -> str:
-    """Tells this state folder from those of all other gateways, also after a restart or a move to another host."""
-    found = folder.stat()
-    return hashlib.sha256(f"{socket.gethostname()}/{found.st_dev}/{found.st_ino}".encode()).hexdigest()[:32]

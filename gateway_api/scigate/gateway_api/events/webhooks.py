@@ -101,7 +101,7 @@ class Webhooks:
             )  # fmt: skip
         try:
             event = _test_event(row)
-            refusal = self._sender.send(row.id, row.url, event.id, as_json(event))
+            refusal = self._sender.send(row.id, row.url, event.id, as_json(event).encode("ascii"))
         finally:
             self._testing.release()
         return WebhookTest(id=event.id, accepted=refusal is None, cause=refusal.cause if refusal else None)
