@@ -388,5 +388,5 @@ def test_the_records_of_an_upload_name_no_staging_storage(lab: Lab, data: bytes)
     sender.write_of("u1", receiving.received)
     lab.until(lambda: lab.file(id).cause is not None, 20)
     told = f"{lab.store.get(id, None)} {lab.files(id)}"
-    assert "cannot read the upload" in told
+    assert "'u1'" in lab.file(id).cause.message
     assert "staging" not in told
