@@ -19,6 +19,7 @@ CATCHES_ALL = {
     f"{API}/cli/app.py": "where every error of a command ends, as a sentence and an exit code",
     f"{API}/db/database.py": "handed to whoever gave the job; the others in the commit go on",
     f"{API}/http/events/fanout.py": "one follower's error, even a bug, must not end all others'",
+    f"{API}/events/webhooks_delivery.py": "even a bug must end in the log, and never end the deliveries to others",
     f"{API}/transfers/batch.py": "one file's error, even a bug, must not touch the others",
     f"{API}/transfers/executors/local.py": "even a bug of a storage must end in the records as a cause",
     f"{API}/transfers/engine.py": "even a bug must end in the records as a cause, and never end the engine",
