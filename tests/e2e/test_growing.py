@@ -41,11 +41,10 @@ def flows(site: Site, transfer: str) -> int:
 def through_a_kill(site: Site, sender: Sender, transfer: str, sent: Path) -> tuple[int, float]:
     """Kill the engine while bytes come and go, let the next one end it. Returns the bytes that were at the storage
     when the last one came, and the seconds from then to DONE."""
-    first = start(site, sender, sent, SIZE, rate=100)
+    first = start(site, sender, sent, PART, rate=100)
     site.until(lambda: flows(site, transfer) >= 32 * MiB)
     first.kill()
     first.wait()
-    assert sender.folder.joinpath("u1").stat().st_size < SIZE, "bytes flow while others still come"
     second = start(site, sender, sent, SIZE - MiB, rate=200)
     site.until(lambda: flows(site, transfer) >= 128 * MiB)
     before = flows(site, transfer)
