@@ -270,22 +270,22 @@ def test_a_gateway_that_stays_away_is_an_error_after_the_patience(
     assert time.monotonic() - begun < 30
 
 
-def test_a_full_staging_quota_is_waited_for(start_gateway: Any, tmp_path: Path) -> None:
-    for name in "abc":
-        (tmp_path / name).write_bytes(os.urandom(10 * MB))
+def test_a_full_staging_quota_is_waited_for(start_gateway: Any, tmp_path: Path, large: Path) -> None:
+    (tmp_path / "second").write_bytes(os.urandom(20 * MB))
     (tmp_path / "gateway").mkdir()
-    with start_gateway(tmp_path / "gateway", '\n[limits]\nstaging_quota = "12 MiB"\n') as running:
+    with start_gateway(tmp_path / "gateway", '\n[limits]\nstaging_quota = "40 MiB"\n') as running:
         with Gateway(running.url, running.environment()["SCIGATE_TOKEN"]) as gateway:
-            threads = [
-                threading.Thread(target=lambda name=name: delivered(gateway.put(tmp_path / name, "lab:/quota/")))
-                for name in "abc"
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(120)
-        stored = {path.name: path.read_bytes() for path in (running.files("lab") / "quota").iterdir()}
-    assert stored == {name: (tmp_path / name).read_bytes() for name in "abc"}
+            with pytest.raises(Stopped):
+                gateway.put(large, "mem:/first", sent=stopping(33 * MB))
+            (first,) = gateway.uploads()
+            waiting = threading.Thread(target=lambda: delivered(gateway.put(tmp_path / "second", "lab:/second")))
+            waiting.start()
+            waiting.join(3)
+            assert waiting.is_alive(), "there is no room for it yet"
+            assert not (running.files("lab") / "second").exists()
+            gateway.cancel_upload(first.id)
+            waiting.join(100)
+        assert (running.files("lab") / "second").read_bytes() == (tmp_path / "second").read_bytes()
 
 
 # Folders --------------------------------------------------------------------------------------------------------

@@ -149,11 +149,11 @@ class Sending:
         """Get ready for the next try, or raise what makes it senseless."""
         if isinstance(error, RequestRefused) and error.status == CHECKSUM_MISMATCH:
             self._bear_damage()
-        elif isinstance(error, RequestRefused) and not _is_temporary(error):
-            raise error
+        elif not _is_temporary(error):
+            raise self._session.explained(error)
         else:
             self._pace.broke()
-            self._patience.pause(error)
+            self._patience.pause(self._session.explained(error))
         self._known = False
 
     def _bear_damage(self) -> None:
@@ -176,5 +176,7 @@ def terminate(session: Session, upload: str) -> None:
     session.send("DELETE", upload_path(upload), repeatable=True, headers=TUS)
 
 
-def _is_temporary(error: RequestRefused) -> bool:
+def _is_temporary(error: httpx.TransportError | RequestRefused | GatewayUnreachable) -> bool:
+    if not isinstance(error, RequestRefused):
+        return not isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol)
     return error.status in TEMPORARY or error.code == WRONG_OFFSET or (error.status >= 500 and error.retriable)
