@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -181,8 +182,12 @@ class Uploads:
 
     def _mine(self, actor: Actor, id: str) -> Any:
         row = self._store.get(id, owner_seen(actor))
-        if row.ended is None:
-            rows.refuse_elsewhere(row, self._store.gateway)
+        if row.ended is not None:
+            return row
+        rows.refuse_elsewhere(row, self._store.gateway)
+        if row.end is None and row.expires is not None and row.expires <= time.time():  # no sweep has come by yet
+            self._store.expire(self._turns.busy(), only=id)
+            return self._store.get(id, None)
         return row
 
     def _take(self, id: str) -> Turn:

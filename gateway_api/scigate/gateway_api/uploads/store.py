@@ -161,14 +161,15 @@ class UploadStore:
             mine = (upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.end.is_(None))
             return connection.execute(rows.QUERY.where(*mine)).all()
 
-    def expire(self, busy: Collection[str]) -> int:
-        """Give up a portion of the uploads whose senders did not come back, except those that somebody is at; returns
-        how many."""
+    def expire(self, busy: Collection[str], *, only: str | None = None) -> int:
+        """Give up a portion of the uploads whose senders did not come back (or ``only`` this one), except those that
+        somebody is at; returns how many."""
 
         def job(connection: Connection) -> int:
             now = self._database.now(connection)
             mine = (upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.end.is_(None))
-            late = (*mine, upload.c.expires <= now, upload.c.id.not_in(busy), upload.c.whole.is_(None))
+            late = [*mine, upload.c.expires <= now, upload.c.id.not_in(busy), upload.c.whole.is_(None)]
+            late += [] if only is None else [upload.c.id == only]
             found = connection.execute(rows.QUERY.where(*late).limit(PORTION)).all()
             for row in found:
                 connection.execute(update(upload).where(upload.c.seq == row.seq).values(end="expired"))
