@@ -71,7 +71,7 @@ def test_tar_is_read_by_python_byte_for_byte(spool: Spool) -> None:
         members = read.getmembers()
         found = {member.name.encode("utf-8", "surrogateescape"): read.extractfile(member) for member in members}
         assert {name: file.read() for name, file in found.items() if file} == files
-        assert {member.mtime for member in members} == {WHEN.timestamp()}
+        assert {member.mtime for member in members} == {int(WHEN.timestamp())}
 
 
 def test_tar_is_unpacked_by_tar(spool: Spool, tmp_path: Path) -> None:

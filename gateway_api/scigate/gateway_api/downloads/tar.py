@@ -11,7 +11,7 @@ from .members import Member, exact_name
 from .spool import Spool
 
 RECORD: Final = 20 * tarfile.BLOCKSIZE
-NOW_OR_NEVER: Final = datetime.fromtimestamp(0, UTC)
+EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 class Tar:
@@ -28,7 +28,7 @@ class Tar:
         """What is before the bytes of a file. A name that is not UTF-8 is said to be binary (pax, hdrcharset)."""
         info = tarfile.TarInfo(member.name.decode("utf-8", "surrogateescape"))
         info.size, info.mode = member.size, 0o644
-        info.mtime = (member.modified or NOW_OR_NEVER).timestamp()
+        info.mtime = int((member.modified or EPOCH).timestamp())  # a fraction would cost a KiB for each file
         header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
         self.offset += len(header) + member.size
         return header
