@@ -24,7 +24,7 @@ from tests.gateway_api.conftest import TOKENS
 from .conftest import STREAM, Follower, submit
 
 KILLS = 4
-FILES = 300
+FILES = 120
 BEARER = {"Authorization": f"Bearer {TOKENS['root']}"}
 
 
@@ -109,7 +109,7 @@ def test_a_follower_sees_exactly_the_journal_through_kills(
     quick: list[int] = []
     slow: list[int] = []
     threads = [threading.Thread(target=follow, args=(url, seen, over, pause)) for seen, pause in
-               ((quick, 0), (slow, 0.002))]  # fmt: skip
+               ((quick, 0), (slow, 0.001))]  # fmt: skip
     for thread in threads:
         thread.start()
     transfers = []
