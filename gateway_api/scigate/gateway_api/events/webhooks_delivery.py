@@ -32,6 +32,7 @@ TICK: Final = 0.5  # seconds between looks at the journal
 TURN: Final = 50  # events in one turn, and
 TURN_SECONDS: Final = 15.0  # how long it may go on before others get theirs
 LAG: Final = 10_000  # lines of others in the journal after which the cursor is moved behind them
+REMEMBERED: Final = 10_000  # webhooks of which it is kept in memory how far they have looked
 REST: Final = 30.0  # seconds before a turn that failed by a mistake of ours is repeated
 CONTENT_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 
@@ -168,7 +169,7 @@ class Deliveries:
     def _deliver(self, one: Delivery, everybody: bool) -> None:
         scan = self._scan(one, self._start(one), everybody)
         if not scan.lines and scan.cursor - one.delivered < LAG:
-            self._seen[one.seq] = Seen(one.delivered, scan.cursor)
+            self._remember(one, scan.cursor)
             return
         held = self._store.claim(one.seq, self._worker)
         if held is None or held.delivered != one.delivered:
@@ -195,7 +196,12 @@ class Deliveries:
         if held is not None and scan.cursor - held.delivered >= LAG:
             self._store.skip(held, self._worker, scan.cursor)
         elif held is not None:
-            self._seen[held.seq] = Seen(held.delivered, scan.cursor)
+            self._remember(held, scan.cursor)
+
+    def _remember(self, one: Delivery, cursor: int) -> None:
+        if len(self._seen) > REMEMBERED:  # most of them deleted since; to look again costs little
+            self._seen.clear()
+        self._seen[one.seq] = Seen(one.delivered, cursor)
 
     def _refused(self, held: Delivery, refusal: Refusal) -> None:
         if self._stopping.is_set():
