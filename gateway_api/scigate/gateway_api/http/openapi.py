@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from ..policy import Rule
+from .examples import EXAMPLES, Example, answers
 from .openapi_responses import BODYLESS, headers, other_statuses, phrase, refusals
 from .route import Route
 
@@ -92,9 +93,31 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.body is not None:
         operation["requestBody"] = {"required": True, "content": _content([route.body, *route.other_bodies])}
+    _add_example(route, operation)
     if route.rule is Rule.ANYONE:
         operation["security"] = []
     return operation
+
+
+def _add_example(route: Route, operation: dict[str, Any]) -> None:
+    """The request of ``examples`` and what was answered to it. Routes of plug-ins may have none."""
+    example = EXAMPLES.get((route.method, route.path), Example())
+    values = {"path": example.path, "query": example.query, "header": example.headers}
+    for parameter in operation["parameters"]:
+        if parameter["name"] in values[parameter["in"]]:
+            parameter["example"] = _typed(values[parameter["in"]][parameter["name"]], parameter["schema"])
+    if example.body is not None:
+        kind = route.body if isinstance(route.body, str) else "application/json"
+        operation["requestBody"]["content"][kind]["example"] = example.body
+    answer = answers().get(f"{route.method} {route.path}")
+    content = operation["responses"][str(route.status)].get("content", {})
+    if answer is not None and content:
+        content["application/json" if "application/json" in content else next(iter(content))]["example"] = answer
+
+
+def _typed(text: str, schema: dict[str, Any]) -> Any:
+    """A parameter as what it is, where it stands in a document and not in a URL."""
+    return int(text) if schema.get("type") == "integer" else text
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
