@@ -71,7 +71,9 @@ class Service:
         )
         self.gateway.uploads = uploads.cases(self._storages, store, self._engine.look, settings.limits.page_max)
         self.gateway.webhooks, self._deliveries = webhooks(settings, folder, self._database, store)
-        self.gateway.events, self._feed = events(self._database, self._engine.progress)
+        self.gateway.events, self._feed = events(
+            self._database, self._engine.progress, uploads.rates, uploads.known
+        )  # fmt: skip
         self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
 
     @property

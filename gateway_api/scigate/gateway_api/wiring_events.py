@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable
 
 from .db.database import Database
 from .events.feed import Feed
@@ -18,9 +19,12 @@ def raise_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def events(database: Database, moving: Moving) -> tuple[Events, Feed]:
-    """The use cases and the feed, which is not started yet; it is woken by the commits of ``database``."""
+def events(database: Database, moving: Moving, arriving: Moving, known: Callable[[str], int]) -> tuple[Events, Feed]:
+    """The use cases and the feed, which is not started yet; it is woken by the commits of ``database``.
+
+    ``moving``, ``arriving``, ``known``: see ``Live``.
+    """
     journal = Journal(database)
     feed = Feed(journal)
     database.on_commit = feed.committed
-    return Events(journal, feed, Tickets(database), Live(journal, moving)), feed
+    return Events(journal, feed, Tickets(database), Live(journal, moving, arriving, known)), feed

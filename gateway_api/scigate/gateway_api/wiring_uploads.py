@@ -46,6 +46,7 @@ class UploadParts:
         self._arrivals = Arrivals()
         terms = Terms(limits.upload_expires, limits.retry_for, limits.uploads_open)
         self._store = UploadStore(database, self.name, terms)
+        self.rates, self.known = LiveProgress(), self._arrivals.known
         self.source = StagedSource(self.name, self.staging.folder, self._store.lookup, self._arrivals)
         self._pool = ThreadPoolExecutor(CHECKPOINTS, thread_name_prefix="upload")
         self._sweeping = threading.Lock()
@@ -54,7 +55,7 @@ class UploadParts:
         """The use cases. ``look`` tells the engine that there may be something new."""
         self._store.on_new = look
         around = Reception(
-            self._store, self.staging, self._arrivals, LiveProgress(), Remembered(), self._pool, self._make_room
+            self._store, self.staging, self._arrivals, self.rates, Remembered(), self._pool, self._make_room
         )
         self._uploads = Uploads(around, storages, transfers, page_max=page_max)
         self.staging.make_room = self._uploads.sweep

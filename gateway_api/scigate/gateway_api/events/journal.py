@@ -6,7 +6,7 @@ to an id has missed nothing before it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, false, func, or_, select
 
 from ..db.database import Database
-from ..db.schema import event, file, transfer
+from ..db.schema import event, file, transfer, upload
 from ..resources import Event
 from .cloudevents import PREFIX, event_of, text_of
 from .topics import ALL, transfers_of
@@ -88,12 +88,25 @@ class Journal:
         with self._database.read() as connection:
             return set(connection.execute(query).scalars()) if transfers else set()
 
-    def moving_rows(self, seqs: Collection[int], ids: Collection[str], most: int) -> Sequence[Any]:
-        """Rows of transfers that are not finished: those that are named either way, the newest of them."""
-        named = or_(transfer.c.seq.in_(seqs), transfer.c.id.in_(ids))
+    def moving_rows(
+        self, seqs: Collection[int], ids: Collection[str], uploads: Collection[int], most: int
+    ) -> Sequence[Any]:
+        """Rows of transfers that are not finished: those that are named, also by an upload; the newest of them."""
+        sent = select(file.c.transfer).join(upload, upload.c.file == file.c.seq).where(upload.c.seq.in_(uploads))
+        named = or_(transfer.c.seq.in_(seqs), transfer.c.id.in_(ids), transfer.c.seq.in_(sent))
         query = select(transfer).where(named, transfer.c.finished.is_(None)).order_by(transfer.c.seq.desc()).limit(most)
         with self._database.read() as connection:
             return connection.execute(query).all()
+
+    def received(self, transfers: Collection[int], uploads: Collection[int]) -> tuple[Mapping[int, int], Sequence[Any]]:
+        """Bytes recorded as received by transfer, of those that are uploads; and the rows of these uploads of theirs."""
+        of_these = upload.join(file, file.c.seq == upload.c.file)
+        sums = select(file.c.transfer, func.sum(upload.c.received)).select_from(of_these)
+        rows = select(file.c.transfer, upload.c.seq, upload.c.id, upload.c.received).select_from(of_these)
+        these = file.c.transfer.in_(transfers)
+        with self._database.read() as connection:
+            found = {seq: int(sum_) for seq, sum_ in connection.execute(sums.where(these).group_by(file.c.transfer))}
+            return found, connection.execute(rows.where(these, upload.c.seq.in_(uploads))).all()
 
     def read(
         self, after: int, limit: int, *, owner: str | None, topics: Collection[str], types: Collection[str] = ()

@@ -223,3 +223,18 @@ def test_who_takes_nothing_for_too_long_is_disconnected(
         time.sleep(0.02)
     assert not fanout._connections
     assert not fanout._readers
+
+
+def test_the_progress_of_an_upload_has_both_its_legs(gateway: Running, ada: httpx.Client) -> None:
+    tus = {"Tus-Resumable": "1.0.0"}
+    made = ada.post(
+        "/api/v1/uploads", params={"destination": "lab:/legs"}, headers={**tus, "Upload-Length": "3000000"}
+    )  # fmt: skip
+    location = made.headers["Location"]
+    with following(ada, progress="1") as follower:
+        first = {**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+        assert ada.patch(location, content=bytes(1_000_000), headers=first).status_code == 204
+        while (message := follower.next()).event != "scigate.transfer.progress":
+            pass
+    assert message.data["data"]["arrived"]["bytes"] == 1_000_000
+    assert message.data["data"]["bytes_done"] == 0
