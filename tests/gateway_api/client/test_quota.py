@@ -22,13 +22,13 @@ def gateway(tmp_path: Path, start_gateway: Callable[..., Any]) -> Iterator[Gatew
         yield client
 
 
-def test_what_can_never_fit_is_said_before_it_is_hashed(gateway: Gateway, tmp_path: Path) -> None:
-    large, hashed = tmp_path / "large", []
+def test_what_can_never_fit_is_said_before_it_is_sent(gateway: Gateway, tmp_path: Path) -> None:
+    large, sent = tmp_path / "large", []
     with large.open("wb") as file:
         file.truncate(9 << 20)
     with pytest.raises(RequestInvalid, match=r"limits\.staging_quota"):
-        gateway.put(large, "lab:/large", hashed=hashed.append)
-    assert hashed == []
+        gateway.put(large, "lab:/large", sent=sent.append)
+    assert sent == []
 
 
 def test_a_folder_larger_than_the_quota_waits_for_room(gateway: Gateway, tmp_path: Path) -> None:

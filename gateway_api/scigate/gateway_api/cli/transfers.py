@@ -109,20 +109,19 @@ def _as_text(handle: TransferHandle, files: bool, events: bool) -> None:
     if transfer.cause and transfer.cause.message:
         click.echo(f"  {printable(transfer.cause.message)}\n  → {printable(transfer.cause.next_step)}")
     for file in handle.files(None if files else FileState.FAILED):
-        _show_file(file, transfer)
+        _show_file(file)
     for event in handle.events() if events else ():
         said = {key: value for key, value in event.data.items() if key not in SAID_ABOVE}
         data = ", ".join(f"{key} {value}" for key, value in said.items())
         click.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}Z  {event.type.removeprefix('scigate.')}  {printable(data)}")
 
 
-def _show_file(file: TransferFile, transfer: Transfer) -> None:
-    from ..client.errors import source_shown
+def _show_file(file: TransferFile) -> None:
     from ..client.progress import printable
 
     done = "SKIPPED" if file.skipped else str(file.state)
     proof = f"  proof {file.proof}" if file.proof else ""
-    click.echo(f"  {done:10} {printable(source_shown(file, transfer))} → {printable(file.destination)}{proof}")
+    click.echo(f"  {done:10} {printable(file.source)} → {printable(file.destination)}{proof}")
     for name, value in file.digests.items():
         click.echo(f"             {name} {value}")
     if file.cause:

@@ -188,21 +188,10 @@ def _sentences(parts: Sequence[str]) -> str:
 
 def _failure(transfer: Transfer, files: Sequence[TransferFile]) -> str:
     head = f"Transfer {transfer.id} failed: {transfer.files.failed} of {transfer.files.total} files."
-    lines = [
-        printable(f"{source_shown(file, transfer)} → {file.destination}: {file.cause.message}")
-        for file in files
-        if file.cause
-    ]
+    lines = [printable(f"{file.source} → {file.destination}: {file.cause.message}") for file in files if file.cause]
     if not lines and transfer.cause:
         lines = [transfer.cause.message]
     return "\n  ".join([head, *lines])
-
-
-def source_shown(file: TransferFile, transfer: Transfer) -> str:
-    """What was put comes from the gateway's own storage, whose names say nothing to anybody: its label does."""
-    if not file.source.startswith("staging:/"):
-        return file.source
-    return f"upload: {transfer.label}" if transfer.label else "upload"
 
 
 def _next_steps(transfer: Transfer, files: Sequence[TransferFile]) -> str:
