@@ -99,7 +99,7 @@ class Journal:
             return connection.execute(query).all()
 
     def received(self, transfers: Collection[int], uploads: Collection[int]) -> tuple[Mapping[int, int], Sequence[Any]]:
-        """Bytes recorded as received by transfer, of those that are uploads; and the rows of these uploads of theirs."""
+        """Bytes recorded as received, by transfer, of those that are uploads; and the rows of those ``uploads``."""
         of_these = upload.join(file, file.c.seq == upload.c.file)
         sums = select(file.c.transfer, func.sum(upload.c.received)).select_from(of_these)
         rows = select(file.c.transfer, upload.c.seq, upload.c.id, upload.c.received).select_from(of_these)
