@@ -69,7 +69,8 @@ def plan_folder(folder: FolderToSend, largest: int) -> list[Planned]:
     root = parse(folder.destination)
     if not root.is_folder:
         raise NotRegular("the destination of a folder is a folder: end it with '/'", path=root.path)
-    planned, errors = [], list(_twins(folder))
+    planned: list[Planned] = []
+    errors: list[dict[str, str]] = []
     for index, file in enumerate(folder.files):
         pointer = f"/files/{index}"
         try:
@@ -84,6 +85,7 @@ def plan_folder(folder: FolderToSend, largest: int) -> list[Planned]:
         name = file.path.rpartition("/")[2]
         planned.append(Planned(new_id(), Kind.WHOLE.value, destination, file.size, name, modified=modified,
                                complete=file.size == 0))  # fmt: skip
+    errors = errors or list(_twins(folder))
     if errors:
         raise Problem(422, "invalid-manifest", "The folder cannot be accepted.", detail=errors[0]["message"],
                       next_step=errors[0]["next_step"], errors=errors[:TOLD])  # fmt: skip

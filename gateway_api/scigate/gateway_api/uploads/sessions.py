@@ -44,6 +44,15 @@ class Uploads:
         """Bytes of the longest upload that is taken."""
         return self._around.largest
 
+    def _longest_of(self, actor: Actor, new: NewUpload) -> int:
+        """The same for this one: when its bytes need not be here together it may be longer than our disk."""
+        if new.kind is not Kind.WHOLE or new.digests or new.destination is None:
+            return self.largest
+        storage = file_location(new.destination).storage
+        self._check_writable(actor, storage)
+        limits = self._storages.get(storage).limits
+        return self.largest if limits.drafts_readable else max(limits.largest or 0, self.largest)
+
     # --- create --------------------------------------------------------------------------------------------------
 
     def create(self, actor: Actor, new: NewUpload) -> UploadStatus:
@@ -51,7 +60,7 @@ class Uploads:
 
         ``Problem`` 404 for a storage that is not the actor's, 403 for one that is read-only, 413, 422, 429; for parts
         404, 409 or 410. The same Idempotency-Key gives the same upload."""
-        planned = plan(new, self.largest)
+        planned = plan(new, self._longest_of(actor, new))
         if planned.destination is not None:
             self._check_writable(actor, planned.destination.storage)
         if new.kind is Kind.FINAL:
@@ -117,6 +126,7 @@ class Uploads:
         """End an upload: its transfer's file is cancelled, its bytes are removed. One that is DONE stays DONE.
         ``Problem`` 404, 409, 410, 423, 503."""
         row = self._mine(actor, id)
+        rows.refuse_gone(row)
         turn = self._take(id)
         try:
             self._store.terminate(row)
