@@ -1,5 +1,6 @@
 // Uploads a file by tus-js-client; what is asked comes as JSON in the first argument, the URL goes to the output.
 import { createReadStream, readFileSync, statSync } from "node:fs";
+import { PassThrough } from "node:stream";
 import * as tus from "tus-js-client";
 
 const asked = JSON.parse(process.argv[2]);
@@ -8,12 +9,14 @@ const options = {
   headers: { Authorization: `Bearer ${asked.token}` },
   metadata: asked.metadata,
   retryDelays: [0, 50, 100, 200, 500, 1000, 1000, 1000],
-  uploadSize: asked.deferred ? undefined : statSync(asked.file).size,
+  ...(asked.deferred || asked.parallel ? {} : { uploadSize: statSync(asked.file).size }),
   ...asked.options,
 };
 if (asked.urlStorage) options.urlStorage = new tus.FileUrlStorage(asked.urlStorage);
 
-const input = asked.parallel ? readFileSync(asked.file) : createReadStream(asked.file);
+// Of a file tus-js-client knows the length by itself; of a stream it does not.
+const file = createReadStream(asked.file);
+const input = asked.parallel ? readFileSync(asked.file) : asked.deferred ? file.pipe(new PassThrough()) : file;
 const upload = new tus.Upload(input, {
   ...options,
   onError: (error) => {

@@ -17,7 +17,7 @@ for (const [path, relativePath] of asked.files) {
   uppy.addFile({
     name: basename(path),
     type: "application/octet-stream",
-    data: new Blob([readFileSync(path)]),
+    data: readFileSync(path), // in place of a Blob: what tus-js-client takes outside of browsers
     meta: { destination: asked.destination, relativePath },
   });
 }
