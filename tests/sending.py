@@ -45,7 +45,7 @@ class Sender:
             raise NotFound("the bytes of the upload are not here any more", path=id)
         complete = row.completed is not None
         crc = row.crc64nvme if complete else None
-        return StagedUpload(row.id, row.length, row.received, complete, (), row.modified, crc)
+        return StagedUpload(row.id, row.length, row.received, complete, (), row.modified, crc, row.released)
 
     def announce(
         self, id: str, destination: str, length: int | None, *, expires: timedelta = timedelta(days=1),

@@ -58,6 +58,7 @@ class Service:
         self._engine = Engine(
             self._database, self._backend, _url_opener(egress, self._outside), _engine_settings(settings), folder,
             chores=(self._sweep_uploads,), staging=uploads.source,
+            window=uploads.window(self._backend),
         )  # fmt: skip
         store.progress, store.on_new = self._engine.progress, self._engine.look
         health = Health(self._storages, registry, store.counts, self._staged, self._vitals())

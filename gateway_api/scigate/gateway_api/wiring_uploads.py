@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from scigate.storage_backends.backend import Backend
 from scigate.storage_backends.errors import StorageError
 
 from .db.database import Database, DatabaseUnavailable
@@ -29,6 +30,7 @@ from .uploads.source import StagedSource
 from .uploads.staged import PREFIX
 from .uploads.staging import Staging, sync_folder
 from .uploads.store import UploadStore
+from .uploads.window import Window
 from .uploads.writer import Reception
 
 CHECKPOINTS: Final = 4  # uploads that are made durable beside their streams at once
@@ -40,13 +42,13 @@ class UploadParts:
 
     def __init__(self, settings: Settings, folder: Path, database: Database) -> None:
         limits = settings.limits
-        self._folder = folder
+        self._folder, self._database = folder, database
         self.name = PREFIX + gateway_id(folder)
         self.staging = Staging(folder / STAGING, limits.staging_quota)
         self._arrivals = Arrivals()
+        self.rates, self.known = LiveProgress(), self._arrivals.known
         terms = Terms(limits.upload_expires, limits.retry_for, limits.uploads_open)
         self._store = UploadStore(database, self.name, terms)
-        self.rates, self.known = LiveProgress(), self._arrivals.known
         self.source = StagedSource(self.name, self.staging.folder, self._store.lookup, self._arrivals)
         self._pool = ThreadPoolExecutor(CHECKPOINTS, thread_name_prefix="upload")
         self._sweeping = threading.Lock()
@@ -60,6 +62,10 @@ class UploadParts:
         self._uploads = Uploads(around, storages, transfers, page_max=page_max)
         self.staging.make_room = self._uploads.sweep
         return self._uploads
+
+    def window(self, backend: Callable[[str], Backend]) -> Window:
+        """What lets uploads be larger than the disk; ``backend`` opens a storage."""
+        return Window(self._database, self.name, self.staging, lambda name: not backend(name).limits.drafts_readable)
 
     def prepare(self) -> None:
         """Before the engine starts: make the disk fit the records."""

@@ -240,6 +240,7 @@ upload: Final = Table(
     Column("created", Double, nullable=False),
     Column("expires", Double),  # NULL: all bytes are here
     Column("completed", Double),  # since when they are
+    Column("released", BigInteger, nullable=False, server_default=text("0")),  # only at the storage
     Column("ended", Double),  # nothing of it is kept on the disk any more
     Column("end", String(10)),  # why: done, cancelled, failed, expired; known before the bytes are gone
     Index(None, "owner", "seq"),

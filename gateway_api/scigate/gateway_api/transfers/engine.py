@@ -18,6 +18,7 @@ from scigate.storage_backends.errors import StorageError
 
 from ..db.database import Database, DatabaseUnavailable
 from ..uploads.source import StagedSource
+from ..uploads.window import Window
 from .crowd import Crowd
 from .executors.local import LocalExecutor
 from .lease import Lease, LeaseLost
@@ -63,11 +64,12 @@ class Engine:
         *,
         chores: Sequence[Callable[[], None]] = (),
         staging: StagedSource | None = None,
+        window: Window | None = None,
     ) -> None:
         self._settings = settings
         self.progress = LiveProgress()
         self._lease = Lease(database, folder / "workers", settings.lease)
-        receiving = Receiving(database, staging)
+        receiving = Receiving(database, staging, window)
         work = Work(database, self._lease.worker, receiving)
         self._runtime = Runtime(
             work,

@@ -48,13 +48,17 @@ def cut(size: int, length: int) -> Iterator[Block]:
         yield Block(number, offset, min(length, size - offset))
 
 
-def worth_moving(size: int | None, moved: int, arrived: int) -> bool:
+def worth_moving(size: int | None, moved: int, arrived: int, most: int | None = None) -> bool:
     """Whether a file that is still received is to be moved on, ``moved`` of its ``arrived`` bytes being at the
-    destination already. Not for little: each attempt may read what the destination has of it again.
+    destination already. Not for little: each attempt may read what the destination has of it again. But always when
+    ``most`` bytes wait for it.
 
     Small files, and those whose size is not known, are moved when all of them is here.
     """
-    return size is not None and size > SMALL and arrived - moved >= max(STEP, size // 32)
+    if size is None or size <= SMALL:
+        return False
+    least = max(STEP, size // 32)
+    return arrived - moved >= (least if most is None else min(least, most))
 
 
 class Verdict(Enum):

@@ -20,6 +20,7 @@ from ..db.schema import file, transfer, upload
 from ..resources import Cause, FileState
 from ..uploads.source import StagedSource
 from ..uploads.staged import is_staging
+from ..uploads.window import Window
 from .ledger import Held, Move, held_from, read_held, write_moves_that_still_fit
 from .machine import WAITS, Failure, Impossible, What, advance
 from .planner import worth_moving
@@ -92,15 +93,18 @@ def starved(connection: Connection, held: Held, now: float) -> None:
 class Receiving:
     """Which files of the uploads of this gateway are worth a slot. Without a ``source``: none is here."""
 
-    def __init__(self, database: Database, source: StagedSource | None) -> None:
-        self._database, self.source = database, source
+    def __init__(self, database: Database, source: StagedSource | None, window: Window | None = None) -> None:
+        self._database, self.source, self._window = database, source, window
 
     def is_elsewhere(self, storage: str) -> bool:
         """Whether this storage holds the uploads of another gateway, which alone can move them."""
         return is_staging(storage) and (self.source is None or storage != self.source.name)
 
     def queue(self) -> None:
-        """Queue those files of which enough has arrived since they were last looked at."""
+        """Queue those files of which enough has arrived since they were last looked at; give up what is at its
+        storage, when the room for uploads is scarce."""
+        if self._window:
+            self._window.slide()
         news = sorted(self.source.arrivals.news()) if self.source else []
         for first in range(0, len(news), LOOKED_AT):
             if worth := self._worth(news[first : first + LOOKED_AT]):
@@ -128,11 +132,7 @@ class Receiving:
             .where(upload.c.id.in_(ids), file.c.state == FileState.WAITING, upload.c.ended.is_(None))
         )
         with self._database.read() as connection:
-            return [
-                row.seq
-                for row in connection.execute(query)
-                if worth_moving(row.size, row.bytes_done, self._here(row.id, row.received))
-            ]
+            return [row.seq for row in connection.execute(query) if self._is_worth(row, row.id, row.received)]
 
     def _queue(self, seqs: Sequence[int], connection: Connection) -> None:
         now = self._database.now(connection)
@@ -142,11 +142,11 @@ class Receiving:
     def _can_go_on(self, row: Any, found: Any) -> bool:
         if found is None or found.ended is not None:
             return False
-        here = self._here(found.id, found.received)
-        return found.completed is not None or worth_moving(row.size, row.bytes_done, here)
+        return found.completed is not None or self._is_worth(row, found.id, found.received)
 
-    def _here(self, upload_id: str, durable: int) -> int:
-        return max(durable, self.source.arrivals.known(upload_id) if self.source else 0)
+    def _is_worth(self, row: Any, upload_id: str, durable: int) -> bool:
+        here = max(durable, self.source.arrivals.known(upload_id) if self.source else 0)
+        return worth_moving(row.size, row.bytes_done, here, self._window.longest_wait if self._window else None)
 
 
 def _put_back(row: Any, found: Any, now: float) -> Move:

@@ -94,7 +94,7 @@ def staged(row: Any, parts: tuple[StagedPart, ...]) -> StagedUpload:
     complete = row.completed is not None
     return StagedUpload(
         id=row.id, length=row.length, received=row.received, complete=complete, parts=parts, modified=row.modified,
-        crc64nvme=row.crc64nvme if complete else None,
+        crc64nvme=row.crc64nvme if complete else None, released=row.released,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from scigate.storage_backends.posix_calls import Descriptor, Doing
 from scigate.storage_backends.posix_data import buffers
 
 from .arrivals import Arrivals
-from .staged import Lookup, StagedPart, StagedUpload, Starved
+from .staged import Lookup, Released, StagedPart, StagedUpload, Starved
 
 LIMITS: Final = Limits(read_only=True, listable=False, local=True)
 
@@ -69,6 +69,8 @@ class StagedSource:
             raise Truncated(f"bytes {offset} to {end} are not inside the {size} bytes of the upload", path=path)
         if end > self._arrived(upload):
             raise Starved
+        if offset < upload.released:
+            raise Released("the storage has lost what it had of this upload, and here it was given up", path=path)
         parts = upload.parts or (StagedPart(upload.id, size),)
         for part, start, count in _pieces(parts, offset, end):
             yield from self._read(part, start, count)

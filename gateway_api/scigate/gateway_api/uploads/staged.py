@@ -6,12 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from scigate.storage_backends.errors import Permanent
+
 PREFIX: Final = "staging@"
 """Of the names of staging storages; a user's storage cannot have such a name."""
 
 
 class Starved(Exception):
     """The bytes that are needed now have not arrived. No failure of a storage: the file waits for its sender."""
+
+
+class Released(Permanent):
+    """Bytes are needed again that were given up here once the storage had them."""
+
+    next_step = "Send the file again."
 
 
 def is_staging(storage: str) -> bool:
@@ -34,7 +42,8 @@ class StagedUpload:
     ``length`` is None while the sender has not said it. ``received`` bytes are durable here; more may be in the file
     already. ``complete``: all have come, are durable, and hold what the sender promised; only then ``crc64nvme`` (16
     hexadecimal digits) is the digest of the whole. ``parts`` of an upload that is made of others, in order: its bytes
-    are theirs, and it has no file of its own. ``modified`` in seconds since 1970.
+    are theirs, and it has no file of its own. ``modified`` in seconds since 1970. The first ``released`` bytes are not
+    here any more: they are at the storage.
     """
 
     id: str
@@ -44,6 +53,7 @@ class StagedUpload:
     parts: tuple[StagedPart, ...] = ()
     modified: float | None = None
     crc64nvme: str | None = None
+    released: int = 0
 
 
 Lookup = Callable[[str], StagedUpload]

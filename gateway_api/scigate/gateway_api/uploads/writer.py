@@ -58,7 +58,7 @@ class Reception:
         return self.staging.quota
 
     def status(self, row: Any) -> UploadStatus:
-        return rows.status_of(row, self.largest)
+        return rows.status_of(row, max(self.largest, row.length or 0))
 
 
 class Writer:

@@ -51,6 +51,7 @@ def _upload() -> None:
         sa.Column("created", sa.Double(), nullable=False),
         sa.Column("expires", sa.Double()),
         sa.Column("completed", sa.Double()),
+        sa.Column("released", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("ended", sa.Double()),
         sa.Column("end", sa.String(length=10)),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_upload")),
