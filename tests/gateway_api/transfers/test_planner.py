@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scigate.gateway_api.resources import Overwrite
-from scigate.gateway_api.transfers.planner import Verdict, block_length, cut, judge
+from scigate.gateway_api.transfers.planner import Verdict, block_length, cut, judge, worth_moving
 from scigate.storage_backends.backend import Entry, GiB, Kind, Limits, MiB, TiB
 from scigate.storage_backends.errors import AlreadyExists, NotRegular, TooLarge
 
@@ -106,3 +106,22 @@ def test_the_policy_fail_keeps_what_is_there() -> None:
 )
 def test_policies(overwrite: Overwrite, source: Entry, existing: Entry, verdict: Verdict) -> None:
     assert judge(overwrite, source, existing) is verdict
+
+
+@pytest.mark.parametrize(
+    ("size", "moved", "arrived", "most", "worth"),
+    [
+        (None, 0, 100 * MiB, None, False),  # the sender has not said how long it will be
+        (8 * MiB, 0, 8 * MiB, None, False),  # small: when all of it is here, which is not asked for here
+        (100 * MiB, 0, 16 * MiB - 1, None, False),
+        (100 * MiB, 0, 16 * MiB, None, True),
+        (100 * MiB, 96 * MiB, 100 * MiB, None, False),
+        (32 * GiB, GiB, 2 * GiB - 1, None, False),
+        (32 * GiB, GiB, 2 * GiB, None, True),
+        (32 * GiB, GiB, GiB + 64 * MiB, 64 * MiB, True),  # there is no room for more of it
+    ],
+)
+def test_an_upload_is_moved_on_when_it_is_worth_it(
+    size: int | None, moved: int, arrived: int, most: int | None, worth: bool
+) -> None:
+    assert worth_moving(size, moved, arrived, most) is worth

@@ -15,8 +15,10 @@ from scigate.gateway_api.transfers.scheduler import (
     Head,
     Lane,
     Load,
+    Share,
     SlotLimits,
     choose,
+    upload_slots,
 )
 
 WIDE = SlotLimits(total=8, per_owner=8, per_storage=8)
@@ -169,3 +171,19 @@ def test_one_file_that_always_fails_does_not_trip_the_breaker() -> None:
     for second in range(100):
         breaker.failed("s", 7, float(second))
     assert breaker.resting(99.0) == set()
+
+
+def test_uploads_have_slots_of_their_own_and_leave_some_to_others() -> None:
+    staged = [Head(Lane(n, "ada", "staging@0badcafe", "out"), 4, n) for n in range(9)]
+    moves, uploads = Share(SlotLimits(1, 1, 1), uploads=False), Share(upload_slots(8), uploads=True)
+    moves.load.take(Lane(20, "bo", "lab", "out"))
+    assert not moves.is_free
+    given = 0
+    while head := uploads.choose(staged):
+        uploads.load.take(head.lane)
+        given += 1
+    assert (given, uploads.is_free) == (6, True)
+    assert uploads.choose([Head(Lane(30, "bo", "staging@0badcafe", "out"), 4, 30)]) is not None
+    assert uploads.choose([Head(Lane(31, "bo", "lab", "out"), 4, 31)]) is None
+    assert moves.choose(staged) is None
+    assert [upload_slots(n).per_owner for n in (1, 2, 4)] == [1, 1, 3]
