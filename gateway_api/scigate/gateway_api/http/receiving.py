@@ -17,7 +17,7 @@ STALLED: Final = timedelta(seconds=60)
 TICK: Final = timedelta(seconds=0.5)
 """What came waits for more at most this long: a slow sender's bytes are not lost with the connection."""
 BODY_MAX: Final = 1 << 62
-"""For tornado; the real limits are those of uploads."""
+"""For tornado; the real limit is the staging quota."""
 
 
 class BodyHandler(Handler):
@@ -28,6 +28,11 @@ class BodyHandler(Handler):
 
     _watch: PeriodicCallback | None = None
     _taking: asyncio.Task[None] | None = None
+
+    @property
+    def size(self) -> int | None:
+        """Of the body in bytes; None if it comes in chunks."""
+        return None if "Transfer-Encoding" in self.request.headers else self._content_length()
 
     def expect_body(self) -> None:
         """To be called in ``prepare`` by who takes the body; else it is dropped."""

@@ -129,11 +129,6 @@ class WriterHandler(ProtocolHandler, BodyHandler):
         super().initialize(site, route, params)
         self._turn = threading.Lock()
 
-    @property
-    def size(self) -> int | None:
-        """Of the body in bytes; None if it comes in chunks."""
-        return None if "Transfer-Encoding" in self.request.headers else self._content_length()
-
     async def begin(self, id: str, append: Append) -> None:
         """From here on the body goes to the upload."""
         try:
