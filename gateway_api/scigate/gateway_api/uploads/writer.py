@@ -159,12 +159,12 @@ class Writer:
                 if trusted and not unchecked(self._around.staging, self._row.id).exists():
                     file.catch_up()
                     self._whole = None
-                self._around.staging.measure(self._row.id)
-                self._taken = self.offset - self._start
                 self._store(finished=False)
                 unchecked(self._around.staging, self._row.id).unlink(missing_ok=True)
             finally:
+                self._taken = self.offset - self._start
                 self._leave()
+                self._around.staging.measure(self._row.id)
 
     def _break_off(self) -> None:
         if self._is_over:
