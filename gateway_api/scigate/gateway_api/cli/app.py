@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "cancel": (".transfers", "End transfers; what is half written is removed."),
     "retry": (".transfers", "Try the failed and waiting files of transfers again, now."),
     "uploads": (".uploads", "List your uploads that are under way, or end one."),
+    "webhooks": (".webhooks", "List your webhooks, or have events sent to a program of yours."),
     "doctor": (".admin", "Look for what is wrong, and say what to do."),
     "migrate": (".admin", "Bring the database to the newest schema."),
     "conformance": (".admin", "Test a configured storage against the storage contract."),

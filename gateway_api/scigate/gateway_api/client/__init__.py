@@ -12,6 +12,8 @@ from ..resources import (
     TransferState,
     Upload,
     UploadState,
+    Webhook,
+    WebhookState,
 )
 from .download import Download
 from .errors import (
@@ -77,4 +79,6 @@ __all__ = [
     "Upload",
     "UploadState",
     "WaitTimeout",
+    "Webhook",
+    "WebhookState",
 ]

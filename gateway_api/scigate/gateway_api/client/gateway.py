@@ -23,7 +23,7 @@ from ..resources import (
     Upload,
     Verify,
 )
-from . import download, upload
+from . import archives, download, upload
 from .access import find
 from .arguments import choice, location, transfer_request
 from .errors import FilesNotFetched, GatewayError, GatewayUnreachable, InvalidLocation, LocalFileError
@@ -33,6 +33,7 @@ from .putting import put_file
 from .sending import terminate, upload_path
 from .session import Session, file_path, parse
 from .threads import in_threads
+from .webhooks import Webhooks
 
 
 class Gateway:
@@ -59,6 +60,11 @@ class Gateway:
     def url(self) -> str:
         return self._session.access.url
 
+    @property
+    def webhooks(self) -> Webhooks:
+        """The user's webhooks: iterate over them, ``add``, ``test``, ``replay`` and ``remove`` them."""
+        return Webhooks(self._session)
+
     # Moving data -----------------------------------------------------------------------------------------------
 
     def put(
@@ -71,6 +77,7 @@ class Gateway:
         sent: upload.Count = upload.ignored,
         stored: upload.Count | None = None,
         resumed: upload.Count = upload.ignored,
+        broken: upload.Broken = upload.unheard,
     ) -> TransferHandle | TransferGroup:
         """Send a local file, or a folder with all below it, to a storage.
 
@@ -83,10 +90,10 @@ class Gateway:
         kept, as one transfer for every ten thousand files. ``label`` is the name of the file or folder if nothing else
         is given. Called with the bytes since their last call: ``sent`` (negative when some have to go again),
         ``stored`` (what has reached the storage meanwhile), and ``resumed`` with what was there from an earlier run,
-        which ``sent`` hears of as well.
+        which ``sent`` hears of as well. ``broken`` is called with the error whenever a try fails and another follows.
         """
         path, target = Path(local), location(destination)
-        how = upload.How(choice(Overwrite, overwrite, "overwrite"), label, sent, stored, resumed)
+        how = upload.How(choice(Overwrite, overwrite, "overwrite"), label, sent, stored, resumed, broken)
         try:
             if path.is_dir():
                 return put_folder(self._session, path, target, how)
@@ -204,6 +211,25 @@ class Gateway:
                 return entry, error
 
         yield from in_threads(fetch, self.ls(source, recursive=True))
+
+    def get_archive(
+        self,
+        folder: str,
+        local: str | os.PathLike[str],
+        *,
+        kind: str | None = None,
+        overwrite: bool = False,
+        received: download.Received = lambda count: None,
+    ) -> archives.Archive:
+        """Fetch a folder with all below it as one ``tar`` or ``zip`` file; the kind is that of its name unless said.
+
+        Every file in it is compared with the digest of what left the storage. Broken off, it begins anew: on a bad
+        network ``get_folder`` is better.
+        """
+        found, target = location(folder), Path(local)
+        path = found.path if found.is_folder else found.path + "/"
+        resource, chosen = file_path(found.storage, path), archives.kind_of(target, kind)
+        return archives.fetch(self._session, resource, target, chosen, overwrite=overwrite, received=received)
 
     # Looking ---------------------------------------------------------------------------------------------------
 
