@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scigate.gateway_api.downloads.archive import Archive, ArchiveKind, Folder
+from scigate.gateway_api.downloads.archive import Archive, Folder
 from scigate.gateway_api.downloads.downloads import Places
 from scigate.gateway_api.downloads.manifest import Origin
 from scigate.gateway_api.problems import Problem
+from scigate.gateway_api.resources import ArchiveKind
 from scigate.storage_backends.backend import Backend, Buffer, Entry, Kind
 from scigate.storage_backends.digests import digest
 from scigate.storage_backends.errors import (

@@ -92,9 +92,10 @@ def put(common: Common, /, sources: tuple[str, ...], destination: str, **options
 @click.argument("source", type=LocationType())
 @click.argument("destination", default=".", type=click.Path())
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists here.")
+@click.option("--archive", type=click.Choice(["tar", "zip"]), help="A folder as one such file.")
 @asks_gateway
 @click.pass_obj
-def get(common: Common, source: str, destination: str, overwrite: bool) -> int:
+def get(common: Common, source: str, destination: str, overwrite: bool, archive: str | None) -> int:
     """Fetch a file, or a folder (its name ends in '/'), to this machine.
 
     It arrives under a hidden name, is checked, and appears when it is whole. Broken off, the same command goes on where
@@ -103,7 +104,13 @@ def get(common: Common, source: str, destination: str, overwrite: bool) -> int:
     place = read_place(source)
     if place.kind is not Kind.STORAGE:
         raise click.UsageError(f"{source!r} is not a location at a storage: write STORAGE:/PATH.")
+    if archive and not place.is_folder:
+        raise click.UsageError(f"{source!r} is a file: only a folder, its name ends in '/', comes as an archive.")
     with common.gateway() as gateway:
+        if archive:
+            from .archiving import fetch_archive
+
+            return fetch_archive(common, gateway, source, destination, archive, overwrite=overwrite)
         policy = "overwrite" if overwrite else "fail"
         return _fetch(common, gateway, [place], Place(Kind.HERE, destination), {"overwrite": policy})
 

@@ -15,6 +15,7 @@ from ..resources import (
     Webhook,
     WebhookState,
 )
+from .archives import Archive
 from .download import Download
 from .errors import (
     AccessRefused,
@@ -44,6 +45,7 @@ from .handle import TransferGroup, TransferHandle
 
 __all__ = [
     "AccessRefused",
+    "Archive",
     "Conflict",
     "DataDamaged",
     "Download",

@@ -116,8 +116,8 @@ def fetch(session: Session, resource: str, destination: Path, *, overwrite: bool
     if what arrived is not what was promised, and whatever the gateway refuses with.
     """
     if not overwrite and os.path.lexists(destination):
-        raise _exists(destination)
-    with _locked(destination, resource) as part:
+        raise exists(destination)
+    with locked(destination, resource) as part:
         begun_with = part.size
         if begun_with:
             received(begun_with)
@@ -205,7 +205,7 @@ def _append(response: httpx.Response, part: PartFile, check: Check, received: Re
 
 
 @contextmanager
-def _locked(destination: Path, resource: str) -> Iterator[PartFile]:
+def locked(destination: Path, resource: str) -> Iterator[PartFile]:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(part_path(destination), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -226,10 +226,10 @@ def _rename_if_absent(part: Path, destination: Path) -> None:
     try:
         os.link(part, destination)  # the only rename without replacement that POSIX has
     except FileExistsError:
-        raise _exists(destination) from None
+        raise exists(destination) from None
     except OSError:  # no hard links here (FAT, some network filesystems): the check is a moment too early then
         if os.path.lexists(destination):
-            raise _exists(destination) from None
+            raise exists(destination) from None
         part.replace(destination)
         return
     part.unlink()
@@ -243,7 +243,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _exists(destination: Path) -> LocalFileError:
+def exists(destination: Path) -> LocalFileError:
     return LocalFileError(
         f"{str(destination)!r} exists already.",
         next_step="Choose another name, or let it be replaced: overwrite=True, on the command line --overwrite.",

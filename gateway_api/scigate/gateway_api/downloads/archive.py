@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final, Protocol
 
 from scigate.storage_backends.backend import Backend, Buffer, Entry, Kind
@@ -18,18 +17,12 @@ from scigate.storage_backends.errors import (
     Truncated,
 )
 
+from ..resources import ArchiveKind
 from .manifest import DIGESTS, Manifest, Origin
 from .members import MANIFEST, Member, Names, Unpackable
 from .spool import Spool
 from .tar import Tar
 from .zip import Zip
-
-
-class ArchiveKind(StrEnum):
-    """The formats of an archive."""
-
-    ZIP = "zip"
-    TAR = "tar"
 
 
 class Format(Protocol):

@@ -17,9 +17,10 @@ from scigate.storage_backends.location import check_path
 from ..actor import Actor
 from ..policy import check_storage
 from ..problems import Problem
+from ..resources import ArchiveKind
 from ..settings import LimitsSection
 from ..storages import OpenStorage, Storages
-from .archive import Archive, ArchiveKind, Folder
+from .archive import Archive, Folder
 from .digests import to_compute, told
 from .manifest import Origin
 from .members import top_folder

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from scigate.storage_backends.backend import Buffer, Entry
 
-from ..downloads.archive import ArchiveKind
 from ..downloads.digests import preferences
 from ..downloads.downloads import Download
 from ..problems import Problem
+from ..resources import ArchiveKind
 from ..uploads.digests import representation
 from .conditions import Selection, etag, last_modified, select
 from .endpoints import FileQuery, list_folder, look_at

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from ..downloads.archive import ArchiveKind
 from ..gateway import Gateway
 from ..resources import (
+    ArchiveKind,
     FileState,
     Label,
     MoveRequest,

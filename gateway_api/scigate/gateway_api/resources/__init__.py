@@ -15,7 +15,7 @@ from .events import (
     WebhookState,
     WebhookTest,
 )
-from .storages import Check, Entry, MoveRequest, Status, Storage, StorageState
+from .storages import ArchiveKind, Check, Entry, MoveRequest, Status, Storage, StorageState
 from .transfers import (
     Counts,
     FileRequest,
@@ -32,6 +32,7 @@ from .transfers import (
 from .uploads import FileToSend, FolderToSend, FolderUpload, Leg, Upload, UploadState
 
 __all__ = [
+    "ArchiveKind",
     "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "FileRequest", "FileState", "FileToSend",
     "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page", "PathText", "Proof",
     "ReplayRequest", "Request", "Resource", "Status", "Storage", "StorageState", "Submitted", "Ticket", "Transfer",

@@ -10,6 +10,13 @@ from pydantic import Field
 from .base import Cause, PathText, Request, Resource
 
 
+class ArchiveKind(StrEnum):
+    """The formats in which a folder can be fetched as one archive."""
+
+    ZIP = "zip"
+    TAR = "tar"
+
+
 class StorageState(StrEnum):
     """Whether a storage can be used now."""
 
