@@ -88,9 +88,12 @@ def test_a_cut_connection_costs_one_request_and_no_more(
     monkeypatch.setattr(sending, "STALLED", timedelta(seconds=2))
     bad_network.events = [Event(13 * MB, harm), Event(35 * MB, harm)]
     sent: list[int] = []
+    broken: list[Exception] = []
     destination = f"lab:/cut-{harm.name}"
-    delivered(abroad.put(large, destination, sent=sent.append))
+    delivered(abroad.put(large, destination, sent=sent.append, broken=broken.append))
     assert bad_network.happened == 2
+    assert len(broken) >= 2
+    assert all(isinstance(error, GatewayUnreachable) for error in broken)
     assert (gateway_process.files("lab") / f"cut-{harm.name}").read_bytes() == large.read_bytes()
     assert sum(sent) == 40 * MB
     assert min(sent) < 0

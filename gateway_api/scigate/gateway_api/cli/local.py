@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .exits import Exit, exit_for
 from .output import Common, emit, report, say, say_of
@@ -40,6 +41,20 @@ class Resumed:
             say(f"Resumed at {100 * self._count // max(self._total, 1)} %.", color="green")
 
 
+class Broken:
+    """Says why nothing moves, once for each while."""
+
+    BETWEEN: Final = 30.0  # seconds
+
+    def __init__(self) -> None:
+        self._said = -self.BETWEEN
+
+    def __call__(self, error: Exception) -> None:
+        if time.monotonic() - self._said > self.BETWEEN:
+            self._said = time.monotonic()
+            say_of(f"{getattr(error, 'message', error)} Trying again.", color="yellow")
+
+
 def send(
     gateway: Gateway, places: list[Place], target: str, overwrite: str, label: str | None
 ) -> tuple[TransferGroup, int]:
@@ -53,8 +68,9 @@ def send(
     with counting(NOT_SENT, Sending=total, Storing=total) as (sent, stored):
         for place in places:
             done = gateway.put(
-                place.text, target, overwrite=overwrite, label=label, sent=sent, stored=stored, resumed=resumed
-            )
+                place.text, target, overwrite=overwrite, label=label,
+                sent=sent, stored=stored, resumed=resumed, broken=Broken(),
+            )  # fmt: skip
             put.append(_group(done))
     if not resumed.at_once:
         resumed.tell()

@@ -10,11 +10,12 @@ from scigate.storage_backends.errors import InvalidName
 from scigate.storage_backends.location import Location
 from scigate.storage_backends.location import parse as parse_location
 
-from ..resources import TransferRequest
+from ..resources import Request, TransferRequest
 from ..validation import words
 from .errors import InvalidArgument, InvalidLocation
 
 E = TypeVar("E", bound=StrEnum)
+Q = TypeVar("Q", bound=Request)
 
 
 def choice(kind: type[E], value: str, name: str) -> E:
@@ -27,9 +28,14 @@ def choice(kind: type[E], value: str, name: str) -> E:
 
 
 def transfer_request(**fields: Any) -> TransferRequest:
+    """What is to be submitted."""
+    return request(TransferRequest, **fields)
+
+
+def request(kind: type[Q], **fields: Any) -> Q:
     """Checked here as at the gateway, so that a mistake is said without asking it."""
     try:
-        return TransferRequest.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = ".".join(str(part) for part in found["loc"])

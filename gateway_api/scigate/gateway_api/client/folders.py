@@ -13,6 +13,7 @@ from scigate.storage_backends.location import Location
 
 from ..resources import FileToSend, FolderToSend, FolderUpload, Transfer
 from . import records
+from .arguments import request as checked_request
 from .errors import AccessRefused, FileChanged, GatewayError, GatewayUnreachable, LocalFileError, RequestRefused
 from .handle import TransferGroup, TransferHandle
 from .putting import SecondLeg, deliver, drop, go_on, label_of
@@ -34,7 +35,7 @@ def put_folder(session: Session, folder: Path, root: Location, how: How) -> Tran
     prefix = root.path if root.is_folder else root.path + "/"
     place = str(Location(root.storage, prefix))
     with records.opened(session.access.url, folder, place, how.overwrite) as record:
-        batches = _Folder(session, record, place, how, label_of(how.label or folder.resolve().name))
+        batches = _Folder(session, record, place, how, how.label or label_of(folder.resolve().name))
         found = walk(folder, batches.refused)
         while batch := list(islice(found, MANIFEST)):
             batches.send(batch)
@@ -45,7 +46,7 @@ def put_folder(session: Session, folder: Path, root: Location, how: How) -> Tran
 class _Folder:
     """One folder on its way, batch after batch."""
 
-    def __init__(self, session: Session, record: Record, place: str, how: How, label: str) -> None:
+    def __init__(self, session: Session, record: Record, place: str, how: How, label: str | None) -> None:
         self._session, self._record, self._place, self._how, self._label = session, record, place, how, label
         self._files: dict[str, LocalFile] = {}
         self._second: dict[str, SecondLeg] = {}  # by transfer, in the order in which they were submitted
@@ -100,8 +101,8 @@ class _Folder:
         if not names:
             return []
         files = [self._files[name] for name in names]
-        request = FolderToSend(
-            destination=self._place, overwrite=self._how.overwrite, label=self._label,
+        request = checked_request(
+            FolderToSend, destination=self._place, overwrite=self._how.overwrite, label=self._label,
             files=[
                 FileToSend(path=name, size=file.size, modified=file.modified)
                 for name, file in zip(names, files, strict=True)
@@ -123,7 +124,7 @@ class _Folder:
         self._guarded(begun, lambda: go_on(self._session, self._record, self._files[begun.name], begun, self._how))
 
     def _send_new(self, begun: Begun) -> None:
-        self._guarded(begun, lambda: Sending(self._session, self._files[begun.name], begun.upload, self._how.sent))
+        self._guarded(begun, lambda: Sending(self._session, self._files[begun.name], begun.upload, self._how))
 
     def _guarded(self, begun: Begun, start: Callable[[], Sending | None]) -> None:
         if self._outage:  # one file has waited long enough for the gateway; the others need not

@@ -68,7 +68,7 @@ def put_file(session: Session, path: Path, target: Location, how: How) -> Transf
 
 def go_on(session: Session, record: Record, file: LocalFile, begun: Begun, how: How) -> Sending | None:
     """Take an upload of an earlier run up again; None if that cannot be: its file has changed, or it is gone."""
-    sending = Sending(session, file, begun.upload, how.sent)
+    sending = Sending(session, file, begun.upload, how)
     if begun.seen != file.seen:
         drop(session, begun.upload)
     else:
@@ -109,7 +109,7 @@ def _as_upload(session: Session, record: Record, file: LocalFile, target: Locati
     sending = go_on(session, record, file, begun, how) if begun else None
     if begun is None or sending is None:
         begun = _create(session, record, file, target, how)
-        sending = Sending(session, file, begun.upload, how.sent)
+        sending = Sending(session, file, begun.upload, how)
     deliver(session, record, begun, sending, SecondLeg(session, begun.transfer, how.stored))
     return begun
 

@@ -19,7 +19,7 @@ from scigate.storage_backends.backend import MiB
 
 from .errors import DataDamaged, GatewayUnreachable, RequestRefused
 from .session import Session
-from .upload import Count, LocalFile
+from .upload import How, LocalFile
 
 TUS: Final = {"Tus-Resumable": "1.0.0"}
 SMALLEST, FIRST, LARGEST = MiB, 16 * MiB, 64 * MiB  # bytes of a request: what a cut costs at most
@@ -71,11 +71,10 @@ class Patience:
 
 
 class Sending:
-    """One file on its way into one upload. ``sent`` hears of every byte, and as negative numbers of those that have to
-    go again."""
+    """One file on its way into one upload."""
 
-    def __init__(self, session: Session, file: LocalFile, upload: str, sent: Count) -> None:
-        self._session, self._file, self._sent = session, file, sent
+    def __init__(self, session: Session, file: LocalFile, upload: str, how: How) -> None:
+        self._session, self._file, self._how = session, file, how
         self._path = upload_path(upload)
         self._pace, self._patience = Pace(), Patience(session.upload_patience)
         self._known = True  # whether ``offset`` is what the gateway has
@@ -143,7 +142,7 @@ class Sending:
 
     def _tell(self, count: int) -> None:
         self._told += count
-        self._sent(count)
+        self._how.sent(count)
 
     def _bear(self, error: httpx.TransportError | RequestRefused | GatewayUnreachable) -> None:
         """Get ready for the next try, or raise what makes it senseless."""
@@ -153,7 +152,9 @@ class Sending:
             raise self._session.explained(error)
         else:
             self._pace.broke()
-            self._patience.pause(self._session.explained(error))
+            explained = self._session.explained(error)
+            self._how.broken(explained)
+            self._patience.pause(explained)
         self._known = False
 
     def _bear_damage(self) -> None:

@@ -23,8 +23,16 @@ Count = Callable[[int], None]
 """Called with the number of bytes since the last call."""
 
 
+Broken = Callable[[Exception], None]
+"""Called with what has interrupted an upload that is being tried again."""
+
+
 def ignored(count: int) -> None:
     """A ``Count`` that nobody asked for."""
+
+
+def unheard(error: Exception) -> None:
+    """A ``Broken`` that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ class How:
     sent: Count = ignored
     stored: Count | None = None
     resumed: Count = ignored
+    broken: Broken = unheard
 
 
 @dataclass(frozen=True, slots=True)
