@@ -265,8 +265,8 @@ class Fanout:
         async with self._paging:
             found = await self._read(reader) if reader.is_followed and not self._is_in_memory(reader) else None
         reader.is_loading = False
-        if found is not None and found.end and reader.connection.busy_since is None and reader.is_followed:
-            self._deliver(reader, found)
+        if found is not None and reader.connection.busy_since is None and reader.is_followed:
+            self._deliver(reader, _beginning(found))  # at once: before its turn comes, the page may be forgotten
         elif reader.is_followed:
             self._queue(reader)
 
@@ -319,6 +319,14 @@ class Fanout:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _beginning(page: Scan) -> Scan:
+    """As much of a page as is written at once."""
+    if len(page.lines) <= MOST:
+        return page
+    lines = page.lines[:MOST]
+    return Scan(lines, lines[-1].id, end=False)
 
 
 def _timed(page: Callable[[Interest, int], Scan], interest: Interest, after: int) -> tuple[Scan, float]:
