@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -33,10 +34,14 @@ from .places import Bucket, Folder
 from .sending import Connection, Tus
 from .summary import spread
 from .uploads_report import PAGE, RESULTS, ROOT, join, section
+from .workspace import MEMORY
 
 POLL: Final = 0.02  # seconds between two looks at whether it is DONE
 GIVEN_UP: Final = 600.0  # seconds for the second leg
 PIECE: Final = 64 * MiB
+BLOCK: Final = 16 * MiB  # what the engine cuts such files into for S3
+FASTEST, SLOWER = 100 * MiB, 0.4
+"""The client of the second leg sends so many bytes per second at most, and this part of what the storage takes."""
 BARE, ALONE, ONE, MANY = "bare", "alone", "one", "many"
 """The programs of the first leg: the bare handler; a tus upload without a destination, so that nothing is read again
 meanwhile; with one, in one PATCH; with one, in PATCHes of 64 MiB."""
@@ -153,13 +158,14 @@ def _tus(number: int, program: str, source: Path, folder: Path, expected: str) -
 def second_leg(folder: Path, options: argparse.Namespace) -> tuple[list[SecondLeg], float]:
     """Files of several sizes to S3, by a client that is slower than the storage; and the seconds of one block."""
     runs: list[SecondLeg] = []
-    with seaweedfs(_made(folder / "server")) as server:
-        with _bucket(server, "block-time", folder) as bucket:
+    with _server_folder(folder, 2 * max(options.sizes) + GiB) as place, seaweedfs(place) as server:
+        with _bucket(server, "block-time", place) as bucket:
             block = _block_seconds(bucket)
+        options.rate = options.rate or int(min(FASTEST, SLOWER * BLOCK / block))
         for number, size in [(number, size) for number in range(1, options.rounds + 1) for size in options.sizes]:
             source = folder / "source" / "0.dat"
             write_random(source, size)
-            with _bucket(server, f"run-{len(runs)}", folder) as bucket, _emptied(folder / "run") as own:
+            with _bucket(server, f"run-{len(runs)}", place) as bucket, _emptied(folder / "run") as own:
                 with gateway(own, Folder(own), bucket) as running, Tus(running) as client:
                     _warm_up(client, own)
                     runs.append(_to_s3(number, source, running, client, options.rate))
@@ -170,8 +176,17 @@ def second_leg(folder: Path, options: argparse.Namespace) -> tuple[list[SecondLe
 
 
 @contextmanager
+def _server_folder(folder: Path, needed: int) -> Iterator[Path]:
+    """In memory where that has room: what is measured is the gateway, not the server's disk."""
+    has_room = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > needed
+    place = MEMORY / f"scigate-uploads-{random.getrandbits(32):08x}" if has_room else folder / "server"
+    with _emptied(place):
+        yield place
+
+
+@contextmanager
 def _bucket(server: S3Server, name: str, folder: Path) -> Iterator[Bucket]:
-    bucket = Bucket(server, name, folder / "server")
+    bucket = Bucket(server, name, folder)
     bucket.prime()
     try:
         yield bucket
@@ -195,12 +210,11 @@ def _block_seconds(bucket: Bucket) -> float:
     keys, _ = bucket.storage(DESTINATION)
     own = {**keys, "secret_key": Secret(bucket.server.secret_key)}
     backend = kind.build(kind.options.model_validate({name: own[name] for name in own.keys() - {"type"}}))
-    length, count = backend.limits.block_preferred, 5
-    draft = backend.draft("block-time", count * length, key="block-time")
+    draft = backend.draft("block-time", 5 * BLOCK, key="block-time")
     seconds = []
-    for number in range(count):
-        data, watch = bytes(length), Stopwatch()
-        draft.write(number, number * length, length, [data])
+    for number in range(5):
+        data, watch = os.urandom(BLOCK), Stopwatch()
+        draft.write(number, number * BLOCK, BLOCK, [data])
         seconds.append(watch.read())
     draft.discard()
     return median(seconds)

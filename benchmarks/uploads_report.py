@@ -36,8 +36,9 @@ from the page cache); the clock stops when the server has answered, which each d
   here a folder on the same disk, the bytes flow on into it while they come in: the disk writes them twice and reads
   them once, and the same cores take the digests of every block. Memory is the gateway's, until the file is DONE.
 
-After the last byte, to S3 (SeaweedFS on the same machine) from a client that sends {rate} per second. One block is
-16 MiB and takes {block:.2f} s to this storage when nothing else goes on.
+After the last byte, to S3 (SeaweedFS on the same machine, its data in memory where that has room) from a client that
+sends {rate} per second, which is less than the storage takes. One block is 16 MiB and takes {block:.2f} s to this
+storage when nothing else goes on.
 
 | size | answered after s | DONE after s | DONE, in blocks' time | peak memory MiB |
 |---|---|---|---|---|
