@@ -131,6 +131,15 @@ def test_what_makes_no_archive_is_explained(
         problem(ada.get(url(run, path), params=params), status, code)
 
 
+def test_where_the_end_could_not_be_told_from_a_cut_it_is_refused(gateway: Running, run: Path) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.service.port), timeout=30) as client:
+        target, token = url(run) + "?archive=tar", TOKENS["ada"]
+        client.sendall(f"GET {target} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.split(b"\r\n")[0].endswith(b"505 HTTP Version Not Supported")
+    assert b'"code": "http-version"' in answer
+
+
 def test_links_and_pipes_are_named_in_the_manifest(ada: httpx.Client, run: Path) -> None:
     (run / "link").symlink_to("/etc/passwd")
     os.mkfifo(run / "pipe")

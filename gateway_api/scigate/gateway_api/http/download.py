@@ -48,6 +48,8 @@ class FileHandler(SendingHandler):
         self.write_answer(await self.run(endpoint, self.site.gateway, call))  # type: ignore[arg-type]
 
     async def _archive(self, kind: ArchiveKind) -> None:
+        if self.request.version == "HTTP/1.0":
+            raise _needs_chunks()
         pack = self.site.gateway.downloads.archive
         archive = await self.run(pack, self.actor, *self._place(), kind, self.query.after)
         first = await self.first_piece(archive)
@@ -118,6 +120,12 @@ class FileHandler(SendingHandler):
         self.error_headers["Content-Range"] = f"bytes */{entry.size}"
         return Problem(416, "range-not-satisfiable", f"The file has only {entry.size} bytes.",
                        next_step="Ask for a range within the file.")  # fmt: skip
+
+
+def _needs_chunks() -> Problem:
+    return Problem(505, "http-version", "An archive is sent over HTTP/1.1 only.",
+                   detail="Its length is not known before its end, which HTTP/1.0 cannot tell from a cut connection.",
+                   next_step="Use a client or proxy that speaks HTTP/1.1.")  # fmt: skip
 
 
 def disposition(path: str) -> str:
