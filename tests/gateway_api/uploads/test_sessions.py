@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -308,6 +309,22 @@ def test_the_quota_is_taken_only_by_bytes_that_come(make_desk: Callable[..., Des
     desk.uploads.terminate(ADA, first)
     assert desk.send(second, DATA[2000:8000], 2000).complete
     desk.check(second)
+
+
+def test_what_came_is_recorded_when_the_quota_presses(make_desk: Callable[..., Desk]) -> None:
+    """So that it may make way as soon as it has reached its storage: else a long request would wait for itself."""
+    desk = make_desk("staging_quota = 10000")
+    id = desk.new(10_000)
+    writer = desk.open(id, 0)
+    writer.write([DATA[:9000]])
+    assert desk.row(id).received == 0
+    assert not writer.has_room(1001)
+    end = time.monotonic() + 30
+    while desk.row(id).received != 9000:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    writer.abort()
+    desk.check(id)
 
 
 def test_writers_that_race_never_exceed_the_quota(make_desk: Callable[..., Desk]) -> None:

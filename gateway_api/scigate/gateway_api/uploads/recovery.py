@@ -10,6 +10,7 @@ from typing import Any, Final
 from scigate.storage_backends.errors import StorageError
 
 from ..problems import Problem
+from ..transfers.receiving import GONE
 from . import rows
 from .growing import GrowingFile
 from .model import Append, Kind
@@ -80,6 +81,10 @@ def recover(around: Reception, row: Any, *, trusted: bool = True) -> None:
 
 
 def _begin_anew(around: Reception, row: Any) -> None:
+    """The sender goes on with what is left. If the beginning was given up already, there is nothing to go on with."""
+    if row.released:
+        around.store.refuse(row, GONE.cause)
+        return
     file = GrowingFile(around.staging.path(row.id), 0, 0)
     try:
         file.catch_up()

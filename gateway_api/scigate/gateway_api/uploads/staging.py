@@ -148,6 +148,14 @@ def unchecked(staging: Staging, name: str) -> Path:
     return staging.path(f"{name}{MARK}")
 
 
+def mark_unchecked(staging: Staging, name: str) -> None:
+    """Set that mark."""
+    try:
+        unchecked(staging, name).touch(0o600)
+    except OSError as error:
+        raise failed(error) from None
+
+
 def allocated(status: os.stat_result) -> int:
     """The bytes of a file that take room on the disk: holes do not count."""
     return min(status.st_size, status.st_blocks * _BLOCK)

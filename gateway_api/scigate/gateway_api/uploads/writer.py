@@ -26,7 +26,7 @@ from .arrivals import Arrivals
 from .digesting import Expected, Remembered, differing, not_as_promised
 from .growing import GrowingFile
 from .model import Append, UploadStatus
-from .staging import Staging, StagingFull, unchecked
+from .staging import Staging, StagingFull, mark_unchecked, unchecked
 from .store import Stored, UploadStore
 
 __all__ = ["Preempted", "Reception", "Writer"]
@@ -101,6 +101,7 @@ class Writer:
                 self._room, self._taken = count, self._taken + more
                 return True
         self._around.room()
+        self._record_soon()
         return False
 
     def write(self, buffers: Sequence[bytes]) -> None:
@@ -145,8 +146,8 @@ class Writer:
             return  # the disk hangs: the newer request is told to come back
         try:
             self._break_off()
-        except (Problem, StorageError, DatabaseUnavailable) as error:
-            log.info("upload %s: what came last was not kept: %s", self._row.id, error)
+        except (StorageError, DatabaseUnavailable) as error:
+            log.warning("upload %s: what came last is not recorded yet: %s", self._row.id, error)
         finally:
             self._lock.release()
 
@@ -173,6 +174,8 @@ class Writer:
             if self._checksum is not None:
                 self._drop()
             self._store(finished=False)
+        except Problem as problem:  # it has ended, or has failed: nobody is there to be told
+            log.info("upload %s: %s", self._row.id, problem)
         finally:
             self._leave()
 
@@ -202,11 +205,21 @@ class Writer:
         if self._file is None:
             around, row = self._around, self._row
             if self._checksum is not None:
-                unchecked(around.staging, row.id).touch(0o600)
+                mark_unchecked(around.staging, row.id)
             self._file = GrowingFile(around.staging.path(row.id), self._start, int(row.crc64nvme, 16))
             if promised := rows.promised_of(row):
                 self._whole = around.digests.take(row.id, self._start) if self._start else start(promised)
         return self._file
+
+    def _record_soon(self) -> None:
+        """The quota presses: what is recorded as durable may make way as soon as it has reached its storage."""
+        if self._lock.acquire(blocking=False):  # else somebody writes or ends it now
+            try:
+                running = self._checkpoint is not None and not self._checkpoint.done()
+                if self._file is not None and self._file.position > self._checked_at and not (self._is_over or running):
+                    self._begin_checkpoint(self._file)
+            finally:
+                self._lock.release()
 
     def _begin_checkpoint(self, file: GrowingFile) -> None:
         if self._checkpoint is not None:
@@ -263,7 +276,7 @@ class Writer:
             file.settle()
         except StorageError:
             self._is_trusted = False
-            unchecked(self._around.staging, self._row.id).touch(0o600)
+            mark_unchecked(self._around.staging, self._row.id)
             raise
 
     def _completes(self, finished: bool) -> bool:
@@ -295,15 +308,20 @@ class Writer:
         with self._room_lock:
             self._is_over = True
             self._around.staging.give(self._row.id, self._taken - (self.offset - self._start))
-        if self._file is not None:
-            self._file.close()
-            if self._checksum is not None and self._is_trusted:
-                unchecked(self._around.staging, self._row.id).unlink(missing_ok=True)
-            if self._whole is not None and not self._status.complete:
-                self._around.digests.keep(self._row.id, self.offset, self._whole)
-        self._around.rates.ended(self._row.seq)
-        self._has_left.set()
-        self._over()
+        try:
+            if self._file is not None:
+                self._leave_file(self._file)
+        finally:
+            self._around.rates.ended(self._row.seq)
+            self._has_left.set()
+            self._over()
+
+    def _leave_file(self, file: GrowingFile) -> None:
+        file.close()
+        if self._checksum is not None and self._is_trusted:
+            unchecked(self._around.staging, self._row.id).unlink(missing_ok=True)
+        if self._whole is not None and not self._status.complete:
+            self._around.digests.keep(self._row.id, self.offset, self._whole)
 
     def _check_mine(self) -> None:
         if self._is_preempted or self._is_over:
