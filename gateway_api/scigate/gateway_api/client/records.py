@@ -59,11 +59,11 @@ class Record:
         self._append([{"nonce": self._nonce}])
 
     def add(self, begun: Iterable[Begun]) -> None:
-        """Remember uploads before their first byte is sent."""
+        """Remember uploads, also over a power cut, before their first byte is sent."""
         found = list(begun)
         self.begun |= {each.name: each for each in found}
         self.sent -= {each.name for each in found}
-        self._append([asdict(each) for each in found])
+        self._append([asdict(each) for each in found], durable=True)
 
     def finish(self, name: str) -> None:
         """The gateway has all bytes of this one."""
@@ -90,11 +90,13 @@ class Record:
                 os.close(self._descriptor)
             self._descriptor = None
 
-    def _append(self, lines: list[dict[str, Any]]) -> None:
+    def _append(self, lines: list[dict[str, Any]], *, durable: bool = False) -> None:
         data = "".join(json.dumps(line) + "\n" for line in lines).encode("ascii")
         with self._lock, suppress(OSError):  # a full disk here is no reason not to send
             if self._descriptor is not None:
                 os.write(self._descriptor, data)
+                if durable:
+                    os.fsync(self._descriptor)
 
     def _read(self) -> None:
         if self._descriptor is None:
