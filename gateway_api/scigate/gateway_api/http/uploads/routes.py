@@ -14,7 +14,7 @@ from .handler import UPLOAD, UPLOADS, AppendHandler, CreationHandler, CreationQu
 
 MANIFESTS: Final = "/api/v1/manifests"
 _TUS: Final = {"Tus-Resumable": "1.0.0 for tus; without it the request is of the IETF draft"}
-_METHOD: Final = {"X-HTTP-Method-Override": "on a POST: PATCH, DELETE or HEAD, for who can only POST"}
+_METHOD: Final = {"X-HTTP-Method-Override": "on a POST: PATCH or DELETE, for who can only POST"}
 _KEY: Final = {"Idempotency-Key": "repeating a request with the same key does it once; a repeat says so"}
 _CREATE: Final = {
     **_TUS,
@@ -32,6 +32,7 @@ _CREATE: Final = {
 }
 _APPEND: Final = {
     **_TUS,
+    **_METHOD,
     "Upload-Offset": "where this body belongs; 409 if the upload does not end there",
     "Upload-Length": "bytes of the whole, once it is known",
     "Upload-Checksum": "tus: algorithm and base64 digest of this body",
