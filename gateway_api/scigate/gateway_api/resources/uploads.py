@@ -43,7 +43,7 @@ class Upload(Resource):
     file: str | None
     state: UploadState
     size: int | None = Field(description="None while the client has not said it")
-    arrived: Leg = Field(description="client → gateway; its bytes are here, and some seconds later also safe from a power cut")
+    arrived: Leg = Field(description="client → gateway; soon also safe from a power cut")
     stored: Leg = Field(description="gateway → storage")
     created: datetime
     expires: datetime | None = Field(description="when it is given up if nothing more arrives")
