@@ -14,7 +14,7 @@ from .errors import FilesNotSent, GatewayFailed, GatewayUnreachable, TransferCan
 from .progress import Watcher, watching
 from .session import Session, parse
 
-FIRST_PAUSE: Final = 0.05  # seconds between two looks at a transfer, growing to LONGEST_PAUSE
+FIRST_PAUSE: Final = 0.01  # seconds between two looks at a transfer, growing to LONGEST_PAUSE
 LOOK: Final = timedelta(seconds=10)  # for an answer that costs the gateway nothing
 LONGEST_PAUSE: Final = 1.0
 OUTAGE: Final = timedelta(minutes=5)  # how long ``wait`` bears a gateway that does not answer, e.g. restarting
