@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.local import trailing_sep
+from fsspec.spec import AbstractFileSystem
 from fsspec.utils import other_paths
 
 from ..resources import Overwrite
@@ -22,6 +23,7 @@ from .progress import printable
 from .remote_file import BLOCK, NewFile, RemoteFile
 
 LABEL_MAX: Final = 200  # characters of ``resources.Label``
+MOST: Final = 10_000  # files of a transfer: ``resources.TransferRequest``
 
 
 class ScigateFileSystem(ReadableFileSystem):
@@ -59,15 +61,30 @@ class ScigateFileSystem(ReadableFileSystem):
             raise NotImplementedError("The time of change of a file cannot be set without writing it.")
         self.pipe_file(path, b"")
 
+    def copy(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        on_error: Any = None,
+        **_: Any,
+    ) -> None:
+        """Copy files, in one transfer; folders with all in them if ``recursive``. See ``cp_file``."""
+        wanted = _Wanted(self)
+        AbstractFileSystem.copy(wanted, path1, path2, recursive=recursive, maxdepth=maxdepth, on_error=on_error)
+        ignores = on_error == "ignore" or (on_error is None and recursive)
+        for start in range(0, len(wanted.pairs), MOST):
+            try:
+                self._copy(wanted.pairs[start : start + MOST])
+            except FileNotFoundError:  # removed since it was listed
+                if not ignores:
+                    raise
+
     @raises_os_errors
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Copy a file, within a storage or to another; no byte comes here. Returns when it is proven there."""
-        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        if self.info(source)["type"] == "directory":
-            self.makedirs(target, exist_ok=True)
-        elif source != target:
-            handle = self.gateway.copy(location_of(source), location_of(target), overwrite=Overwrite.OVERWRITE)
-            handle.wait(progress=False)
+        self._copy([(path1, path2)])
 
     def mv(self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None, **_: Any) -> None:
         """Move files: renamed within a storage, else copied, proven and only then removed."""
@@ -159,6 +176,18 @@ class ScigateFileSystem(ReadableFileSystem):
         label = printable(path.rpartition("/")[2])[-LABEL_MAX:]
         self.gateway.put(file, target, overwrite=overwrite, label=label, **options).wait(progress=False)
 
+    def _copy(self, pairs: list[tuple[str, str]]) -> None:
+        named = [(self._strip_protocol(source), self._strip_protocol(target)) for source, target in pairs]
+        files = []
+        for (source, target), info in zip(named, self._at_once(self.info, [one for one, _ in named]), strict=True):
+            if or_raise(info)["type"] == "directory":
+                self.makedirs(target, exist_ok=True)
+            elif source != target:
+                files.append((location_of(source), location_of(target)))
+        if files:
+            with as_os_errors(named[0][0]):
+                self.gateway.submit(files, overwrite=Overwrite.OVERWRITE).wait(progress=False)
+
     def _move_file(self, source: str, target: str) -> None:
         with as_os_errors(source):
             if source.partition("/")[0] == target.partition("/")[0]:
@@ -175,6 +204,20 @@ class ScigateFileSystem(ReadableFileSystem):
             return  # what was in the storage is gone; the storage itself stays
         with suppress(FileNotFoundError):  # a storage without folders: it went with the last file in it
             self.rmdir(path)
+
+
+class _Wanted:
+    """Stands for a file system while fsspec works out what is to be copied to where."""
+
+    def __init__(self, fs: ScigateFileSystem) -> None:
+        self._fs = fs
+        self.pairs: list[tuple[str, str]] = []
+
+    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
+        self.pairs.append((path1, path2))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fs, name)
 
 
 def _overwrite(mode: str) -> Overwrite:
