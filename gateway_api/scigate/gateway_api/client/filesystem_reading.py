@@ -20,7 +20,7 @@ from .arguments import location
 from .errors import NotConfigured, NotFound, RequestRefused
 from .gateway import Gateway
 from .os_errors import as_os_errors, raises_os_errors
-from .remote_file import ranged
+from .remote_file import FROM_GATEWAY, ranged, signed
 from .session import Session, file_path
 
 PATIENCE: Final = timedelta(seconds=30)
@@ -146,8 +146,16 @@ class ReadableFileSystem(AbstractFileSystem, metaclass=_CachedForUser):  # type:
     def checksum(self, path: str) -> int:
         return int(self.ukey(path), 16)
 
+    @raises_os_errors
     def sign(self, path: str, expiration: int = 100, **_: Any) -> str:
-        raise NotImplementedError("The gateway gives no URLs that work without a token: use open().")
+        """A URL of the storage's own that reads the file without a token, for as long as the gateway's admin has set.
+
+        ``NotImplementedError`` unless the storage can make one and the admin allows it.
+        """
+        url = signed(self._session, self._resource(self._strip_protocol(path)))
+        if url is None:
+            raise NotImplementedError("The gateway gives no URL of this file that works without a token: use open().")
+        return url
 
     # Reading ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +164,8 @@ class ReadableFileSystem(AbstractFileSystem, metaclass=_CachedForUser):  # type:
         path = self._strip_protocol(path)
         if start is None and end is None:
             headers = {"Accept-Encoding": "identity"}
-            return self._session.send("GET", self._resource(path), repeatable=True, headers=headers).content
+            resource = self._resource(path)
+            return self._session.send("GET", resource, params=FROM_GATEWAY, repeatable=True, headers=headers).content
         if start is None or end is None or min(start, end) < 0:
             info = self._readable(path)
             first, last, _step = slice(start, end).indices(info["size"])

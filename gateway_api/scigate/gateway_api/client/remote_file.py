@@ -11,17 +11,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
+import httpx
 from fsspec.spec import AbstractBufferedFile
 
 from .errors import RequestRefused
 from .os_errors import FileChanged, as_os_errors
-from .session import Session
+from .session import Session, checked
 
 if TYPE_CHECKING:
     from .filesystem import ScigateFileSystem
 
 BLOCK: Final = 4 << 20  # bytes; read ahead, and kept
 BLOCKS: Final = 16  # of a file, kept in memory
+FROM_GATEWAY: Final = {"redirect": 0}
+"""The gateway answers itself, also where its admin lets it send clients to the storage: it knows the version."""
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -63,7 +66,7 @@ def ranged(
     if tag and not tag.startswith("W/"):
         headers["If-Match"] = tag
     try:
-        answer = session.send("GET", resource, repeatable=True, params={"redirect": 0}, headers=headers)
+        answer = session.send("GET", resource, repeatable=True, params=FROM_GATEWAY, headers=headers)
     except RequestRefused as error:
         if error.status == 416 and known is None:
             return b""
@@ -73,6 +76,20 @@ def ranged(
     if known and (answer.headers.get("ETag") != tag or size != known["size"]):
         raise FileChanged(path)
     return answer.content if found else answer.content[start:end]
+
+
+def signed(session: Session, resource: str) -> str | None:
+    """Where the gateway sends who asks for the file; None: nowhere."""
+    try:
+        with session._http.stream("GET", resource) as answer:
+            if answer.status_code == 307:
+                return str(answer.headers["Location"])
+            if answer.is_error:
+                answer.read()
+            checked(answer)
+            return None
+    except httpx.TransportError as error:
+        raise session.explained(error) from None
 
 
 class NewFile(io.BufferedIOBase):

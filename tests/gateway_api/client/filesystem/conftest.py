@@ -16,7 +16,8 @@ from scigate.storage_backends.testing.servers import seaweedfs
 
 @pytest.fixture(scope="session")
 def service(start_gateway: Callable[..., Any], require: Callable[[str], Path]) -> Iterator[Any]:
-    """The storages ``lab`` (posix), ``cloud`` (S3), ``frozen`` (read-only) and ``hidden`` (only root's)."""
+    """The storages ``lab`` (posix), ``cloud`` and ``direct`` (S3; clients are sent to the latter), ``frozen``
+    (read-only) and ``hidden`` (only root's)."""
     require("seaweedfs")
     folder = Path(tempfile.mkdtemp(prefix="scigate-fsspec-"))
     for name in ("seaweedfs", "frozen"):
@@ -34,6 +35,16 @@ bucket = "{s3.bucket}"
 region = "{s3.region}"
 access_key = "{s3.access_key}"
 secret_key = {{ file = {json.dumps(str(folder / "s3-secret"))} }}
+
+[storages.direct]
+type = "s3"
+endpoint = "{s3.endpoint}"
+bucket = "{s3.bucket}"
+region = "{s3.region}"
+prefix = "direct/"
+access_key = "{s3.access_key}"
+secret_key = {{ file = {json.dumps(str(folder / "s3-secret"))} }}
+presign_downloads = true
 
 [storages.frozen]
 type = "posix"

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import h5py
+import httpx
 import pytest
 from fsspec.config import conf
 from scigate.gateway_api.client.filesystem import ScigateFileSystem
@@ -60,7 +62,7 @@ def test_listing_and_describing(fs: ScigateFileSystem, place: str) -> None:
 
 
 def test_the_storages_are_the_root(fs: ScigateFileSystem) -> None:
-    assert fs.ls("", detail=False) == ["archive", "cloud", "frozen", "lab", "mem"]
+    assert fs.ls("", detail=False) == ["archive", "cloud", "direct", "frozen", "lab", "mem"]
     assert fs.isdir("lab")
     assert not fs.exists("hidden")
     assert not fs.exists("hidden/file")
@@ -115,6 +117,18 @@ def test_parts_of_a_file(fs: ScigateFileSystem, place: str) -> None:
         assert file.read(6) == data[2 * BLOCK - 3 : 2 * BLOCK + 3]
         file.seek(0)
         assert file.read() == data
+
+
+def test_a_storage_to_which_clients_are_sent(fs: ScigateFileSystem, tmp_path: Path) -> None:
+    data = os.urandom(BLOCK + 5)
+    fs.pipe_file("direct/a", data)
+    with httpx.Client() as anybody:
+        assert anybody.get(fs.sign("direct/a")).content == data
+    with fs.open("direct/a") as file:
+        assert file.read() == data
+    assert fs.cat_file("direct/a") == data
+    fs.get_file("direct/a", str(tmp_path / "a"))
+    assert (tmp_path / "a").read_bytes() == data
 
 
 def test_an_empty_file(fs: ScigateFileSystem, place: str) -> None:
@@ -270,8 +284,11 @@ def test_what_cannot_be_done_is_said_at_once(fs: ScigateFileSystem) -> None:
     fs.makedirs("lab/a-folder", exist_ok=True)
     with pytest.raises(IsADirectoryError):
         fs.open("lab/a-folder")
+    with pytest.raises(FileNotFoundError):
+        fs.sign("lab/none")
+    fs.pipe_file("lab/unsigned", b"x")
     with pytest.raises(NotImplementedError):
-        fs.sign("lab/new")
+        fs.sign("lab/unsigned")
 
 
 def test_writing_where_a_folder_is_fails_with_its_cause(fs: ScigateFileSystem) -> None:
@@ -397,7 +414,7 @@ def test_without_a_token_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPat
 def test_a_gateway_that_does_not_answer_is_never_an_empty_folder(
     monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
-    monkeypatch.setattr("scigate.gateway_api.client.filesystem_reading.PATIENCE", __import__("datetime").timedelta(0))
+    monkeypatch.setattr("scigate.gateway_api.client.filesystem_reading.PATIENCE", timedelta(0))
     monkeypatch.setenv("SCIGATE_URL", f"http://127.0.0.1:{free_port}")
     alone = ScigateFileSystem()
     for ask in (alone.exists, alone.isdir, alone.find, lambda path: list(alone.walk(path)), alone.ls):
