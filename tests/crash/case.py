@@ -27,6 +27,46 @@ class Piece:
     old: Content | None = None
 
 
+@dataclass(frozen=True)
+class Manner:
+    """How a sender of resumable uploads behaves. ``ends_at`` and ``leaves_at``: so many bytes after which it deletes
+    the upload, or never comes back; ``sleeps_at``: so many after which it says nothing for a while."""
+
+    largest_piece: int = 2 << 20
+    pause: float = 0.1
+    """Seconds at most between two pieces."""
+    ends_at: int | None = None
+    leaves_at: int | None = None
+    sleeps_at: int | None = None
+
+
+@dataclass
+class Sending:
+    """One resumable upload, and what its sender was told of it."""
+
+    key: str
+    """Its Idempotency-Key."""
+    kind: str
+    """whole, partial, or final (of the partial ones before it)."""
+    original: str
+    """The file of which the bytes from ``start`` to ``end`` are sent."""
+    start: int
+    end: int
+    id: str | None = None
+    told: list[tuple[int, int]] = field(default_factory=list)
+    """(offset, how many bytes had been sent at most), after each answer that told an offset."""
+    sent: int = 0
+    """Behind the last byte that was ever handed to the network, not counting those that were damaged on purpose."""
+    expires: float = 0.0
+    """Until when it is kept at least, as it was told last; seconds of the clock."""
+    ended: bool = False
+    """Its DELETE was acknowledged."""
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
 @dataclass
 class Operation:
     """One request with an Idempotency-Key of its own, and what is asked of its transfer afterwards."""
@@ -52,6 +92,9 @@ class Operation:
     """The file whose bytes are sent with the request."""
     transfer: str | None = None
     """The id that was acknowledged, where the label cannot tell."""
+    sendings: list[Sending] = field(default_factory=list)
+    """Resumable uploads, one after the other, instead of a submit."""
+    manner: Manner = field(default_factory=Manner)
 
     @property
     def name(self) -> str:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .case import Case, Content, Operation, Piece
+from .upload_checker import check_uploads
 
 _OWNED: Final = ("CLAIMED", "COPYING", "VERIFYING")
 _BROKEN_OFF: Final = ("WAITING", "PAUSED", "FAILED")
@@ -82,6 +83,7 @@ class Tables:
         self.walks = _select(url, "SELECT * FROM walk ORDER BY id")
         self.workers = _select(url, "SELECT * FROM worker")
         self.keys = _select(url, "SELECT * FROM idempotency")
+        self.uploads = _select(url, "SELECT * FROM upload ORDER BY seq")
         for row in self.files:
             row["source_path"], row["destination_path"] = (
                 bytes(row[name]).decode("utf-8", "surrogateescape") for name in ("source_path", "destination_path")
@@ -108,6 +110,7 @@ def check(case: Case, acknowledged: Iterable[tuple[str, str]]) -> list[str]:
         *_causes(tables),
         *_counters(tables),
         *_histories(tables),
+        *check_uploads(case, tables.uploads, tables.files, tables.events),
     ]
 
 
@@ -135,11 +138,14 @@ def _keys(tables: Tables) -> Iterator[str]:
     for label, rows in tables.by_label.items():
         if label is not None and len(rows) > 1:
             yield f"I3 the key {label} has {len(rows)} transfers"
-    known = {row["id"] for row in tables.transfers}
+    transfers = {row["seq"]: row["id"] for row in tables.transfers}
+    files = {row["seq"]: transfers[row["transfer"]] for row in tables.files}
+    known = {id: id for id in transfers.values()}
+    known |= {row["id"]: files.get(row["file"], row["id"]) for row in tables.uploads}  # partial ones have no transfer
     counted = Counter((row["owner"], row["key"]) for row in tables.keys)
     yield from (f"I3 the key {key} is stored {n} times" for key, n in counted.items() if n > 1)
     yield from (f"I3 the key {row['key']} has no transfer" for row in tables.keys if row["transfer"] not in known)
-    bound = Counter(row["transfer"] for row in tables.keys)
+    bound = Counter(known.get(row["transfer"]) for row in tables.keys)
     yield from (f"I3 the transfer {row['id']} has {bound[row['id']]} keys"
                 for row in tables.transfers if bound[row["id"]] != 1)  # fmt: skip
 

@@ -27,6 +27,7 @@ FOLDER_FILES: Final = 300
 TOKEN: Final = f"token-of-the-crash-tests-{'x' * 16}"
 SOURCES: Final = "sources/"
 LEASE: Final = 3  # seconds
+EXPIRES: Final = 18  # seconds without a byte
 
 
 @dataclass(frozen=True)
@@ -200,4 +201,5 @@ allow = ["127.0.0.1:{world.ground.web_port}"]
 [limits]
 reconcile_seconds = 1
 lease_seconds = {LEASE}
+upload_expires = "{EXPIRES}s"
 """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 from collections.abc import Callable
 from typing import Final
 
-from .case import Content, Operation, Piece
-from .ground import FOLDER, LARGE, SOURCES, World
+from .case import Content, Manner, Operation, Piece, Sending
+from .ground import FOLDER, LARGE, MB, SOURCES, World
 
 ANY_END: Final = frozenset({"DONE", "CANCELLED"})
 Maker = Callable[["Planner", str], Operation]
@@ -114,6 +115,55 @@ class Planner:
             key, "", [piece], [("upload", f"{target}:/{key}/uploaded")], upload=str(self._ground.lab / path)
         )
 
+    # --- resumable uploads ---------------------------------------------------------------------------------------
+
+    def sent(self, key: str) -> Operation:
+        return self._sent(key, self._rng.choice(["mid.bin", "over.bin", "large-31.bin"]))
+
+    def sent_over(self, key: str) -> Operation:
+        made = self._sent(key, "over.bin", old="mid.bin")
+        made.overwrite = "overwrite"
+        return made
+
+    def sent_in_parts(self, key: str) -> Operation:
+        """Concatenation."""
+        made = self._sent(key, "over.bin")
+        original, size = made.sendings[0].original, made.sendings[0].length
+        cuts = sorted(self._rng.sample(range(1, size), self._rng.choice([1, 2])))
+        parts = itertools.pairwise([0, *cuts, size])
+        made.sendings = [Sending(f"{key}-{start}", "partial", original, start, end) for start, end in parts]
+        made.sendings.append(Sending(key, "final", original, 0, size))
+        return made
+
+    def sent_slowly(self, key: str) -> Operation:
+        """The sender sleeps for longer than a slot is kept for it."""
+        made = self._sent(key, "large-31.bin")
+        made.manner = Manner(8 << 20, 0.0, sleeps_at=24 * MB)
+        return made
+
+    def ended(self, key: str) -> Operation:
+        """Deleted on the way, or when all is here."""
+        made = self._sent(key, self._rng.choice(["mid.bin", "large-31.bin"]), self._rng.choice([None, "mid.bin"]))
+        made.overwrite = "overwrite"
+        size = made.sendings[0].length
+        made.manner = Manner(ends_at=self._rng.choice([0, size, self._rng.randrange(size), size - 1]))
+        made.outcomes = ANY_END
+        return made
+
+    def left(self, key: str) -> Operation:
+        """The sender never comes back."""
+        made = self._sent(key, "large-31.bin", self._rng.choice([None, "mid.bin"]))
+        made.overwrite, made.outcomes = "overwrite", frozenset({"FAILED"})
+        made.manner = Manner(4 << 20, 0.0, leaves_at=self._rng.choice([0, 1, 20 * MB]))
+        return made
+
+    def _sent(self, key: str, path: str, old: str | None = None) -> Operation:
+        target = self._target()
+        piece = self._piece(target, f"{key}/sent", self._ground.contents[path], old)
+        made = Operation(key, "", [piece], [("sender", f"{target}:/{piece.path}")])
+        made.sendings = [Sending(key, "whole", str(self._ground.lab / path), 0, piece.new.size)]
+        return made
+
     # --- their parts ---------------------------------------------------------------------------------------------
 
     def _single(
@@ -167,10 +217,17 @@ KINDS: Final[dict[str, Maker]] = {
     "small": Planner.small, "large": Planner.large, "pull": Planner.pull, "folder": Planner.folder,
     "inside": Planner.inside, "overwrite": Planner.overwrite, "refused": Planner.refused, "same": Planner.same,
     "cancelled": Planner.cancelled, "paused": Planner.paused, "mended": Planner.mended,
-    "vanishing": Planner.vanishing, "upload": Planner.upload,
+    "vanishing": Planner.vanishing, "upload": Planner.upload, "sent": Planner.sent, "sent_over": Planner.sent_over,
+    "sent_in_parts": Planner.sent_in_parts, "sent_slowly": Planner.sent_slowly, "ended": Planner.ended,
+    "left": Planner.left,
 }  # fmt: skip
 
 USUAL: Final = [
     "folder", "large", "overwrite", "small", "pull", "inside", "cancelled", "paused", "upload", "large", "refused",
     "mended", "cancelled", "same", "vanishing", "overwrite", "small", "folder", "inside", "upload", "cancelled",
+]  # fmt: skip
+
+UPLOADS: Final = [
+    "left", "sent_slowly", "sent", "sent_in_parts", "ended", "sent_over", "sent", "ended", "sent_in_parts", "sent",
+    "ended", "upload", "sent", "large", "ended", "sent",
 ]  # fmt: skip

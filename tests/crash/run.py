@@ -18,6 +18,7 @@ from .ground import LEASE, World
 from .history import History
 from .plan import USUAL, Planner
 from .process import GatewayProcess, Nursery
+from .sender import Sender
 from .watcher import Watcher
 
 SETTLES_IN: Final = 90.0  # seconds after the last kill until everything has ended
@@ -43,16 +44,18 @@ class Run:
     """One run in a world of its own."""
 
     def __init__(
-        self, world: World, nursery: Nursery, seed: int, *, mutant: str = "", kinds: Sequence[str] = ()
-    ) -> None:
+        self, world: World, nursery: Nursery, seed: int, *, mutant: str = "", kinds: Sequence[str] = (),
+        bursts: bool = False,
+    ) -> None:  # fmt: skip
         self._patience = SETTLES_IN / 5 if mutant else SETTLES_IN  # a mistake may well be that it never ends
         self._world, self._nursery, self._mutant = world, nursery, mutant
         self._seed = seed
         self._rng = random.Random(f"nemesis {seed}")
-        self._kinds = list(kinds)
+        self._kinds, self._bursts = list(kinds), bursts
         self._over = threading.Event()
         self.history = History(world.folder / "history.jsonl")
         self._client = Client(world.port, self.history, self._over)
+        self._sender = Sender(world.port, self.history, self._over)
         self.result = Result(seed)
 
     def execute(self, kills: int, freezes: int = 0) -> Result:
@@ -61,21 +64,23 @@ class Run:
         With ``freezes`` a second gateway on the same database works beside it, and the first one, which alone has
         the mutant, is stopped so often for longer than its lease, and wakes up again.
         """
-        delays = [self._delay() for _ in range(kills)]
+        delays = self._delays(kills)
         kinds = self._kinds or USUAL * max(1, kills // 16)
         operations = Planner(self._world, self._seed).plan(kinds, sum(delays) + freezes * FROZEN)
         watcher = Watcher(self._world.bucket, operations)
         watcher.start()
         try:
             with ThreadPoolExecutor(len(operations), thread_name_prefix="client") as pool:
-                clients = [pool.submit(self._client.do, one, random.Random(one.key)) for one in operations]
-                self._kill_again_and_again(delays)
-                gateways = [self._start()] + ([self._start_other()] if freezes else [])
-                for _ in range(freezes):
-                    self._freeze(gateways[0])
-                self._settle(gateways, clients, operations)
+                try:
+                    clients = [pool.submit(self._do, one) for one in operations]
+                    self._kill_again_and_again(delays)
+                    gateways = [self._start()] + ([self._start_other()] if freezes else [])
+                    for _ in range(freezes):
+                        self._freeze(gateways[0])
+                    self._settle(gateways, clients, operations)
+                finally:
+                    self._over.set()  # else a run that broke off would wait for its clients
         finally:
-            self._over.set()
             watcher.stop()
             self.history.close()
         self.result.violations += sorted(watcher.seen)
@@ -83,6 +88,21 @@ class Run:
         self.result.violations += checker.check(self._case(operations), self.history.acknowledged)
         self.result.interrupted = checker.interrupted(self._world.database)
         return self.result
+
+    def _do(self, operation: Operation) -> None:
+        who = self._sender if operation.sendings else self._client
+        who.do(operation, random.Random(operation.key))
+
+    def _delays(self, kills: int) -> list[float]:
+        """How long each gateway lives. In bursts: a while, and then up to five die one after the other while they are
+        still setting things right."""
+        if not self._bursts:
+            return [self._delay() for _ in range(kills)]
+        delays: list[float] = []
+        while len(delays) < kills:
+            delays.append(self._rng.uniform(0.8, 2.5))
+            delays += [self._rng.uniform(0.02, 0.6) for _ in range(self._rng.randrange(6))]
+        return delays[:kills]
 
     def _delay(self) -> float:
         """How long a gateway lives: often it dies while it is still setting things right."""
@@ -97,6 +117,8 @@ class Run:
             if not gateway.runs():
                 self.result.violations.append("I0 the gateway ended by itself")
             time.sleep(delay)
+            if self._bursts and self._rng.random() < 0.2:
+                self._nap(gateway)
             if self._rng.random() < 0.15:  # it dies while it tries to end in good order
                 gateway.stop(self._rng.uniform(0, 0.5))
             gateway.kill()
@@ -110,6 +132,15 @@ class Run:
         time.sleep(FROZEN)
         gateway.thaw()
         self.result.freezes += 1
+
+    def _nap(self, gateway: GatewayProcess) -> None:
+        """It is frozen for a moment, sometimes for longer than its lease; perhaps it does not wake up again."""
+        gateway.freeze()
+        time.sleep(self._rng.choice([0.2, 0.5, 1.0, LEASE + 0.5]))
+        if self._rng.random() < 0.7:
+            gateway.thaw()
+            time.sleep(self._rng.uniform(0, 0.5))
+        self.history.write("info", "nap")
 
     def _start(self) -> GatewayProcess:
         return self._nursery.start(self._world.config, self._world.folder / "gateway.log", self._mutant)
