@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
+import termios
 import time
 from datetime import timedelta
 from typing import Final
@@ -69,6 +72,15 @@ class BodyHandler(Handler):
     def on_connection_close(self) -> None:
         self._stop_watching()
         super().on_connection_close()
+
+    def unread(self) -> int:
+        """Bytes that have come to this machine and were not read yet (SIOCINQ, tcp(7))."""
+        socket = self.request.connection.stream.socket  # type: ignore[union-attr]
+        if socket is None:
+            return 0
+        count = array.array("i", [0])
+        fcntl.ioctl(socket.fileno(), termios.FIONREAD, count)
+        return count[0]
 
     def close_connection(self) -> None:
         """Cut it off, without an answer."""

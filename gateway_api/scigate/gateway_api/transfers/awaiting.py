@@ -36,6 +36,18 @@ def await_bytes(runtime: Runtime, task: Task, until: int) -> None:
         while (here := staging.wait(task.source_path, until, SLICE)) < until:
             runtime.may_go_on(task)
             patience.require(here)
+        _give_way(runtime, task, staging)
+
+
+def _give_way(runtime: Runtime, task: Task, staging: StagedSource) -> None:
+    """Return when the sender is not held up by us any more: its leg has the right of way. A slot is not kept for it
+    either: raises ``Starved`` after a while."""
+    begun = time.monotonic()
+    while runtime.receiving.gives_way(task.source_path, task.held.size):
+        runtime.may_go_on(task)
+        if time.monotonic() - begun > SILENCE:
+            raise Starved
+        staging.arrivals.wait_complete(task.source_path, SLICE)
 
 
 def await_end(runtime: Runtime, task: Task) -> None:

@@ -100,6 +100,10 @@ class Receiving:
         """Whether this storage holds the uploads of another gateway, which alone can move them."""
         return is_staging(storage) and (self.source is None or storage != self.source.name)
 
+    def is_never_whole_here(self, storage: str, size: int) -> bool:
+        """Whether a source of this ``size`` is an upload whose first bytes have to make way for its last ones."""
+        return is_staging(storage) and self._window is not None and size > self._window.quota
+
     def queue(self) -> None:
         """Queue those files of which enough has arrived since they were last looked at; give up what is at its
         storage, when the room for uploads is scarce."""
@@ -109,6 +113,14 @@ class Receiving:
         for first in range(0, len(news), LOOKED_AT):
             if worth := self._worth(news[first : first + LOOKED_AT]):
                 self._database.write(partial(self._queue, worth))
+
+    def gives_way(self, upload_id: str, size: int | None) -> bool:
+        """Whether the bytes of an upload stay here for now: its sender is held up by us, and what moves them on would
+        take the disk and the cores from it. Not when the room for uploads is needed."""
+        if self.source is None or not self.source.arrivals.is_pressing(upload_id):
+            return False
+        more = max(0, (size or 0) - self.source.arrivals.known(upload_id))
+        return self._window is None or not self._window.is_scarce(more)
 
     def only_worth(self, connection: Connection, rows: Sequence[Any], now: float) -> Sequence[Any]:
         """Of the files that are about to be claimed those that can go on now. The others wait again: their owner has
@@ -146,7 +158,13 @@ class Receiving:
 
     def _is_worth(self, row: Any, upload_id: str, durable: int) -> bool:
         here = max(durable, self.source.arrivals.known(upload_id) if self.source else 0)
-        return worth_moving(row.size, row.bytes_done, here, self._window.longest_wait if self._window else None)
+        most = self._window.longest_wait if self._window else None
+        if not worth_moving(row.size, row.bytes_done, here, most):
+            return False
+        if self.source and self.gives_way(upload_id, row.size):
+            self.source.arrivals.look_again(upload_id)  # it may be worth it even if nothing more comes
+            return False
+        return True
 
 
 def _put_back(row: Any, found: Any, now: float) -> Move:

@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from .pressure import Pressure
+
 
 class _Arrived:
     """One upload. ``wanted``: the smallest count that somebody waits for."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self.count, self.complete, self.wanted = 0, False, math.inf
+        self.pressure = Pressure()
         self.changed = threading.Condition(lock)
 
 
@@ -24,8 +27,8 @@ class Arrivals:
     tells of them afterwards.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock, self._clock = threading.Lock(), clock
         self._arrived: dict[str, _Arrived] = {}
         self._news: set[str] = set()
 
@@ -53,6 +56,17 @@ class Arrivals:
         with self._lock:
             found = self._arrived.get(upload)
             return 0 if found is None else found.count
+
+    def looked(self, upload: str, held_up: bool) -> None:
+        """Somebody has looked whether the sender has more to give than we take; see ``Pressure``."""
+        with self._lock:
+            self._of(upload).pressure.look(held_up, self._clock())
+
+    def is_pressing(self, upload: str) -> bool:
+        """Whether its sender waits for us, and not we for its sender; never when the upload is complete."""
+        with self._lock:
+            found = self._arrived.get(upload)
+            return found is not None and not found.complete and found.pressure.is_pressing(self._clock())
 
     def wait(self, upload: str, until: int, timeout: timedelta) -> int:
         """Wait until the first ``until`` bytes are here, at most for ``timeout``; returns how many are."""

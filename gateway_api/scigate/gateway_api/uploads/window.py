@@ -33,13 +33,23 @@ class Window:
         self._database, self._gateway, self._staging, self._keeps = database, gateway, staging, keeps
 
     @property
+    def quota(self) -> int:
+        """Bytes that all uploads may have here at once."""
+        return self._staging.quota
+
+    @property
     def longest_wait(self) -> int:
         """So many bytes of one upload may wait here at most before they are moved on; else the quota would stop it."""
         return self._staging.quota // 4
 
+    def is_scarce(self, more: int) -> bool:
+        """Whether room is short, or will be when ``more`` bytes come: then nothing may wait here."""
+        used, quota = self._staging.used(), self._staging.quota
+        return used > quota // 2 or more > quota - used
+
     def slide(self) -> None:
         """While more than half of the quota is taken, give up what has reached its storage."""
-        if self._staging.used() > self._staging.quota // 2:
+        if self.is_scarce(0):
             for row in self._candidates():
                 try:
                     if self._keeps(row.destination_storage):

@@ -21,11 +21,13 @@ from ..resources import Cause
 from ..transfers.progress import LiveProgress
 from . import rows
 from .active import PATIENCE, Preempted
-from .appending import longest, too_long
+from .appending import longest, too_long, too_much_at_once
 from .arrivals import Arrivals
 from .digesting import Expected, Remembered, differing, not_as_promised
+from .flowing import Flow
 from .growing import GrowingFile
-from .model import Append, UploadStatus
+from .model import Append, Kind, UploadStatus
+from .senders import Demand
 from .staging import Staging, StagingFull, mark_unchecked, unchecked
 from .store import Stored, UploadStore
 
@@ -69,8 +71,12 @@ class Writer:
     """Called from another thread, at most once, when a newer request has taken over: close the connection, hand in
     what is in memory, and ``abort``, all within ``GRACE``; after that the newer request does it."""
 
-    def __init__(self, around: Reception, row: Any, request: Append, over: Callable[[], None]) -> None:
+    def __init__(
+        self, around: Reception, row: Any, request: Append, over: Callable[[], None], flow: Flow | None = None
+    ) -> None:
         self._around, self._row, self._over = around, row, over
+        self._flow = None if flow is None else flow.of(request)
+        self._refusal: Problem | None = None
         self._status = around.status(row)
         self._start, self._ends = row.received, request.ends
         self._longest = longest(self._status, request)
@@ -95,23 +101,28 @@ class Writer:
         """Whether the next ``count`` bytes fit into the quota; if so, their room is reserved. Never blocks."""
         with self._room_lock:
             more = count - self._room
-            if self._is_over or more <= 0:
+            if self._is_over or self._refusal is not None or more <= 0:
                 return True
-            if self._around.staging.take(self._row.id, more):
+            if self._around.staging.take(self._row.id, more, self._demand(self._start + self._taken)):
                 self._room, self._taken = count, self._taken + more
                 return True
         self._around.room()
         self._record_soon()
         return False
 
+    def looked(self, held_up: bool) -> None:
+        """Whether the sender has more to give than was taken: to be told with every piece. Never blocks."""
+        self._around.arrivals.looked(self._row.id, held_up)
+
     def write(self, buffers: Sequence[bytes]) -> None:
-        """Append. Raises ``Preempted``, ``NoSpace`` (``StagingFull`` if it may pass), or ``Problem`` 413 for more than
-        was announced; then nothing of ``buffers`` counts."""
+        """Append. Raises ``Preempted``, ``NoSpace`` (``StagingFull`` if it may pass), ``Problem`` 413 for more than
+        was announced, 409 or 410 when the upload has ended meanwhile; then nothing of ``buffers`` counts."""
         count = sum(map(len, buffers))
         with self._lock:
             self._check_mine()
-            if self.offset + count > self._longest:
-                raise too_long(self._longest)
+            if self._refusal is not None:
+                raise self._refusal
+            self._check_length(self.offset + count)
             if not self.has_room(count):
                 raise StagingFull("the room for uploads on their way is full now")
             self._append(buffers, count)
@@ -134,6 +145,10 @@ class Writer:
         with self._lock:
             self._break_off()
             return self._status
+
+    def refuse(self, problem: Problem) -> None:
+        """The upload has ended while its sender sends, who is told at the next piece. From any thread."""
+        self._refusal = problem
 
     def preempt(self) -> None:
         """A newer request has come: end this one from its thread, keeping what came."""
@@ -180,6 +195,20 @@ class Writer:
             self._leave()
 
     # --- bytes ---------------------------------------------------------------------------------------------------
+
+    def _check_length(self, end: int) -> None:
+        if end > self._longest:
+            raise too_long(self._longest)
+        at_once = None if self._flow is None else self._flow.at_once
+        if at_once is not None and end - self._start > at_once:
+            raise too_much_at_once(at_once)
+
+    def _demand(self, until: int) -> Demand:
+        """What is needed when there is room for the first ``until`` bytes."""
+        length = until if self._status.complete else self._row.length
+        rest = None if length is None else length - until
+        most = None if self._flow is None else self._flow.most
+        return Demand(rest, most, returns=self._row.kind != Kind.PARTIAL)
 
     def _append(self, buffers: Sequence[bytes], count: int) -> None:
         file = self._opened()
@@ -307,7 +336,8 @@ class Writer:
     def _leave(self) -> None:
         with self._room_lock:
             self._is_over = True
-            self._around.staging.give(self._row.id, self._taken - (self.offset - self._start))
+            unused = self._taken - (self.offset - self._start)
+            self._around.staging.leave(self._row.id, unused, self._demand(self.offset))
         try:
             if self._file is not None:
                 self._leave_file(self._file)

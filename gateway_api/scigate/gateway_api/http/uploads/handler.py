@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from scigate.storage_backends.backend import MiB
 from scigate.storage_backends.errors import StorageError
 from tornado.httputil import HTTPHeaders
 
@@ -33,6 +34,8 @@ UPLOAD: Final = "/api/v1/uploads/{id}"
 PATIENCE: Final = timedelta(seconds=20)  # how long a request waits for room before it is told to come again
 LOOK_AGAIN: Final = 0.2  # seconds between two looks for room
 RETRY_AFTER: Final = timedelta(seconds=5)
+AHEAD: Final = MiB
+"""Bytes unread in the socket of a sender that is faster than we are; one that the network holds up has hardly any."""
 T = TypeVar("T")
 
 
@@ -141,6 +144,7 @@ class WriterHandler(ProtocolHandler, BodyHandler):
         self.expect_body()
 
     async def take(self, buffers: list[bytes]) -> None:
+        self._tell_pressure()
         try:
             await self._wait_for_room(sum(map(len, buffers)))
             await self._with_writer(lambda writer: writer.write(buffers))
@@ -182,6 +186,14 @@ class WriterHandler(ProtocolHandler, BodyHandler):
         if tus.speaks(self.request.headers):
             return tus.progress(status)
         return ietf.progress(status, datetime.now(UTC))
+
+    def _look(self) -> None:
+        self._tell_pressure()
+        super()._look()
+
+    def _tell_pressure(self) -> None:
+        if self.writer is not None:
+            self.writer.looked(self.unread() >= AHEAD)
 
     async def _wait_for_room(self, count: int) -> None:
         deadline = time.monotonic() + PATIENCE.total_seconds()
