@@ -57,7 +57,7 @@ class Service:
         store = TransferStore(self._database, self._surl)
         self._engine = Engine(
             self._database, self._backend, _url_opener(egress, self._outside), _engine_settings(settings), folder,
-            chores=(self._sweep_uploads,), staging=uploads.source,
+            chores=(self._sweep_uploads,), each_round=self._watch_uploads, staging=uploads.source,
             window=uploads.window(self._backend),
         )  # fmt: skip
         store.progress, store.on_new = self._engine.progress, self._engine.look
@@ -134,6 +134,9 @@ class Service:
 
     def _sweep_uploads(self) -> None:
         self.gateway.uploads.sweep()
+
+    def _watch_uploads(self) -> None:
+        self.gateway.uploads.watch()
 
     def _staged(self) -> tuple[int, int]:
         return self._uploads.staging.used(), self._uploads.staging.quota

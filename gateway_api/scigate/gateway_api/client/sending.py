@@ -22,31 +22,40 @@ from .session import Session
 from .upload import How, LocalFile
 
 TUS: Final = {"Tus-Resumable": "1.0.0"}
-SMALLEST, FIRST, LARGEST = MiB, 16 * MiB, 64 * MiB  # bytes of a request: what a cut costs at most
-QUICK, SLOW = 5.0, 20.0  # seconds for a request: below the first the next is larger, above the second smaller
+SMALLEST, FIRST, LARGEST = MiB, 4 * MiB, 64 * MiB  # bytes of a request: what a cut costs at most
+QUICK, SLOW = 1.0, 2.5  # seconds for a request: below the first the next is larger, above the second smaller
 LONGEST_PAUSE: Final = 10.0  # seconds between two tries
 STALLED: Final = timedelta(seconds=30)  # no byte moves: the connection is dead
 DAMAGED_AT_MOST: Final = 3
 CHECKSUM_MISMATCH: Final = 460
 TEMPORARY: Final = frozenset({408, 423, 429, 502, 503, 504})
 WRONG_OFFSET: Final = "offset-mismatch"
+TOO_MUCH_AT_ONCE: Final = "request-too-large"
 GONE: Final = frozenset({404, 410})
 
 
 class Pace:
-    """How large requests are: the faster the link, the larger; after each cut smaller, so that some arrive whole."""
+    """How large requests are: what can be sent in a second or two, as that is what a cut costs; after each cut smaller,
+    so that some arrive whole."""
 
     def __init__(self) -> None:
-        self.size = FIRST
+        self.size, self._largest = FIRST, LARGEST
 
     def took(self, seconds: float) -> None:
         if seconds < QUICK:
-            self.size = min(2 * self.size, LARGEST)
+            self.size = min(2 * self.size, self._largest)
         elif seconds > SLOW:
             self.broke()
 
     def broke(self) -> None:
         self.size = max(self.size // 2, SMALLEST)
+
+    def refused(self) -> bool:
+        """The gateway takes no requests of this size, ever; whether there are smaller ones."""
+        is_smallest = self.size == SMALLEST
+        self.broke()
+        self._largest = self.size
+        return not is_smallest
 
 
 class Patience:
@@ -148,6 +157,8 @@ class Sending:
         """Get ready for the next try, or raise what makes it senseless."""
         if isinstance(error, RequestRefused) and error.status == CHECKSUM_MISMATCH:
             self._bear_damage()
+        elif isinstance(error, RequestRefused) and error.code == TOO_MUCH_AT_ONCE and self._pace.refused():
+            pass
         elif not _is_temporary(error):
             raise self._session.explained(error)
         else:

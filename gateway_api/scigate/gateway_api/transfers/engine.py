@@ -63,6 +63,7 @@ class Engine:
         folder: Path,
         *,
         chores: Sequence[Callable[[], None]] = (),
+        each_round: Callable[[], None] = lambda: None,
         staging: StagedSource | None = None,
         window: Window | None = None,
     ) -> None:
@@ -85,7 +86,7 @@ class Engine:
         self._executor = LocalExecutor(self._runtime, settings.slots.total + settings.uploads.total)
         self._reconciler = Reconciler(database, self._runtime, folder / "workers")
         self._listing = Listing(Walks(database, self._lease), backend, self.look)
-        self._chores = (self._reconciler.run, *chores)
+        self._chores, self._each_round = (self._reconciler.run, *chores), each_round
         self._shares = (Share(settings.slots, uploads=False), Share(settings.uploads, uploads=True))
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -145,6 +146,7 @@ class Engine:
         self._runtime.receiving.queue()
         if work.settle():
             self._wake.set()
+        self._each_round()
         self._executor.tell({seq: _STOPS[wish] for seq, wish in work.told_to_stop().items()})
         while not self._stopping.is_set() and self._lease.is_held() and (self._listing.start() or self._start_next()):
             pass

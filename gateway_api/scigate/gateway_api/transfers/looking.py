@@ -17,6 +17,7 @@ from scigate.storage_backends.errors import (
     NotFound,
     NotRegular,
     StorageError,
+    TooLarge,
     Unsupported,
 )
 
@@ -57,11 +58,19 @@ def existing_entry(task: Task, destination: Backend) -> Entry | None:
 
 
 def verdict(runtime: Runtime, task: Task, source: Backend, entry: Entry, destination: Backend) -> Verdict:
-    """GO or SKIP, by the overwrite policy and, where that needs it, by the contents. Raises ``AlreadyExists``."""
+    """GO or SKIP, by the overwrite policy and, where that needs it, by the contents. Raises ``AlreadyExists``,
+    ``TooLarge`` for an upload whose contents cannot be compared."""
     existing = existing_entry(task, destination)
     found = judge(task.overwrite, entry, existing)
     if found is not Verdict.COMPARE:
         return found
+    if runtime.receiving.is_never_whole_here(task.source_storage, entry.size):
+        raise TooLarge(
+            "something of the same size is there already, and an upload larger than the room for uploads "
+            "(limits.staging_quota) is never here as a whole to be compared with it",
+            path=task.destination_path,
+            next_step="Delete what is there, or send the file again with another policy for what exists (overwrite).",
+        )
     return Verdict.SKIP if holds_same(runtime, task, source, entry.path, destination) else Verdict.GO
 
 

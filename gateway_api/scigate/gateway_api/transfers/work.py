@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from scigate.storage_backends.errors import ErrorKind, Fenced
-from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, tuple_, update
 
 from ..db.bulk import BulkStatement
 from ..db.database import Database
@@ -226,14 +226,17 @@ class Work:
         follow(connection, seq, self._database.now(connection))
 
     def told_to_stop(self) -> dict[int, str]:
-        """Files of this worker whose owner wants them paused or cancelled: file → wish."""
+        """Files of this worker whose owner wants them paused or cancelled: file → wish. One file alone is cancelled
+        when its upload is ended."""
+        wanted = or_(transfer.c.wish != RUN, file.c.state == FileState.CANCELLING)
         query = (
-            select(file.c.seq, transfer.c.wish)
+            select(file.c.seq, file.c.state, transfer.c.wish)
             .join(transfer, transfer.c.seq == file.c.transfer)
-            .where(file.c.worker == self.worker, transfer.c.wish != RUN)
+            .where(file.c.worker == self.worker, wanted)
         )
         with self._database.read() as connection:
-            return {row.seq: row.wish for row in connection.execute(query)}
+            rows = connection.execute(query).all()
+        return {row.seq: CANCELLED if row.state == FileState.CANCELLING else row.wish for row in rows}
 
     def _take(self, connection: Connection, chosen: Lane, rows: Sequence[Any], now: float) -> list[Task]:
         moves = [_claim(row, self.worker) for row in rows]

@@ -18,8 +18,9 @@ class OffsetMismatch(Problem):
         self.upload, self.provided = upload, provided
 
 
-def check(upload: UploadStatus, request: Append) -> None:
-    """Raise the ``Problem`` of a request that does not fit the upload; before its body is read."""
+def check(upload: UploadStatus, request: Append, at_once: int | None = None) -> None:
+    """Raise the ``Problem`` of a request that does not fit the upload; before its body is read. ``at_once``: so many
+    bytes at most may come under one checksum."""
     if upload.kind is Kind.FINAL:
         raise Problem(403, "upload-final", "An upload that is made of others takes no bytes of its own.",
                       next_step="Send the bytes to its parts, before they are put together.")  # fmt: skip
@@ -29,6 +30,8 @@ def check(upload: UploadStatus, request: Append) -> None:
         raise Problem(400 if request.ends is not None else 413, "completed-upload", "The upload is complete already.",
                       next_step="Nothing is left to send.")  # fmt: skip
     _check_length(upload, request)
+    if at_once is not None and request.checksum is not None and (request.size or 0) > at_once:
+        raise too_much_at_once(at_once)
 
 
 def longest(upload: UploadStatus, request: Append) -> int:
@@ -42,6 +45,13 @@ def too_long(length: int) -> Problem:
     """More bytes than were announced, or than can be taken."""
     return Problem(413, "upload-too-long", f"The body goes beyond the {length} bytes that the upload may have.",
                    next_step="Send only what is missing.")  # fmt: skip
+
+
+def too_much_at_once(count: int) -> Problem:
+    """More bytes under one checksum than there can ever be room for: none of them moves on before it is compared."""
+    return Problem(413, "request-too-large", f"A request with a checksum may bring at most {count} bytes here.",
+                   detail="The upload is longer than the room for uploads: what comes has to move on meanwhile.",
+                   next_step=f"Send smaller requests, of {count} bytes at most, or without a checksum.")  # fmt: skip
 
 
 def too_large(length: int, largest: int) -> Problem:

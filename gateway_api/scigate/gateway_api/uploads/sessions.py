@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from scigate.storage_backends.errors import DigestMismatch
+from scigate.storage_backends.errors import DigestMismatch, StorageError
 from scigate.storage_backends.location import Location
 
 from ..actor import Actor
@@ -24,8 +24,10 @@ from .active import Preempted, Turn, Turns
 from .appending import check
 from .concatenation import check_promises
 from .creation import file_location, fingerprint, plan, plan_folder, plan_put
+from .flowing import Flow, flow
 from .model import Append, Kind, NewUpload, UploadStatus
 from .recovery import Boot, is_unsettled, recover, recover_all
+from .watching import Watch
 from .writer import Reception, Writer
 
 
@@ -38,6 +40,7 @@ class Uploads:
         self._page_max = page_max
         self._turns = Turns()
         self._sweeping = threading.Lock()
+        self._watch = Watch(self._store, self._turns.busy, self._remove)
 
     @property
     def largest(self) -> int:
@@ -46,12 +49,13 @@ class Uploads:
 
     def _longest_of(self, actor: Actor, new: NewUpload) -> int:
         """The same for this one: when its bytes need not be here together it may be longer than our disk."""
-        if new.kind is not Kind.WHOLE or new.digests or new.destination is None:
+        if new.kind is not Kind.WHOLE or new.digests or new.destination is None or not new.length:
             return self.largest
         storage = file_location(new.destination).storage
         self._check_writable(actor, storage)
         limits = self._storages.get(storage).limits
-        return self.largest if limits.drafts_readable else max(limits.largest or 0, self.largest)
+        flows = flow(self.largest, limits, new.length) is not None
+        return max(limits.largest or 0, self.largest) if flows else self.largest
 
     # --- create --------------------------------------------------------------------------------------------------
 
@@ -111,12 +115,20 @@ class Uploads:
         ``finish`` or ``abort``. ``Problem`` 400, 403, 404, 409 (``OffsetMismatch``), 410, 413, 423, 503."""
         rows.refuse_gone(self._mine(actor, id))
         turn = self._take(id)
+
+        def over() -> None:
+            self._watch.end(id, writer)
+            self._turns.leave(id, turn)
+
         try:
-            writer = Writer(self._around, self._fitting(id, request), request, lambda: self._turns.leave(id, turn))
+            row = self._settled(id)
+            flows = self._flow(row)
+            writer = Writer(self._around, self._fitting(row, request, flows), request, over, flows)
+            self._watch.begin(id, writer)
             turn.attach(writer.preempt)
             return writer
         except Preempted:
-            self._turns.leave(id, turn)
+            over()
             raise _locked() from None
         except BaseException:
             self._turns.leave(id, turn)
@@ -133,6 +145,8 @@ class Uploads:
             after = self._store.get(id, None)
             if rows.is_over(after):
                 self._remove([after])
+            else:
+                self._watch.ending(id)
         finally:
             self._turns.leave(id, turn)
 
@@ -183,6 +197,10 @@ class Uploads:
                 self._remove(over)
             self._around.staging.sweep(self._store.kept)
 
+    def watch(self) -> None:
+        """Tell senders whose uploads have ended meanwhile; called in every round of the engine."""
+        self._watch.look()
+
     def close(self) -> None:
         """The gateway stops: what senders have sent so far is recorded, and they are cut off."""
         self._turns.preempt_all()
@@ -225,16 +243,25 @@ class Uploads:
         recover(self._around, row)
         return self._store.get(id, None)
 
-    def _fitting(self, id: str, request: Append) -> Any:
+    def _fitting(self, row: Any, request: Append, flows: Flow | None) -> Any:
         """The row, if the request fits it; a length that is said now is recorded."""
-        row = self._settled(id)
         rows.refuse_gone(row)
-        check(self._around.status(row), request)
+        check(self._around.status(row), request, flows.at_once if flows else None)
         rows.refuse_failed(row)
         if request.length is None or row.length is not None:
             return row
         self._store.announce(row, request.length)
-        return self._store.get(id, None)
+        return self._store.get(row.id, None)
+
+    def _flow(self, row: Any) -> Flow | None:
+        """How the bytes of an upload move on while others come; None if they do not."""
+        if row.kind != Kind.WHOLE or row.promised or not row.length:
+            return None
+        try:
+            limits = self._storages.get(row.destination_storage).limits
+        except StorageError:  # it is not there any more, or not yet again
+            return None
+        return flow(self.largest, limits, row.length)
 
     def _remove(self, over: Sequence[Any]) -> None:
         for row in over:

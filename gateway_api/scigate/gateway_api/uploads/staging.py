@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,12 +17,16 @@ from typing import Final
 
 from scigate.storage_backends.errors import NoSpace, StorageError, TooLarge, Unreachable
 
+from .banker import is_safe
+from .senders import Demand, Senders
+
 UNPUBLISHED: Final = ".part"
 """Ends the name of what no record will ever know if we die now."""
 
 MARK: Final = ".unchecked"
 
 ASKED: Final = 500  # names in one question to the database
+AGAIN: Final = 5.0  # seconds after which a sender that waits is judged anew though nothing came free
 _BLOCK: Final = 512  # bytes; the unit of st_blocks, stat(2)
 InUse = Callable[[Sequence[str]], set[str]]
 
@@ -39,9 +44,12 @@ class Staging:
     make_room: Callable[[], object] = staticmethod(lambda: None)
     """Called when an upload does not fit, to sweep what has reached its storage since the last look."""
 
-    def __init__(self, folder: Path, quota: int) -> None:
+    def __init__(self, folder: Path, quota: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder, self.quota = folder, quota
-        self._lock = threading.Lock()
+        self._lock, self._clock = threading.Lock(), clock
+        self._senders = Senders()
+        self._freed = 0  # how often room came free
+        self._refused: dict[str, tuple[int, float]] = {}  # name → that number, and until when it need not be judged
         self._shares: dict[str, int] = {}  # name → bytes that it takes, or may take soon
         self._total = 0
         self._held: set[str] = set()  # of requests that are still running
@@ -74,11 +82,17 @@ class Staging:
         with self._lock:
             self._held.discard(name)
 
-    def take(self, name: str, count: int) -> bool:
-        """Room for ``count`` bytes more, unless the quota is reached. Never blocks."""
+    def take(self, name: str, count: int, demand: Demand | None = None) -> bool:
+        """Room for ``count`` bytes more, unless the quota is reached. Never blocks.
+
+        Who says what it will ``demand`` until it is complete gets room only while that, and all the others, can still
+        be completed: see ``banker``. Who does not say it takes all that it needs at once."""
         with self._lock:
-            if self._total + count > self.quota:
+            if demand is not None:
+                self._senders.ask(name, demand)
+            if self._total + count > self.quota or (demand is not None and not self._is_safe(name, count)):
                 return False
+            self._senders.took(name, count, self._clock())
             self._shares[name] = self._shares.get(name, 0) + count
             self._total += count
             return True
@@ -89,6 +103,14 @@ class Staging:
             count = min(count, self._shares.get(name, 0))
             self._shares[name] = self._shares.get(name, 0) - count
             self._total -= count
+            self._freed += 1
+
+    def leave(self, name: str, unused: int, demand: Demand) -> None:
+        """A request that took room is over: ``unused`` bytes of it come back; the upload will ``demand`` that more."""
+        self.give(name, unused)
+        with self._lock:
+            self._refused.pop(name, None)
+            self._senders.leave(name, demand)
 
     def reserve(self, name: str, size: int) -> None:
         """Room for an upload of ``size`` bytes in all. ``TooLarge`` if it is more than the quota, ``StagingFull`` if
@@ -131,6 +153,8 @@ class Staging:
         self._set(name, 0)
         with self._lock:
             self._shares.pop(name, None)
+            self._refused.pop(name, None)
+            self._senders.forget(name)
 
     def _share(self, name: str) -> int:
         with self._lock:
@@ -140,6 +164,19 @@ class Staging:
         with self._lock:
             self._total += size - self._shares.get(name, 0)
             self._shares[name] = size
+            self._freed += 1
+
+    def _is_safe(self, name: str, count: int) -> bool:
+        """While nothing comes free the answer stays no: many who wait shall not cost more than a few who send."""
+        now = self._clock()
+        freed, until = self._refused.get(name, (-1, now))
+        if freed == self._freed and now < until:
+            return False
+        if is_safe(self.quota - self._total, self._senders.claims(self._shares, now), name, count):
+            self._refused.pop(name, None)
+            return True
+        self._refused[name] = (self._freed, now + AGAIN)
+        return False
 
 
 def unchecked(staging: Staging, name: str) -> Path:

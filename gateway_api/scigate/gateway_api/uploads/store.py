@@ -180,14 +180,31 @@ class UploadStore:
 
         return self._database.write(job)
 
-    def over(self, busy: Collection[str]) -> Sequence[Any]:
-        """A portion of the uploads whose bytes nobody needs any more, but which are still on the disk."""
+    def stopped(self, ids: Sequence[str]) -> Sequence[Any]:
+        """Those of these uploads to which nothing can be added any more."""
+        with self._database.read() as connection:
+            final = (FileState.DONE, FileState.CANCELLED, FileState.CANCELLING, FileState.FAILED)
+            no_more = or_(upload.c.end.is_not(None), and_(upload.c.completed.is_(None), file.c.state.in_(final)))
+            return connection.execute(rows.QUERY.where(upload.c.id.in_(ids), no_more)).all()
+
+    def ending(self, ids: Sequence[str]) -> set[str]:
+        """Those of these uploads that are cancelled, and wait for who still moves them."""
+        with self._database.read() as connection:
+            wait = (upload.c.id.in_(ids), upload.c.ended.is_(None), file.c.state == FileState.CANCELLING)
+            return set(
+                connection.execute(select(upload.c.id).join(file, file.c.seq == upload.c.file).where(*wait)).scalars()
+            )
+
+    def over(self, busy: Collection[str], *, only: Sequence[str] | None = None) -> Sequence[Any]:
+        """A portion of the uploads (or of ``only`` these) whose bytes nobody needs any more, but which are still on
+        the disk."""
         with self._database.read() as connection:
             oldest = self._database.now(connection) - KEPT_AFTER_FAILURE.total_seconds()
             failed = and_(file.c.state == FileState.FAILED, or_(upload.c.end.is_not(None), file.c.finished <= oldest))
             final = file.c.state.in_((FileState.DONE, FileState.CANCELLED))
             alone = and_(upload.c.file.is_(None), upload.c.end.is_not(None))
-            mine = (upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.id.not_in(busy))
+            mine = [upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.id.not_in(busy)]
+            mine += [] if only is None else [upload.c.id.in_(only)]
             return connection.execute(rows.QUERY.where(*mine, or_(failed, final, alone)).limit(PORTION)).all()
 
     def ended(self, over: Sequence[Any]) -> None:
