@@ -143,6 +143,7 @@ class _Batch:
                     task.destination_path, data, if_absent=is_absent_only(task),
                     digests={"crc64nvme": item.digester.crc64nvme}, key=task.key,
                 )  # fmt: skip
+                self._runtime.is_published(task)
                 item.proof = prove(self._runtime, task, destination, entry, item.digester.crc64nvme)
             else:
                 self._write_draft(item, data)

@@ -90,6 +90,7 @@ def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend
             task.source_path, task.destination_path, version=entry.version, if_absent=is_absent_only(task),
             key=task.key, progress=progress,
         )  # fmt: skip
+        runtime.is_published(task)
         proof = _proof_of_copy(runtime, task, entry, made, destination)
     digests = {name: value for name, value in made.digests.items() if name == "crc64nvme"}
     values = {"proof": proof, "bytes_done": made.size, "digests": digests}
