@@ -3,7 +3,7 @@ and no answer differs from the description."""
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any
 
 import pytest
@@ -51,7 +51,8 @@ def described(gateway: Running) -> Any:
         "storage": ["lab", "frozen", "mem"],
         "path": ["", "file", "folder/", "new", "new/"],
     }
-    found: dict[str, Any] = copy.deepcopy(document(ROUTES))
+    nowhere = json.dumps(document(ROUTES)).replace("https://example.org", "http://127.0.0.1:9")
+    found: dict[str, Any] = json.loads(nowhere)
     for path in ENDLESS:
         del found["paths"][path]
     for methods in found["paths"].values():
