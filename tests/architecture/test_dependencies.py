@@ -59,7 +59,8 @@ def test_a_program_of_ours_is_not_needed_twice(project: dict[str, list[str]]) ->
 def test_whatever_is_imported_is_asked_for(project: dict[str, list[str]], root: Path) -> None:
     """A module that only comes with something else is gone when that no longer needs it."""
     bring = packages_distributions()
-    of_packages = {canonicalize_name(Requirement(text).name) for text in [*project[""], *project["testing"], *project["fsspec"]]}
+    shipped = [*project[""], *project["testing"], *project["fsspec"]]
+    of_packages = {canonicalize_name(Requirement(text).name) for text in shipped}
     of_tests = of_packages | {canonicalize_name(Requirement(text).name) for texts in project.values() for text in texts}
     places = {"storage_backends": of_packages, "gateway_api": of_packages, "tests": of_tests, "benchmarks": of_tests}
     missing = {
