@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -80,6 +81,113 @@ def test_blocks_reach_the_storage_before_the_last_byte_has_come(any_lab: Lab, da
     done = lab.wait(id)
     assert (done.state, done.proof) == (TransferState.DONE, Proof.A)
     assert (lab.folder / "out" / "run.dat").read_bytes() == data
+
+
+class Hurry:
+    """A sender who is held up by us, for as long as somebody looks."""
+
+    def __init__(self, lab: Lab, id: str) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, args=(lab.sender.arrivals, id))
+        self._thread.start()
+        lab.until(lambda: lab.sender.arrivals.is_pressing(id))
+
+    def _look(self, arrivals: Any, id: str) -> None:
+        while not self._over.wait(0.01):
+            arrivals.looked(id, True)
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def hurry() -> Iterator[Callable[[Lab, str], Hurry]]:
+    begun: list[Hurry] = []
+
+    def begin(lab: Lab, id: str) -> Hurry:
+        begun.append(Hurry(lab, id))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.end()
+
+
+Hurried = Callable[[Lab, str], Hurry]
+
+
+def test_a_sender_who_is_held_up_by_us_has_the_right_of_way(lab: Lab, data: bytes, hurry: Hurried) -> None:
+    lab.posix("out")
+    sender = lab.uploads()
+    engine = lab.start()
+    id = sender.announce("u1", "out:/run.dat", len(data))
+    hurry(lab, "u1")
+    sender.send("u1", data)
+    time.sleep(0.5)  # several looks of the engine
+    assert (lab.types(id), engine.active(), blocks(lab)) == ([], 0, 0)
+    sender.complete("u1")  # it presses no more, whatever was seen before
+    done = lab.wait(id)
+    assert (done.state, done.proof) == (TransferState.DONE, Proof.A)
+    assert (lab.folder / "out" / "run.dat").read_bytes() == data
+
+
+def test_bytes_flow_on_when_the_pressure_ends_even_if_no_more_come(lab: Lab, data: bytes, hurry: Hurried) -> None:
+    lab.posix("out")
+    sender = lab.uploads()
+    lab.start()
+    id = sender.announce("u1", "out:/run.dat", len(data))
+    hurried = hurry(lab, "u1")
+    sender.send("u1", data[:HALF])
+    time.sleep(0.3)
+    assert blocks(lab) == 0
+    hurried.end()
+    lab.until(lambda: blocks(lab) == 1)
+    sender.send("u1", data[HALF:])
+    sender.complete("u1")
+    assert lab.wait(id).state is TransferState.DONE
+
+
+def test_a_mover_that_gives_way_for_long_gives_its_slot_back(any_lab: Lab, data: bytes, hurry: Hurried) -> None:
+    lab = any_lab
+    lab.posix("out")
+    sender = lab.uploads()
+    engine = lab.start()
+    id = sender.announce("u1", "out:/run.dat", len(data))
+    sender.send("u1", data[:HALF])
+    lab.until(lambda: blocks(lab) == 1)
+    hurried = hurry(lab, "u1")
+    sender.send("u1", data[HALF:])
+    lab.until(lambda: is_waiting(lab, id) and engine.active() == 0)
+    time.sleep(0.3)
+    assert (state(lab, id), engine.active()) == (FileState.WAITING, 0)
+    before = blocks(lab)
+    assert before < 3
+    hurried.end()
+    lab.until(lambda: blocks(lab) == 3)
+    sender.complete("u1")
+    assert lab.wait(id).state is TransferState.DONE
+    assert (lab.folder / "out" / "run.dat").read_bytes() == data
+    assert lab.meters["out"].totals()["write"].bytes == len(data)  # nothing was sent twice
+    assert "failure" not in lab.types(id)
+
+
+@pytest.mark.parametrize("wish", [Wish.PAUSE, Wish.CANCEL])
+def test_a_mover_that_gives_way_can_be_stopped(
+    lab: Lab, data: bytes, hurry: Hurried, wish: Wish, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("scigate.gateway_api.transfers.awaiting.SILENCE", 60.0)
+    lab.posix("out")
+    sender = lab.uploads()
+    engine = lab.start()
+    id = sender.announce("u1", "out:/run.dat", len(data))
+    sender.send("u1", data[:HALF])
+    lab.until(lambda: blocks(lab) == 1)
+    hurry(lab, "u1")
+    sender.send("u1", data[HALF:])
+    lab.store.ask(id, None, wish)
+    wanted = FileState.PAUSED if wish is Wish.PAUSE else FileState.CANCELLED
+    lab.until(lambda: state(lab, id) is wanted and engine.active() == 0)
 
 
 def test_nothing_is_published_before_the_sender_s_bytes_are_accepted(lab: Lab, data: bytes) -> None:

@@ -34,7 +34,7 @@ UPLOAD: Final = "/api/v1/uploads/{id}"
 PATIENCE: Final = timedelta(seconds=20)  # how long a request waits for room before it is told to come again
 LOOK_AGAIN: Final = 0.2  # seconds between two looks for room
 RETRY_AFTER: Final = timedelta(seconds=5)
-AHEAD: Final = MiB
+AHEAD: Final = 2 * MiB
 """Bytes unread in the socket of a sender that is faster than we are; one that the network holds up has hardly any."""
 T = TypeVar("T")
 
