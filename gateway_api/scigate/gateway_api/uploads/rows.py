@@ -35,7 +35,6 @@ _END: Final = {
     "done": UploadState.DONE,
 }
 _FILE: Final = {
-    FileState.DONE: UploadState.DONE,
     FileState.FAILED: UploadState.FAILED,
     FileState.CANCELLING: UploadState.CANCELLED,
     FileState.CANCELLED: UploadState.CANCELLED,
@@ -43,7 +42,9 @@ _FILE: Final = {
 
 
 def state_of(row: Any) -> UploadState:
-    """How far an upload is."""
+    """How far an upload is. What is at its storage is DONE, also if it was ended in the moment when it got there."""
+    if row.file is not None and row.file_state == FileState.DONE:
+        return UploadState.DONE
     if row.end is not None:
         return _END[row.end]
     if row.file is not None and (ended := _FILE.get(FileState(row.file_state))):

@@ -213,7 +213,7 @@ class UploadStore:
         def job(connection: Connection) -> None:
             now = self._database.now(connection)
             for row in over:
-                end = {"end": row.end or rows.state_of(row).value.lower(), "ended": now}
+                end = {"end": rows.state_of(row).value.lower(), "ended": now}
                 its = or_(upload.c.seq == row.seq, and_(upload.c.whole == row.seq, upload.c.ended.is_(None)))
                 connection.execute(update(upload).where(its).values(end))
 
