@@ -14,6 +14,8 @@ from scigate.gateway_api.resources import FileState, Overwrite, Proof, TransferS
 from scigate.gateway_api.transfers import receiving
 from scigate.gateway_api.transfers.scheduler import upload_slots
 from scigate.gateway_api.transfers.wishes import Wish
+from scigate.gateway_api.uploads.staging import Staging
+from scigate.gateway_api.uploads.window import Window
 from scigate.storage_backends.backend import MiB
 from sqlalchemy import func, select, update
 
@@ -482,6 +484,28 @@ def test_equal_content_is_skipped_once_all_is_here(lab: Lab, data: bytes) -> Non
     sender.send("u1", data[HALF:])
     sender.complete("u1")
     assert lab.wait(id).files.skipped == 1
+
+
+def test_what_is_never_here_as_a_whole_is_not_compared(lab: Lab, data: bytes) -> None:
+    """It would wait for ever: for bytes that have no room before its first ones have moved on."""
+    (lab.posix("out") / "run.dat").write_bytes(data)
+    (lab.folder / "out" / "other.dat").write_bytes(b"of another size")
+    sender = lab.uploads()
+    engine = lab.start()
+    room = Staging(sender.folder, len(data) - 1)
+    engine._runtime.receiving._window = Window(lab.database, sender.gateway, room, lambda name: False)
+    same = sender.announce("u1", "out:/run.dat", len(data), overwrite=Overwrite.SKIP_SAME)
+    other = sender.announce("u2", "out:/other.dat", len(data), overwrite=Overwrite.SKIP_SAME)
+    sender.send("u1", data[:HALF])
+    assert lab.wait(same).state is TransferState.FAILED
+    cause = lab.file(same).cause
+    assert cause is not None
+    assert (cause.code, cause.retriable) == ("too-large", False)
+    assert "limits.staging_quota" in cause.message
+    assert "overwrite" in cause.next_step
+    sender.send("u2", data)
+    sender.complete("u2")
+    assert lab.wait(other).state is TransferState.DONE
 
 
 def test_the_records_of_an_upload_name_no_staging_storage(lab: Lab, data: bytes) -> None:
