@@ -33,8 +33,8 @@ from the page cache); the clock stops when the server has answered, which each d
 
 - **Bare** takes the body and writes it to a file, in pieces of 4 MiB by a thread, synced at the end; nothing else.
 - **SciGate** authenticates, keeps to its quota, records, and takes a CRC-64 as the bytes come. With a destination,
-  here a folder on the same disk, the bytes flow on into it while they come in: the disk writes them twice and reads
-  them once, and the same cores take the digests of every block. Memory is the gateway's, until the file is DONE.
+  here a folder on the same disk, bytes flow on into it while they come in, but not while their sender is held up by
+  us, as this one is: then they follow after the last byte. Memory is the gateway's, until the file is DONE.
 
 After the last byte, to S3 (SeaweedFS on the same machine, its data in memory where that has room) from a client that
 sends {rate} per second, which is less than the storage takes. One block is 16 MiB and takes {block:.2f} s to this
