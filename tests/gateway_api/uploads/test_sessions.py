@@ -406,6 +406,17 @@ def test_who_does_not_come_back_is_given_up(desk: Desk) -> None:
     assert "upload.expired" in desk.events()
 
 
+def test_who_could_not_come_back_because_the_gateway_was_away_gets_an_hour(desk: Desk) -> None:
+    id, running = desk.new(len(DATA)), desk.new(len(DATA), "lab:/running")
+    desk.send(id, DATA[:100])
+    desk.change(id, expires=1.0)
+    before, now = desk.row(running).expires, time.time()
+    desk.restart().sweep()
+    assert now + 3500 < desk.row(id).expires < time.time() + 3700
+    assert desk.row(running).expires == before
+    assert desk.send(id, DATA[100:], 100).complete
+
+
 def test_what_has_reached_its_storage_is_removed(desk: Desk) -> None:
     id = desk.new(len(DATA))
     desk.send(id, DATA)

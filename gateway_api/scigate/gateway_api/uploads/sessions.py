@@ -186,6 +186,7 @@ class Uploads:
         """At the start: make the disk fit the records."""
         self._around.staging.prepare()
         recover_all(self._around, boot)
+        self._store.give_time()
 
     def sweep(self) -> None:
         """Expire what nobody continues, and remove what has reached its storage or belongs to nobody."""

@@ -28,6 +28,9 @@ PORTION: Final = 500  # uploads that are expired or ended in one commit
 KEPT_AFTER_FAILURE: Final = timedelta(days=7)
 """So long an upload whose file has failed stays, for its owner to try it again."""
 
+CHANCE: Final = timedelta(hours=1)
+"""So long senders have to come back after we were away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -160,6 +163,16 @@ class UploadStore:
         with self._database.read() as connection:
             mine = (upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.end.is_(None))
             return connection.execute(rows.QUERY.where(*mine)).all()
+
+    def give_time(self) -> None:
+        """At the start: while we were away no sender could come back, so none is given up before it had the chance."""
+
+        def job(connection: Connection) -> None:
+            until = self._database.now(connection) + min(self.terms.idle, CHANCE).total_seconds()
+            mine = (upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.end.is_(None))
+            connection.execute(update(upload).where(*mine, upload.c.expires < until).values(expires=until))
+
+        self._database.write(job)
 
     def expire(self, busy: Collection[str], *, only: str | None = None) -> int:
         """Give up a portion of the uploads whose senders did not come back (or ``only`` this one), except those that
