@@ -180,11 +180,68 @@ def epochs_unchecked() -> None:
     Lease.is_held = lambda _: True  # type: ignore[method-assign]
 
 
+def told_before_recorded() -> None:
+    """An offset is told while its record is still on its way to the database."""
+    from types import SimpleNamespace
+
+    from scigate.gateway_api.uploads.store import Stored, UploadStore
+
+    record = UploadStore.record
+
+    def later(self: UploadStore, row: Any, stored: Stored) -> Any:
+        if stored.complete:
+            return record(self, row, stored)
+        threading.Timer(0.7, record, (self, row, stored)).start()
+        return SimpleNamespace(**{**row._mapping, "received": stored.offset, "crc64nvme": stored.crc64nvme})
+
+    UploadStore.record = later  # type: ignore[method-assign]
+
+
+def checksums_unchecked() -> None:
+    """What a piece of an upload is promised to be is not compared."""
+    from scigate.gateway_api.uploads.digesting import Expected
+
+    Expected.matches = lambda _: True  # type: ignore[method-assign]
+
+
+def expired_early() -> None:
+    """An upload is given up well before the time that its sender was told."""
+    from dataclasses import replace
+    from datetime import timedelta
+
+    from scigate.gateway_api.uploads import rows
+    from scigate.gateway_api.uploads.model import UploadStatus
+
+    status_of = rows.status_of
+
+    def later(row: Any, largest: int) -> UploadStatus:
+        status = status_of(row, largest)
+        return replace(status, expires=status.expires and status.expires + timedelta(seconds=12))
+
+    rows.status_of = later
+
+
+def staged_bytes_kept() -> None:
+    """What has reached its storage is struck off the records, but stays on the gateway's disk."""
+    from scigate.gateway_api.uploads.staging import Staging
+
+    Staging.remove = lambda *_: None  # type: ignore[method-assign]
+
+
+def ended_but_not_cancelled() -> None:
+    """An upload is ended, but its file goes on."""
+    from scigate.gateway_api.resources import FileState
+    from scigate.gateway_api.transfers import receiving
+
+    receiving.cancel = lambda *_: FileState.CANCELLED
+
+
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     made.__name__: made
     for made in (
         acknowledged_before_commit, drafts_only_forgotten, bits_flip, copies_in_parts, verification_skipped,
         keys_forgotten, existence_trusted, published_in_place, published_before_recorded, bytes_uncounted,
-        epochs_unchecked,
+        epochs_unchecked, told_before_recorded, checksums_unchecked, expired_early, staged_bytes_kept,
+        ended_but_not_cancelled,
     )
 }  # fmt: skip

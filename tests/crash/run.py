@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from .watcher import Watcher
 
 SETTLES_IN: Final = 90.0  # seconds after the last kill until everything has ended
 CLEAN_IN: Final = 15.0  # seconds after that until nothing is left behind
+RECOVERED: Final = 0.6  # seconds: a gateway of a burst that shall live longer is waited for until it answers
 FROZEN: Final = LEASE + 2.5  # seconds: longer than the lease, and time enough to take over
 
 
@@ -100,8 +102,8 @@ class Run:
             return [self._delay() for _ in range(kills)]
         delays: list[float] = []
         while len(delays) < kills:
-            delays.append(self._rng.uniform(0.8, 2.5))
-            delays += [self._rng.uniform(0.02, 0.6) for _ in range(self._rng.randrange(6))]
+            delays.append(self._rng.uniform(RECOVERED, 2.0))
+            delays += [self._rng.uniform(0.02, RECOVERED) for _ in range(self._rng.randrange(6))]
         return delays[:kills]
 
     def _delay(self) -> float:
@@ -116,6 +118,8 @@ class Run:
             gateway = self._start()
             if not gateway.runs():
                 self.result.violations.append("I0 the gateway ended by itself")
+            if self._bursts and delay > RECOVERED:
+                self._await_answer()
             time.sleep(delay)
             if self._bursts and self._rng.random() < 0.2:
                 self._nap(gateway)
@@ -132,6 +136,14 @@ class Run:
         time.sleep(FROZEN)
         gateway.thaw()
         self.result.freezes += 1
+
+    def _await_answer(self) -> None:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with suppress(*NOT_ANSWERED):
+                self._client.ask("GET", "/api/v1/transfers?limit=1")
+                return
+            time.sleep(0.05)
 
     def _nap(self, gateway: GatewayProcess) -> None:
         """It is frozen for a moment, sometimes for longer than its lease; perhaps it does not wake up again."""

@@ -19,6 +19,11 @@ MISTAKES: Final = {
     "published_in_place": ("I4", ["large", "pull", "inside", "overwrite", "large"], 2),
     "published_before_recorded": ("I6", ["vanishing"] * 8, 4),
     "bytes_uncounted": ("I8", ["large"] * 3, 2),
+    "told_before_recorded": ("U1", ["sent", "sent_over", "sent"], 2),
+    "checksums_unchecked": ("I0 a client failed", ["sent"] * 6, 1),
+    "expired_early": ("U5", ["left"] * 2, 1),
+    "staged_bytes_kept": ("I5 a staged", ["sent", "sent_in_parts"], 1),
+    "ended_but_not_cancelled": ("U3", ["ended"] * 4, 1),
 }
 """Mutant → how the violation begins that it leads to, what the run does, and how often the gateway is killed."""
 
