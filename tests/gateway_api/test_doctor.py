@@ -231,3 +231,20 @@ def test_file_systems_are_told_by_their_mount() -> None:
     assert filesystem(Path("/proc/self/status")) == "proc"
     assert filesystem(Path("/proc/self/not-there/at/all")) == "proc"
     assert filesystem(Path("/tmp/x")) not in NETWORK
+
+
+def test_the_master_key_is_looked_at(doctor: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "k" * 64)
+    assert "makes it" in doctor()["key"].message
+    key = tmp_path / "state" / "secret.key"
+    key.parent.mkdir(mode=0o700)
+    key.write_text("k" * 64)
+    key.chmod(0o640)
+    checks = doctor()
+    assert wrong(checks) == {"key"}
+    assert f"chmod 600 {key}" in checks["key"].message
+    key.chmod(0o600)
+    assert doctor()["key"].ok
+    key.write_text("short")
+    assert wrong(doctor()) == {"key"}
+    assert "in the settings" in doctor(gateway='secret_key = { env = "KEY" }')["key"].message

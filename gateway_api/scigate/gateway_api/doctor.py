@@ -29,6 +29,7 @@ from .client.access import find_token
 from .client.errors import GatewayError, NotConfigured
 from .db.migrate import newest_revision, revision
 from .doctor_gateway import look_at_gateway
+from .doctor_key import examine_key
 from .resources import Check
 from .settings import Settings, StorageSection, find
 from .settings_errors import SettingsError
@@ -64,6 +65,7 @@ def examine(config: Path | None = None, env: Mapping[str, str] | None = None) ->
         return
     yield from _settings(settings, path)
     yield from _state(settings)
+    yield from examine_key(settings)
     yield from _database(settings)
     yield from _storages(settings, registry)
     yield _token(env)

@@ -26,11 +26,13 @@ class Metrics:
             "scigate_http_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self._registry
         )
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answer. ``route`` is the template of a route, never a path."""
+    def request(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """Count an answer. ``route`` is the template of a route, never a path; ``seconds`` None: of a stream, which
+        lasts as long as the client wants."""
         known = method if method in _METHODS else "other"
         self._requests.labels(known, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        if seconds is not None:
+            self._seconds.labels(route).observe(seconds)
 
     def gauge(self, name: str, summary: str, labels: Sequence[str], values: Values) -> None:
         """Show ``values()`` (label values → number) under ``name`` whenever somebody looks."""

@@ -17,11 +17,13 @@ from .storages import Storages
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What the running engine tells; ``failure`` is why it does not run, if so."""
+    """What the running engine tells; ``failure`` is why it does not run, if so. ``threads``: whether other parts that
+    have to run do, by name."""
 
     workers: int
     active: Callable[[], int]
     failure: Callable[[], str | None]
+    threads: Callable[[], Mapping[str, bool]]
 
 
 class Health:
@@ -42,7 +44,7 @@ class Health:
     def status(self, names: Iterable[str], *, details: bool) -> Status:
         """With the storages of these names; ``details`` are for admins: counts of everybody's files, plug-ins."""
         database, counts = self._database()
-        checks = [database, self._engine(), self._uploads(), *map(self._storage, names)]
+        checks = [database, self._engine(), *self._threads(), self._uploads(), *map(self._storage, names)]
         return Status(
             version=version("scigate"),
             time=datetime.now(UTC),
@@ -57,7 +59,7 @@ class Health:
 
     def check_ready(self) -> None:
         """Raise a ``Problem`` 503 unless requests can be served and transfers move."""
-        for check in (self._database()[0], self._engine()):
+        for check in (self._database()[0], self._engine(), *self._threads()):
             if not check.ok:
                 raise Problem(
                     503, "not-ready", "The gateway is not ready.", detail=check.message, retriable=True,
@@ -78,6 +80,9 @@ class Health:
             return Check(name="engine", ok=True, message=f"It runs with {self._vitals.workers} workers.")
         return Check(name="engine", ok=False, message=failure, next_step="Restart the gateway.")
 
+    def _threads(self) -> list[Check]:
+        return [_thread(name, alive) for name, alive in self._vitals.threads().items()]
+
     def _uploads(self) -> Check:
         used, quota = self._staged()
         message = f"{used} of {quota} bytes for uploads are in use."
@@ -92,3 +97,10 @@ class Health:
         message = status.cause.message if status.cause else "It does not answer."
         step = status.cause.next_step if status.cause else None
         return Check(name=f"storage {name}", ok=False, message=message, next_step=step)
+
+
+def _thread(name: str, alive: bool) -> Check:
+    if alive:
+        return Check(name=name, ok=True, message="They are delivered.")
+    message = "They are not delivered any more: a part of the gateway has ended by a mistake of ours."
+    return Check(name=name, ok=False, message=message, next_step="Restart the gateway, and report its log.")

@@ -75,6 +75,7 @@ class Service:
         self.gateway.events, self._feed = events(
             self._database, self._engine.progress, uploads.rates, uploads.known
         )  # fmt: skip
+        self.gateway.events.is_moving = lambda: self._engine.active() > 0
         self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
 
     @property
@@ -147,7 +148,10 @@ class Service:
         def failure() -> str | None:
             return None if self._engine.is_alive() else "The engine does not run, or has lost its lease."
 
-        return Vitals(limits.max_active + limits.max_uploads_moving, self._engine.active, failure)
+        def threads() -> dict[str, bool]:
+            return {"events": self._feed.is_alive(), "webhooks": self._deliveries.is_alive()}
+
+        return Vitals(limits.max_active + limits.max_uploads_moving, self._engine.active, failure, threads)
 
     def _metrics(self, store: TransferStore) -> Metrics:
         metrics = Metrics()

@@ -26,5 +26,5 @@ def events(database: Database, moving: Moving, arriving: Moving, known: Callable
     """
     journal = Journal(database)
     feed = Feed(journal)
-    database.on_commit = feed.committed
+    database.on_commit.append(feed.committed)
     return Events(journal, feed, Tickets(database), Live(journal, moving, arriving, known)), feed

@@ -37,4 +37,5 @@ def webhooks(
         check_url=egress.check, check_transfer=transfers.get, most=settings.limits.webhooks_per_user,
     )  # fmt: skip
     cases.on_change = deliveries.look
+    database.on_commit.append(deliveries.look)
     return cases, deliveries

@@ -21,7 +21,7 @@ ALL = Interest(None, ("transfers",))
 @pytest.fixture
 def feed(book: Book) -> Iterator[Feed]:
     feed = Feed(book.journal)
-    book.database.on_commit = feed.committed
+    book.database.on_commit.append(feed.committed)
     feed.start()
     yield feed
     feed.stop()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from scigate.gateway_api.db import database as module
 from scigate.gateway_api.db.database import Database
+from scigate.gateway_api.events.journal import Journal
+from scigate.gateway_api.transfers.lease import Lease
 from sqlalchemy import Connection, text
 
 from .conftest import ADAS, BOS, Book
@@ -109,3 +114,75 @@ def test_a_gateway_that_freezes_in_its_turn_loses_it(
         slow.go.set()
         assert frozen.result(30) > 0, "it begins anew"
     assert len(shared_book.journal.read(0, 10, owner=None, topics=ALL)) == 2
+
+
+def test_a_lease_is_renewed_while_another_gateway_is_frozen_in_its_turn(
+    shared_book: Book, other: Database, tmp_path: Path
+) -> None:
+    lease = Lease(other, tmp_path, 0.6)
+    lease.start()
+    slow = Slow(shared_book)
+    with ThreadPoolExecutor(1) as pool:
+        frozen = pool.submit(shared_book.database.write, slow)
+        assert slow.written.wait(30)
+        held, end = lease._renewed, time.monotonic() + 30
+        while lease._renewed < held + 0.6:
+            assert time.monotonic() < end, "it waits for the other's turn"
+            time.sleep(0.02)
+        slow.go.set()
+        assert frozen.result(30) > 0
+    lease.end()
+
+
+def test_readers_take_no_turns(shared_book: Book, other: Database) -> None:
+    slow = Slow(shared_book)
+    with ThreadPoolExecutor(2) as pool:
+        frozen = pool.submit(shared_book.database.write, slow)
+        assert slow.written.wait(30)
+        assert pool.submit(Journal(other).newest).result(30) == 0, "what is not committed is not seen, nor waited for"
+        assert not frozen.done()
+        slow.go.set()
+        assert frozen.result(30) > 0
+
+
+def test_who_was_frozen_for_longer_than_the_patience_still_begins_anew(
+    shared_book: Book, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TAKE_TURN", text(str(module._TAKE_TURN).replace("10s", "300ms")))
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    slow = Slow(shared_book)
+    with ThreadPoolExecutor(1) as pool:
+        frozen = pool.submit(shared_book.database.write, slow)
+        assert slow.written.wait(30)
+        assert other.write(shared_book.line(BOS)) > 0
+        slow.go.set()
+        assert frozen.result(30) > 0
+
+
+def test_a_connection_that_dies_in_a_turn_is_replaced_and_the_turn_begins_anew(
+    shared_book: Book, other: Database
+) -> None:
+    slow = Slow(shared_book)
+    with ThreadPoolExecutor(1) as pool:
+        broken = pool.submit(shared_book.database.write, slow)
+        assert slow.written.wait(30)
+        with other.read() as connection:
+            killed = connection.execute(text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )).all()  # fmt: skip
+        assert len(killed) == 1
+        slow.go.set()
+        assert broken.result(30) > 0
+    assert len(shared_book.journal.read(0, 10, owner=None, topics=ALL)) == 1
+
+
+def test_a_server_that_vanishes_is_noticed_by_the_kernel(shared_book: Book) -> None:
+    with shared_book.database.read() as connection, socket.socket(fileno=os.dup(_descriptor(connection))) as one:
+        assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
+
+
+def _descriptor(connection: Connection) -> int:
+    return int(connection.connection.driver_connection.fileno())  # type: ignore[union-attr]

@@ -43,8 +43,8 @@ class Database:
         self._writer = _sqlite(url, "BEGIN IMMEDIATE") if self.is_sqlite else _server(url)
         self._reader = _sqlite(url, "BEGIN") if self.is_sqlite else self._writer
         self._jobs: queue.Queue[tuple[Job[Any], Future[Any]] | None] = queue.Queue()
-        self.on_commit: Callable[[], None] = lambda: None
-        """Called after each commit, from the writer's thread; must be quick and not raise."""
+        self.on_commit: list[Callable[[], None]] = []
+        """Each is called after each commit, from the writer's thread; must be quick and not raise."""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
         self._thread.start()
@@ -59,6 +59,17 @@ class Database:
         future: Future[T] = Future()
         self._jobs.put((job, future))
         return future.result()
+
+    def write_apart(self, job: Job[T]) -> T:
+        """As ``write``, but not kept waiting by the turn of another gateway (which may be frozen in it): for a job that
+        changes one row and writes no line of the journal. It is not repeated when the database does not answer."""
+        if self.is_sqlite:
+            return self.write(job)
+        try:
+            with self._writer.connect() as connection, connection.begin():
+                return job(connection)
+        except SQLAlchemyError as error:
+            raise DatabaseUnavailable(f"the database cannot be written: {_why(error)}") from error
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -97,13 +108,15 @@ class Database:
                 self._commit(jobs)
 
     def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline, attempts = time.monotonic() + PATIENCE, 0
         while True:
             try:
                 answers = self._attempt([job for job, _ in group])
                 break
             except SQLAlchemyError as error:
-                if time.monotonic() > deadline:
+                attempts += 1
+                again = attempts == 1 and not self.is_sqlite  # after a freeze of ours the first attempt says nothing
+                if time.monotonic() > deadline and not again:
                     answers = [DatabaseUnavailable(f"the database cannot be written: {_why(error)}")] * len(group)
                     break
                 log.warning("database: %s; trying again", _why(error))
@@ -119,7 +132,8 @@ class Database:
             if not self.is_sqlite:
                 connection.execute(_TAKE_TURN)
             answers = [_run_job(connection, job) for job in jobs]
-        self.on_commit()
+        for tell in self.on_commit:
+            tell()
         return answers
 
 
@@ -167,8 +181,19 @@ def _why(error: SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error).partition("\n")[0]
 
 
+_ALIVE: Final = {
+    "connect_timeout": 10, "keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}  # fmt: skip
+"""A server that has vanished without a word is noticed within half a minute; else the one writer would wait for the
+kernel to give up, which takes a quarter of an hour or two (libpq, "Parameter Key Words": seconds, and milliseconds)."""
+
+
 def _server(url: str) -> Engine:
-    return create_engine(url, pool_pre_ping=True, pool_size=16, max_overflow=16)
+    parsed = make_url(url)
+    libpq = parsed.get_driver_name().startswith("psycopg")
+    alive = {name: value for name, value in _ALIVE.items() if libpq and name not in parsed.query}
+    return create_engine(url, pool_pre_ping=True, pool_size=16, max_overflow=16, connect_args=alive)
 
 
 def _sqlite(url: str, begin: str) -> Engine:

@@ -43,6 +43,10 @@ class Feed:
         if self._thread.is_alive():
             self._thread.join()
 
+    def is_alive(self) -> bool:
+        """Whether the journal is followed, or would be."""
+        return self._thread.is_alive()
+
     def committed(self) -> None:
         """This gateway has written something."""
         if self._heard:

@@ -38,6 +38,8 @@ class Events:
         self._journal, self._tickets, self._live, self._pages = journal, tickets, live, Pages()
         self.actor_named: Callable[[str], Actor | None] = lambda name: None
         """Finds a user of the settings by name."""
+        self.is_moving: Callable[[], bool] = lambda: False
+        """Whether this gateway moves files now: then less time goes to telling. Must be quick."""
 
     def follow(self, actor: Actor, topics: Sequence[str], types: Sequence[str], after: str | None) -> Following:
         """Begin to follow: behind the id ``after``, or from now on. 404 for a transfer that the actor cannot see."""

@@ -1,8 +1,8 @@
 """Delivers events to webhooks: in order, each at least once, whoever hangs, lies or dies at the other end.
 
-A dispatcher looks every half second for webhooks behind the journal and gives them to a small pool of threads, one
-turn at a time: a turn is a few events, or one failed try. The cursor is kept after the receiver has accepted an event,
-never before, so a crash between the two delivers that event again, with the same id.
+A dispatcher looks for webhooks behind the journal, after our own commits and every half second, and gives them to a
+small pool of threads, one turn at a time: a turn is a few events, or one failed try. The cursor is kept after the
+receiver has accepted an event, never before, so a crash between the two delivers that event again, with the same id.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from .webhooks_signing import MasterKey, signed
 from .webhooks_store import Delivery, WebhookStore
 
 log = logging.getLogger(__name__)
-TICK: Final = 0.5  # seconds between looks at the journal
+TICK: Final = 0.5  # seconds between looks for what other gateways have written
+PAUSE: Final = 0.1  # seconds between two looks at least, however busy the journal is
 TURN: Final = 50  # events in one turn, and
 TURN_SECONDS: Final = 15.0  # how long it may go on before others get theirs
 LAG: Final = 10_000  # lines of others in the journal after which the cursor is moved behind them
@@ -112,6 +113,10 @@ class Deliveries:
             self._thread.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def is_alive(self) -> bool:
+        """Whether something is delivered at all."""
+        return self._thread.is_alive()
+
     def look(self) -> None:
         """There may be something new to deliver."""
         self._wake.set()
@@ -130,6 +135,7 @@ class Deliveries:
             except Exception:
                 log.exception("webhooks: a round failed; the next one begins anew")
                 self._stopping.wait(1.0)
+            self._stopping.wait(PAUSE)
 
     def _round(self) -> None:
         owners, newest = self._owners(), self._journal.newest()

@@ -70,13 +70,20 @@ def master_key(folder: Path, configured: Secret | None) -> MasterKey:
 def _from_file(path: Path) -> Secret:
     try:
         _make(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return read_key(path)
+
+
+def read_key(path: Path) -> Secret:
+    """The key in a file. ``SettingsError`` if it is not there, others can read it, or it cannot be a key."""
+    try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         with os.fdopen(descriptor) as file:
             mode = os.fstat(descriptor).st_mode
             text = file.read(4096).strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise _refused(path, f"it cannot be read: {reason}. Correct that, or restore it from a backup") from None
+        raise _unreadable(path, error) from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise _refused(path, f"others can read it. Run: chmod 600 {path}")
     if len(text) < SHORTEST_KEY:
@@ -111,6 +118,11 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unreadable(path: Path, error: Exception) -> SettingsError:
+    reason = getattr(error, "strerror", None) or "it is not text"
+    return _refused(path, f"it cannot be read: {reason}. Correct that, or restore it from a backup")
 
 
 def _refused(path: Path, why: str) -> SettingsError:

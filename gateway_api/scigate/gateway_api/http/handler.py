@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .server import Site
 
 log = logging.getLogger(__name__)
+access_log = logging.getLogger("scigate.access")
 T = TypeVar("T")
 NOBODY: Final = Actor("", "", roles=frozenset(), proof="none")
 BODY_TIMEOUT: Final = 30.0  # seconds for a JSON body
@@ -47,6 +48,8 @@ class Handler(RequestHandler):
 
     actor = NOBODY
     query: Query
+    lasts = False
+    """Whether it goes on for as long as the client wants, so that its time says nothing about the gateway."""
 
     def initialize(self, site: Site, route: Route, params: dict[str, str]) -> None:
         self.site, self.route, self.params = site, route, params
@@ -97,6 +100,14 @@ class Handler(RequestHandler):
 
     def on_finish(self) -> None:
         self.site.running.discard(self)
+
+    def log_access(self, seconds: float, note: str = "") -> None:
+        """A line of the access log: what was asked and answered, by whom, and how long it took."""
+        request = self.request
+        access_log.info(
+            "%s %s %d %.1f ms%s", request.method, request.path, self.get_status(), 1000 * seconds, note,
+            extra={"user": self.actor.id or None, "remote": request.remote_ip},
+        )  # fmt: skip
 
     def on_connection_close(self) -> None:
         self.site.running.discard(self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import resource
 import threading
 import time
@@ -27,7 +26,6 @@ from .handler import Handler, JsonHandler, NotFoundHandler, host_of, url_path
 from .route import Route
 from .routes import ROUTES
 
-access_log = logging.getLogger("scigate.access")
 HEADERS_MAX: Final = 32 << 10  # bytes; a path of 4,096 bytes, percent-encoded, and a token fit
 IDLE: Final = 60.0  # seconds for the headers of a request, and between requests of one connection
 DRAIN: Final = 5.0  # seconds that running requests get when the server stops
@@ -126,13 +124,11 @@ class SiteApplication(Application):
 
     def _log(self, handler: RequestHandler) -> None:
         assert isinstance(handler, Handler)
-        request, status = handler.request, handler.get_status()
-        seconds = request.request_time()
-        self.site.gateway.metrics.request(request.method or "", handler.route.path, status, seconds)
-        access_log.info(
-            "%s %s %d %.1f ms", request.method, request.path, status, 1000 * seconds,
-            extra={"user": handler.actor.id or None, "remote": request.remote_ip},
-        )  # fmt: skip
+        seconds, lasted = handler.request.request_time(), handler.lasts and handler.get_status() == 200
+        self.site.gateway.metrics.request(
+            handler.request.method or "", handler.route.path, handler.get_status(), None if lasted else seconds
+        )
+        handler.log_access(seconds)
 
 
 class HttpServer:

@@ -112,14 +112,14 @@ def _is_network(text: str) -> str:
 
 
 class EgressPolicy(BaseModel):
-    """The section ``[egress]`` of ``scigate.toml``: where the gateway may fetch from when a user names a URL."""
+    """The section ``[egress]`` of ``scigate.toml``: where the gateway may connect to when a user names a URL."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schemes: frozenset[Annotated[str, Field(pattern="^https?$")]] = frozenset({"http", "https"})
     ports: frozenset[Annotated[int, Field(ge=1, le=65535)]] = frozenset({80, 443, 8443})
     allow: tuple[Annotated[str, AfterValidator(_is_rule)], ...] = ()
-    """Internal hosts and networks that users may fetch from although they are not public."""
+    """Internal hosts and networks that users may name although they are not public."""
     deny: tuple[Annotated[str, AfterValidator(_is_network)], ...] = ()
     """More networks to refuse, such as the site's own public addresses behind the firewall."""
     max_redirects: Annotated[int, Field(ge=0, le=20)] = 5
@@ -167,7 +167,7 @@ class EgressPolicy(BaseModel):
         usual = ", ".join(str(number) for number in sorted(self.ports))
         return EgressRefused(
             "port",
-            f"the gateway does not fetch from port {port} of {host}, only from {usual}",
+            f"the gateway does not connect to port {port} of {host}, only to {usual}",
             next_step=_ask_for(f"{_bracketed(host)}:{port}"),
         )
 
@@ -179,7 +179,7 @@ def _within(address: Address, network: Network) -> bool:
 def _address_refused(host: str, port: int, address: Address, what: str, opened_by: OpenedBy) -> EgressRefused:
     # The address goes to the log only: a user must not map the inside of a site by asking for names.
     log.warning("egress refused: %s port %d resolves to %s (%s)", host, port, address, what)
-    message = f"the gateway does not fetch from {host}: it is at {what}"
+    message = f"the gateway does not connect to {host}: it is at {what}"
     if opened_by is OpenedBy.NOTHING:
         return EgressRefused("address", message, next_step="Use a URL at a public address: this one is never opened.")
     if opened_by is OpenedBy.NETWORK:
@@ -295,7 +295,7 @@ class Egress:
         if target.scheme not in self.policy.schemes:
             raise EgressRefused(
                 "scheme",
-                f"this gateway does not fetch over {target.scheme}",
+                f"this gateway does not connect over {target.scheme}",
                 next_step="Use an https URL, or ask the administrator about schemes under [egress] in scigate.toml.",
             )
 

@@ -73,7 +73,7 @@ class Lease:
         while not self._stop.wait(self._length / 6):
             begun = time.monotonic()
             try:
-                if self._database.write(self._renew):
+                if self._database.write_apart(self._renew):
                     self._renewed = begun
                 else:
                     log.error("lease: another gateway has taken over the work of this one")

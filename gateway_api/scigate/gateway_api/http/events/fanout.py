@@ -1,8 +1,9 @@
 """Sending events to any number of followers, from the event loop.
 
 Nothing is queued for a follower: each is a cursor, and is served from the feed's memory when there is news and its
-socket has taken what it was given before. One that does not read is set aside until it does, and costs nothing.
-The work is paced, so that a crowd of followers gets its events later instead of slowing the gateway.
+socket has taken what it was given before. One that does not read is set aside until it does, and costs nothing; while
+its buffers fill, those who read go first. The work is paced, so that a crowd of followers gets its events later instead
+of slowing the gateway, and more so while files are moved.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ...events.journal import Line, Scan
 from ...events.ring import Interest
 from ...problems import Problem
 from ...resources import Event
+from .backlog import Backlog
 
 log = logging.getLogger(__name__)
 HEARTBEAT: Final = 15.0  # seconds
@@ -33,7 +35,10 @@ MOST: Final = 64  # events of one write: what a socket does not take stays in me
 CROWD: Final = 50  # followers to be served; beyond that, each write is of
 FEW: Final = 8  # events
 SLICE: Final = 0.005  # seconds of work (of the processor) at a stretch
-REST: Final = 4  # times as long is rested afterwards: a fifth of one processor at most, and as much for pages
+REST: Final = 4  # times as long is rested afterwards: a fifth of one processor at most, and as much for pages;
+REST_WHILE_MOVING: Final = 19  # while files are moved: a twentieth
+LITTLE: Final = 2 << 10  # bytes unread; with more, those who have read go first,
+LATER: Final = 8  # up to so many of them
 AGAIN: Final = 1.0  # seconds before a database that does not answer is asked again
 PROGRESS: Final = 1.0  # seconds between two looks at what moves
 FAREWELL: Final = 1.0  # seconds that streams get to end when the server stops
@@ -63,6 +68,9 @@ class Connection(ABC):
         self.owner = owner
         self.busy_since: float | None = None
         self.parked: set[Reader] = set()
+        self.backlog: Backlog | None = None
+        self.last_write = 0
+        """Its bytes, to be set by ``write_…``."""
         self.on_free: Callable[[Connection], None] = lambda connection: None
 
     @abstractmethod
@@ -94,6 +102,10 @@ class Connection(ABC):
         self.busy_since = time.monotonic()
         future.add_done_callback(self._taken)
 
+    def has_much_unread(self) -> bool:
+        """Whether its other side has not read what it was given before, as far as one can tell."""
+        return self.backlog is not None and self.backlog.unread() - self.last_write > LITTLE
+
     def beat(self) -> None:
         """Show life if it can be shown; give up who has taken nothing for too long."""
         if self.busy_since is None:
@@ -119,6 +131,9 @@ class Fanout:
         self._readers: dict[str, set[Reader]] = defaultdict(set)
         self._progress: dict[str, set[Reader]] = defaultdict(set)
         self._due: deque[Reader] = deque()
+        self._later: deque[Reader] = deque()
+        """Due as well, but with something to read already."""
+        self._prompt = 0
         self._end_listening: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -229,13 +244,30 @@ class Fanout:
         while True:
             await self._work.wait()
             begun = time.thread_time()
-            while self._due and time.thread_time() - begun < SLICE:
-                self._step(self._due.popleft())
-            if not self._due:
+            while (self._due or self._later) and time.thread_time() - begun < SLICE:
+                self._step()
+            if not self._due and not self._later:
                 self._work.clear()
-            await asyncio.sleep((time.thread_time() - begun) * REST)
+            await self._rest(time.thread_time() - begun)
 
-    def _step(self, reader: Reader) -> None:
+    async def _rest(self, spent: float) -> None:
+        """After ``spent`` seconds of the processor."""
+        await asyncio.sleep(spent * (REST_WHILE_MOVING if self._events.is_moving() else REST))
+
+    def _step(self) -> None:
+        """Serve the next one; who has much to read already goes behind those who have not, as long as there are any."""
+        if self._due and (self._prompt < LATER or not self._later):
+            reader, others = self._due.popleft(), len(self._due)
+            if reader.connection.busy_since is None and reader.connection.has_much_unread():
+                self._later.append(reader)
+                return
+            self._prompt += 1
+        else:
+            reader, others = self._later.popleft(), len(self._due) + len(self._later)
+            self._prompt = 0
+        self._serve_one(reader, MOST if others < CROWD else FEW)
+
+    def _serve_one(self, reader: Reader, most: int) -> None:
         reader.is_queued = False
         if not reader.is_followed:
             return
@@ -243,7 +275,6 @@ class Fanout:
             self._park(reader)
             return
         try:
-            most = MOST if len(self._due) < CROWD else FEW
             self._deliver(reader, self._events.take(reader.interest, reader.cursor, most))
         except Exception:
             log.exception("events: a follower of %s cannot be served", reader.connection.owner)
@@ -267,8 +298,8 @@ class Fanout:
         reader.is_loading = False
         if found is not None and reader.connection.busy_since is None and reader.is_followed:
             self._deliver(reader, _beginning(found))  # at once: before its turn comes, the page may be forgotten
-        elif reader.is_followed:
-            self._queue(reader)
+        if reader.is_followed:
+            self._queue(reader)  # what it was not told of while it was loading may be there now
 
     def _is_in_memory(self, reader: Reader) -> bool:
         """By now: somebody else has read it while this one waited for its turn."""
@@ -282,7 +313,7 @@ class Fanout:
             log.warning("events: %s; trying again", error)
             await asyncio.sleep(AGAIN)
             return None
-        await asyncio.sleep(spent * REST)
+        await self._rest(spent)
         return found
 
     def _beat(self, connection: Connection) -> None:
@@ -312,7 +343,7 @@ class Fanout:
             if connection.busy_since is None and connection in self._connections:
                 connection.send(connection.write_progress, events)
             if (spent := time.thread_time() - begun) > SLICE:
-                await asyncio.sleep(spent * REST)
+                await self._rest(spent)
                 begun = time.thread_time()
 
     def _begin(self, work: Any) -> None:

@@ -15,6 +15,7 @@ from ...events.journal import Line
 from ...problems import Problem
 from ..handler import Handler
 from ..route import Query
+from .backlog import Backlog
 from .fanout import STALL, Connection, Progress, Reader
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class StreamQuery(Query):
 
 class StreamHandler(Handler):
     """``GET /api/v1/events``."""
+
+    lasts = True
 
     async def get(self) -> None:
         self.raise_refusal()
@@ -85,7 +88,7 @@ class StreamHandler(Handler):
     async def _open(self, reader: Reader) -> None:
         """Answer at once, with the id to come back with."""
         self.site.running.discard(self)  # the server does not wait for it when it stops
-        limit_socket(self.request.connection.stream.socket)  # type: ignore[union-attr]
+        self._connection.backlog = limit_socket(self.request.connection.stream.socket)  # type: ignore[union-attr]
         self._set_headers()
         self.write(b"retry: %d\nid: %d\n\n" % (RETRY, reader.cursor))
         await self.flush()
@@ -122,15 +125,17 @@ class StreamConnection(Connection):
         self.end()
 
     def _write(self, data: bytes) -> asyncio.Future[None]:
+        self.last_write = len(data)
         self._handler.write(data)
         return self._handler.flush()
 
 
-def limit_socket(one: Any) -> None:
+def limit_socket(one: Any) -> Backlog:
     """Keep the kernel from buffering much for who does not read, and let it give up who is gone."""
     one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT") and one.family in (socket.AF_INET, socket.AF_INET6):
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL * 1000))
+    return Backlog(one)
 
 
 def _without_id(event: Event) -> bytes:

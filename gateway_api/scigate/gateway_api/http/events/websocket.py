@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -105,7 +106,8 @@ class SocketHandler(Handler, WebSocketHandler):
 
     def open(self, *_: str, **__: str) -> None:
         self.set_nodelay(True)
-        limit_socket(self.ws_connection.stream.socket)  # type: ignore[union-attr]
+        assert self._connection is not None
+        self._connection.backlog = limit_socket(self.ws_connection.stream.socket)  # type: ignore[union-attr]
 
     async def on_message(self, message: str | bytes) -> None:
         assert self._connection is not None
@@ -127,6 +129,9 @@ class SocketHandler(Handler, WebSocketHandler):
         self._is_flood()
 
     def on_close(self) -> None:
+        """Its beginning was logged with the answer 101."""
+        if self._connection is not None:
+            self.log_access(time.monotonic() - self._connection.begun, " (the end of the WebSocket)")
         self._over()
 
     def _is_flood(self) -> bool:
@@ -158,6 +163,7 @@ class SocketConnection(Connection):
         self._handler = handler
         self.readers: dict[str, Reader] = {}
         self.received = 0
+        self.begun = time.monotonic()
 
     async def answer(self, message: str | bytes) -> dict[str, Any]:
         """Do what a message asks. Raises ``Problem``."""
@@ -212,6 +218,7 @@ class SocketConnection(Connection):
             self._handler.ws_connection.stream.close()  # type: ignore[union-attr]
 
     def _write(self, messages: list[bytes]) -> asyncio.Future[None]:
+        self.last_write = sum(map(len, messages))
         for message in messages:
             last = self._handler.write_message(message)
             last.add_done_callback(_look_at)
