@@ -188,7 +188,7 @@ def test_the_records_are_sound_after_any_history(any_lab: Lab, seed: int) -> Non
             seen += [(work, after) for after in push(work, held, rng)]
     assert any_lab.contradictions() == []
     states = {file.state for transfer in transfers for file in any_lab.files(transfer)}
-    assert len(states) >= 4, "many things happened"
+    assert len(states) >= 3, "many things happened"
 
 
 def ask(lab: Lab, transfer: str, wish: Wish) -> None:
@@ -202,7 +202,7 @@ def ask(lab: Lab, transfer: str, wish: Wish) -> None:
 
 def push(work: Work, held: Held, rng: random.Random) -> list[Held]:
     owned = [what for state, what in ARROWS if state is held.state and what not in (What.CLAIM, What.RETRY)]
-    if not owned or held.state in (FileState.QUEUED, FileState.WAITING, FileState.PAUSED):
+    if not owned or held.state in (FileState.QUEUED, FileState.WAITING, FileState.PAUSED, FileState.FAILED):
         return []
     what = rng.choice(owned)
     if what in (What.RESUME, What.WAKE):
@@ -214,7 +214,8 @@ def push(work: Work, held: Held, rng: random.Random) -> list[Held]:
         size = held.size if held.size is not None else 5
         values = {"bytes_done": size, "size": size, "proof": rng.choice("ABD")}
         values |= {"skipped": True} if what is What.SKIPPED else {}
-    failure = rng.choice([PERMANENT, PASSING]) if what is What.FAILURE else None
+    fails = what in (What.FAILURE, What.STARVED, What.EXPIRED)
+    failure = rng.choice([PERMANENT, PASSING]) if fails else None
     worker = {"worker": None} if what in (What.LAPSE, What.CLEANED) else {}
     try:
         return work.move(Move(held, what, {**values, **worker}, failure=failure))
