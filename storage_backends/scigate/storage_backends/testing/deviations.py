@@ -22,8 +22,7 @@ DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "put.over-a-folder": _FOLDER_500,
         "put.below-a-file": _FOLDER_500,
         "put.whole-for-readers": SOMETIMES + "it replaces a file while it is being read and breaks off the answer",
-        "manners.threads": SOMETIMES
-        + "it removes a folder with its last file, also under who writes there",
+        "manners.threads": SOMETIMES + "it removes a folder with its last file, also under who writes there",
         "delete.empty-folder": _NO_FOLDERS,
         "mkdir.made": _NO_FOLDERS,
         "draft.block-again": "it answers 501 to a part that it has already",
