@@ -112,7 +112,8 @@ class Writer:
 
     def looked(self, held_up: bool) -> None:
         """Whether the sender has more to give than was taken: to be told with every piece. Never blocks."""
-        self._around.arrivals.looked(self._row.id, held_up)
+        if not self._is_over:
+            self._around.arrivals.looked(self._row.id, held_up)
 
     def write(self, buffers: Sequence[bytes]) -> None:
         """Append. Raises ``Preempted``, ``NoSpace`` (``StagingFull`` if it may pass), ``Problem`` 413 for more than
@@ -135,7 +136,9 @@ class Writer:
             self._check_mine()
             try:
                 self._compare()
-                return self._store(finished=True)
+                status = self._store(finished=True)
+                self.looked(True)  # its sender has waited for our disk
+                return status
             finally:
                 self._leave()
 
