@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .ground import Ground, World, ground, make_world
+from .ground import EXPIRES, EXPIRES_SOON, Ground, World, ground, make_world
 from .process import Nursery
 from .run import Result, Run
 
@@ -81,7 +81,8 @@ def crash(crash_ground: Ground, nursery: Nursery, request: pytest.FixtureRequest
     """
 
     def run(seed: int, kills: int, *, freezes: int = 0, database: str | None = None, **options: Any) -> Result:
-        with _world(crash_ground, database) as world:
+        expires = EXPIRES_SOON if "left" in options.get("kinds", ()) else EXPIRES
+        with _world(crash_ground, database, expires) as world:
             result = Result(seed, violations=["the run broke off"])
             try:
                 result = Run(world, nursery, seed, **options).execute(kills, freezes)
@@ -95,8 +96,8 @@ def crash(crash_ground: Ground, nursery: Nursery, request: pytest.FixtureRequest
 
 
 @contextmanager
-def _world(ground: Ground, database: str | None) -> Iterator[World]:
-    world = make_world(ground, ground.folder / f"run-{secrets.token_hex(4)}", database)
+def _world(ground: Ground, database: str | None, expires: int) -> Iterator[World]:
+    world = make_world(ground, ground.folder / f"run-{secrets.token_hex(4)}", database, expires)
     try:
         yield world
     finally:

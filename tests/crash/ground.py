@@ -27,7 +27,8 @@ FOLDER_FILES: Final = 300
 TOKEN: Final = f"token-of-the-crash-tests-{'x' * 16}"
 SOURCES: Final = "sources/"
 LEASE: Final = 3  # seconds
-EXPIRES: Final = 18  # seconds without a byte
+EXPIRES: Final = 120  # seconds without a byte: more than a busy machine keeps a sender from sending
+EXPIRES_SOON: Final = 15  # where that is what the run is about
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class World:
         return self.bucket.prefix + path
 
 
-def make_world(ground: Ground, folder: Path, database: str | None) -> World:
+def make_world(ground: Ground, folder: Path, database: str | None, expires: int = EXPIRES) -> World:
     """Empty storages of its own; ``database`` None is SQLite in the gateway's folder."""
     folder.mkdir(parents=True)
     (folder / "desk").mkdir()
@@ -159,12 +160,12 @@ def make_world(ground: Ground, folder: Path, database: str | None) -> World:
     url = database or f"sqlite:///{folder}/state/scigate.db"
     world = World(ground, folder, free_port(), bucket, url)
     (folder / "database-url").write_text(url)
-    world.config.write_text(_settings(world, world.port, world.state))
-    world.other_config.write_text(_settings(world, free_port(), folder / "other-state"))
+    world.config.write_text(_settings(world, world.port, world.state, expires))
+    world.other_config.write_text(_settings(world, free_port(), folder / "other-state", expires))
     return world
 
 
-def _settings(world: World, port: int, state: Path) -> str:
+def _settings(world: World, port: int, state: Path, expires: int) -> str:
     def s3(prefix: str) -> str:
         bucket = world.bucket
         return f"""type = "s3"
@@ -201,5 +202,5 @@ allow = ["127.0.0.1:{world.ground.web_port}"]
 [limits]
 reconcile_seconds = 1
 lease_seconds = {LEASE}
-upload_expires = "{EXPIRES}s"
+upload_expires = "{expires}s"
 """

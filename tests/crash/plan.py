@@ -228,6 +228,6 @@ USUAL: Final = [
 ]  # fmt: skip
 
 UPLOADS: Final = [
-    "left", "sent_slowly", "sent", "sent_in_parts", "ended", "sent_over", "sent", "ended", "sent_in_parts", "sent",
+    "sent_slowly", "sent", "sent_in_parts", "ended", "sent_over", "sent", "ended", "sent_in_parts", "sent",
     "ended", "upload", "sent", "large", "ended", "sent",
 ]  # fmt: skip

@@ -37,3 +37,10 @@ def test_senders_on_postgresql(
     ]
     judge([result for result in results if result.violations], "PostgreSQL")
     assert sum(result.kills for result in results) >= kills // SHARE // 2
+
+
+@pytest.mark.timeout(0)
+def test_who_never_comes_back_is_given_up_and_not_too_early(crash: Callable[..., Result], seed: int) -> None:
+    result = crash(seed, 3, kinds=["left"] * 3, bursts=True)
+    judge([result] if result.violations else [], "SQLite")
+    assert result.kills == 3
