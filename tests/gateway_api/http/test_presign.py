@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
 from scigate.gateway_api.client import Gateway
+from scigate.gateway_api.client.block_journal import BlockJournal
 from scigate.gateway_api.client.download import part_path
 from scigate.gateway_api.client.session import file_path
 from scigate.gateway_api.settings import Settings
@@ -202,9 +202,11 @@ def test_it_begins_anew_when_the_file_has_changed(gateway: Running, name: str, t
     target = tmp_path / "a"
     old = backend.stat(name).version
     part_path(target).write_bytes(DATA[:1_000_000])
-    note: dict[str, Any] = {"etag": f'"{old}"'}
-    note["resource"] = hashlib.sha256(file_path("direct", name).encode()).hexdigest()
-    part_path(target).with_name(part_path(target).name + ".json").write_text(json.dumps(note))
+    resource = hashlib.sha256(file_path("direct", name).encode()).hexdigest()
+    journal = BlockJournal(part_path(target).with_name(part_path(target).name + ".json"))
+    journal.begin(resource, f'"{old}"')
+    journal.wrote(memoryview(DATA[:1_000_000]))
+    journal.end_block()
     new = os.urandom(2_000_000)
     backend.put(name, new)
     with Gateway(gateway.service.url, TOKENS["ada"]) as client:

@@ -66,7 +66,7 @@ def fetch(
             part.forget()
             raise
         finally:
-            part.forget_if_empty()
+            part.leave()
     skipped = tuple((entry["path"], entry["reason"]) for entry in manifest["skipped"])
     return Archive(target, size, manifest["count"], skipped)
 

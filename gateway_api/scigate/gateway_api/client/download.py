@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
-import json
 import os
 import random
 import re
@@ -18,6 +17,7 @@ from typing import Final
 
 import httpx
 
+from .block_journal import BlockJournal
 from .digests import Check, read_repr_digest
 from .errors import DataDamaged, GatewayUnreachable, LocalFileError, RequestRefused
 from .session import Session
@@ -34,7 +34,7 @@ class Download:
     path: Path
     size: int
     digest: str | None
-    resumed_from: int  # bytes that an earlier call had already fetched
+    resumed_from: int  # bytes that an earlier call had fetched and that were still as it wrote them
 
 
 class _Begin(Exception):
@@ -49,9 +49,10 @@ class PartFile:
         self.destination = destination
         self.path = part_path(destination)
         self.resource = hashlib.sha256(resource.encode("utf-8", "surrogateescape")).hexdigest()
-        self.etag = self._recorded_etag()
-        if self.etag is None:
-            self.file.truncate(0)
+        self._journal = BlockJournal(self.path.with_name(self.path.name + ".json"))
+        self.etag = self._journal.etag(self.resource)
+        self.file.truncate(self._journal.proven(file) if self.etag else 0)
+        self.resumed_from = self.size
 
     @property
     def size(self) -> int:
@@ -60,24 +61,31 @@ class PartFile:
     def record(self, etag: str | None) -> None:
         """Remember the version before its first byte is written. A weak or missing one cannot be resumed."""
         self.etag = etag if etag and not etag.startswith("W/") else None
+        self.resumed_from = 0
         self.file.truncate(0)
-        self._note.write_text(json.dumps({"resource": self.resource, "etag": self.etag}))
+        self._journal.begin(self.resource, self.etag)
 
     def append(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:  # one write may take less than all, e.g. just before the disk is full
-            rest = rest[self.file.write(rest) :]
+            written = self.file.write(rest)
+            if self.etag:
+                self._journal.wrote(rest[:written])
+            rest = rest[written:]
 
     def forget(self) -> None:
         self.etag = None
         self.file.truncate(0)
 
-    def forget_if_empty(self) -> None:
-        """Leave nothing behind that nobody can go on with."""
+    def leave(self) -> None:
+        """Note what the next call can go on with; leave nothing behind that nobody can."""
+        with suppress(OSError):  # what is not noted is fetched again
+            if self.etag:
+                self._journal.end_block()
         with suppress(FileNotFoundError):
             if self.size == 0 and os.path.samestat(os.fstat(self.file.fileno()), self.path.lstat()):
                 self.path.unlink()
-                self._note.unlink()
+                self._journal.remove()
 
     def publish(self, overwrite: bool) -> None:
         """Give it its name, durably; without ``overwrite`` never in place of another file."""
@@ -86,19 +94,9 @@ class PartFile:
             self.path.replace(self.destination)
         else:
             _rename_if_absent(self.path, self.destination)
-        self._note.unlink(missing_ok=True)
+        self.etag = None
+        self._journal.remove()
         _sync_folder(self.destination.parent)
-
-    @property
-    def _note(self) -> Path:
-        return self.path.with_name(self.path.name + ".json")
-
-    def _recorded_etag(self) -> str | None:
-        with suppress(OSError, ValueError, AttributeError):
-            note = json.loads(self._note.read_text())
-            if note.get("resource") == self.resource:
-                return str(note["etag"]) if note.get("etag") else None
-        return None
 
 
 def part_path(destination: Path) -> Path:
@@ -110,7 +108,8 @@ def part_path(destination: Path) -> Path:
 
 
 def fetch(session: Session, resource: str, destination: Path, *, overwrite: bool, received: Received) -> Download:
-    """Download ``resource`` to ``destination``; goes on where an earlier, broken download of it ended.
+    """Download ``resource`` to ``destination``; goes on where an earlier, broken download of it ended, with as much of
+    what that has left as is proven to be what it wrote.
 
     Raises ``LocalFileError`` if the destination exists (unless ``overwrite``) or cannot be written, ``DataDamaged``
     if what arrived is not what was promised, and whatever the gateway refuses with.
@@ -118,9 +117,8 @@ def fetch(session: Session, resource: str, destination: Path, *, overwrite: bool
     if not overwrite and os.path.lexists(destination):
         raise exists(destination)
     with locked(destination, resource) as part:
-        begun_with = part.size
-        if begun_with:
-            received(begun_with)
+        if part.size:
+            received(part.size)
         try:
             digest = _until_whole(session, resource, part, received)
             size = part.size
@@ -128,8 +126,8 @@ def fetch(session: Session, resource: str, destination: Path, *, overwrite: bool
         except OSError as error:
             raise _not_written(destination, error) from None
         finally:
-            part.forget_if_empty()
-    return Download(destination, size, digest, begun_with)
+            part.leave()
+    return Download(destination, size, digest, part.resumed_from)
 
 
 def _until_whole(session: Session, resource: str, part: PartFile, received: Received) -> str | None:
@@ -219,7 +217,11 @@ def locked(destination: Path, resource: str) -> Iterator[PartFile]:
                 f"Another download to {str(destination)!r} is running.",
                 next_step="Wait for it, or choose another name.",
             ) from None
-        yield PartFile(destination, resource, file)
+        try:
+            part = PartFile(destination, resource, file)
+        except OSError as error:
+            raise _not_written(destination, error) from None
+        yield part
 
 
 def _rename_if_absent(part: Path, destination: Path) -> None:
