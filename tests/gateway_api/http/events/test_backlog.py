@@ -33,27 +33,29 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_what_is_read_is_no_backlog_and_what_is_not_is(pair: tuple[socket.socket, socket.socket]) -> None:
     here, there = pair
     backlog = Backlog(here)
+    for number in range(20):
+        here.sendall(bytes(4000 + 100 * number))
+        assert backlog.is_read(4000 + 100 * number), "but for the last write, which it has not got yet"
+        there.recv(4000 + 100 * number, socket.MSG_WAITALL)
     for _ in range(20):
         here.sendall(bytes(4000))
-        there.recv(4000, socket.MSG_WAITALL)
-    here.sendall(b"x")
-    assert backlog.unread() < 8000, "it has read everything but the last byte"
-    for _ in range(20):
-        here.sendall(bytes(4000))
-        backlog.unread()
-    assert backlog.unread() > 20_000
+        seen = backlog.is_read(4000)
+    assert not seen
+    there.recv(80_000, socket.MSG_WAITALL)
+    here.sendall(bytes(4000))
+    assert backlog.is_read(4000)
     here.close()
-    assert backlog.unread() == 0
+    assert backlog.is_read(4000)
 
 
 class Fixed(Backlog):
-    """So much is unread."""
+    """Reads, or not."""
 
-    def __init__(self, unread: int) -> None:
-        self._unread = unread
+    def __init__(self, *, reads: bool) -> None:
+        self._reads = reads
 
-    def unread(self) -> int:
-        return self._unread
+    def is_read(self, written: int) -> bool:
+        return self._reads
 
 
 class Quick(Connection):
@@ -61,7 +63,7 @@ class Quick(Connection):
 
     def __init__(self, unread: int, turns: list[int]) -> None:
         super().__init__("ada")
-        self.backlog, self._unread, self._turns = Fixed(unread), unread, turns
+        self.backlog, self._unread, self._turns = Fixed(reads=unread == 0), unread, turns
 
     def write_lines(self, reader: Reader, lines: Sequence[Line]) -> asyncio.Future[None]:
         self._turns.append(self._unread)
@@ -153,7 +155,7 @@ def test_news_while_a_page_is_loaded_is_not_missed() -> None:
     assert len(asyncio.run(turns())) == 2
 
 
-SLEEPING = module.LITTLE + 1
+SLEEPING = 1
 
 
 def test_who_reads_goes_before_a_crowd_that_does_not() -> None:

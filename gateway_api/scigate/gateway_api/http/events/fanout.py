@@ -37,8 +37,7 @@ FEW: Final = 8  # events
 SLICE: Final = 0.005  # seconds of work (of the processor) at a stretch
 REST: Final = 4  # times as long is rested afterwards: a fifth of one processor at most, and as much for pages;
 REST_WHILE_MOVING: Final = 19  # while files are moved: a twentieth
-LITTLE: Final = 2 << 10  # bytes unread; with more, those who have read go first,
-LATER: Final = 8  # up to so many of them
+LATER: Final = 8  # so many who read go before one who does not
 AGAIN: Final = 1.0  # seconds before a database that does not answer is asked again
 PROGRESS: Final = 1.0  # seconds between two looks at what moves
 FAREWELL: Final = 1.0  # seconds that streams get to end when the server stops
@@ -102,9 +101,9 @@ class Connection(ABC):
         self.busy_since = time.monotonic()
         future.add_done_callback(self._taken)
 
-    def has_much_unread(self) -> bool:
-        """Whether its other side has not read what it was given before, as far as one can tell."""
-        return self.backlog is not None and self.backlog.unread() - self.last_write > LITTLE
+    def is_read(self) -> bool:
+        """Whether its other side has read what it was given before, as far as one can tell."""
+        return self.backlog is None or self.backlog.is_read(self.last_write)
 
     def beat(self) -> None:
         """Show life if it can be shown; give up who has taken nothing for too long."""
@@ -255,10 +254,10 @@ class Fanout:
         await asyncio.sleep(spent * (REST_WHILE_MOVING if self._events.is_moving() else REST))
 
     def _step(self) -> None:
-        """Serve the next one; who has much to read already goes behind those who have not, as long as there are any."""
+        """Serve the next one; who does not read goes behind those who do, as long as there are any."""
         if self._due and (self._prompt < LATER or not self._later):
             reader, others = self._due.popleft(), len(self._due)
-            if reader.connection.busy_since is None and reader.connection.has_much_unread():
+            if reader.connection.busy_since is None and not reader.connection.is_read():
                 self._later.append(reader)
                 return
             self._prompt += 1
