@@ -55,6 +55,34 @@ def test_a_cut_connection_keeps_what_came(
     assert (gateway.folder / "lab" / f"{cut}-{size}").read_bytes() == DATA
 
 
+def test_a_cut_while_a_piece_waits_for_its_turn_leaves_no_gap(
+    gateway: Running, ada: httpx.Client, wire: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One piece is on its way to the disk, and the next one is here already: they are kept in that order."""
+    has_room, receive, came = handler.Writer.has_room, handler.WriterHandler.data_received, [0]
+
+    def only_behind_the_scenes(writer: handler.Writer, count: int) -> bool:
+        return threading.current_thread().name.startswith("api-body") and has_room(writer, count)
+
+    async def count(taking: handler.WriterHandler, chunk: bytes) -> None:
+        await receive(taking, chunk)
+        came[0] += len(chunk)
+
+    monkeypatch.setattr(handler.Writer, "has_room", only_behind_the_scenes)
+    monkeypatch.setattr(handler.WriterHandler, "data_received", count)
+    url = create(ada, len(DATA), "lab:/gap")
+    connection = wire()
+    begun(connection, url)
+    until(lambda: came[0] == 5_000_000)
+    connection.close()
+    until(lambda: arrived(ada, url) > 0)
+    monkeypatch.undo()
+    assert (there := offset(ada, url)) == 5_000_000
+    assert append(ada, url, there, DATA[there:]).status_code == 204
+    done(ada, url)
+    assert (gateway.folder / "lab" / "gap").read_bytes() == DATA
+
+
 def test_a_black_hole_is_taken_over(gateway: Running, ada: httpx.Client, wire: Connect) -> None:
     """The old connection stays open and says nothing: whoever asks for the offset ends it."""
     url = create(ada, len(DATA), "lab:/hole")

@@ -131,6 +131,7 @@ class WriterHandler(ProtocolHandler, BodyHandler):
     def initialize(self, site: Site, route: Route, params: dict[str, str]) -> None:
         super().initialize(site, route, params)
         self._turn = threading.Lock()
+        self._untaken: list[bytes] = []  # on its way to the writer
 
     async def begin(self, id: str, append: Append) -> None:
         """From here on the body goes to the upload."""
@@ -145,9 +146,10 @@ class WriterHandler(ProtocolHandler, BodyHandler):
 
     async def take(self, buffers: list[bytes]) -> None:
         self._tell_pressure()
+        self._untaken = buffers
         try:
             await self._wait_for_room(sum(map(len, buffers)))
-            await self._with_writer(lambda writer: writer.write(buffers))
+            await self._in_turn(partial(self._write, buffers))
         except Preempted:
             self.close_connection()
         except (Problem, StorageError) as error:
@@ -170,7 +172,7 @@ class WriterHandler(ProtocolHandler, BodyHandler):
     def on_connection_close(self) -> None:
         writer, self.writer = self.writer, None
         if writer is not None:
-            self.site.body_pool.submit(self._locked, partial(_keep, writer, self.gathered()))
+            self.site.body_pool.submit(self._locked, partial(self._keep, writer, self.gathered()))
         super().on_connection_close()
 
     def as_problem(self, problem: Problem) -> Problem:
@@ -216,12 +218,20 @@ class WriterHandler(ProtocolHandler, BodyHandler):
         if self.writer is not None:  # else it is being finished, which the newer request waits for
             self.close_connection()
 
-    async def _with_writer(self, use: Callable[[Writer], None]) -> None:
-        def call() -> None:
-            if (writer := self.writer) is not None:
-                use(writer)
+    def _write(self, buffers: list[bytes]) -> None:
+        if (writer := self.writer) is not None:  # else the connection was cut, and they are kept with what came behind
+            writer.write(buffers)
+            self._untaken = []
 
-        await self._in_turn(call)
+    def _keep(self, writer: Writer, rest: list[bytes]) -> None:
+        """The connection is cut: what came counts, in the order in which it came."""
+        try:
+            if buffers := self._untaken + rest:
+                writer.write(buffers)
+        except (Problem, StorageError, Preempted):
+            pass  # what came before it still counts
+        finally:
+            writer.abort()
 
     async def _in_turn(self, function: Callable[[], T]) -> T:
         """Call it in a thread that waits for no storage; one after the other, also when the connection is cut."""
@@ -330,17 +340,6 @@ class AppendHandler(WriterHandler):
         self.error_headers["Tus-Version"] = tus.VERSION
         tus.check_version(self.request.headers)
         del self.error_headers["Tus-Version"]
-
-
-def _keep(writer: Writer, rest: list[bytes]) -> None:
-    """The connection is cut: what came counts."""
-    try:
-        if rest:
-            writer.write(rest)
-    except (Problem, StorageError, Preempted):
-        pass  # what came before it still counts
-    finally:
-        writer.abort()
 
 
 def _calmly(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
