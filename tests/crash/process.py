@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -73,10 +74,12 @@ class GatewayProcess:
         return self._end(signal.SIGTERM, patience)
 
     def freeze(self) -> None:
-        signal.pidfd_send_signal(self._handle, signal.SIGSTOP)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        signal.pidfd_send_signal(self._handle, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, signal.SIGCONT)
 
     def runs(self) -> bool:
         return not self._has_ended(0)
