@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -224,10 +225,23 @@ def _state_folder(settings: Settings) -> Path:
     folder = settings.gateway.state_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(folder)
     except OSError as error:
         problem = f"gateway.state_dir: the folder {folder} cannot be made: {error.strerror}."
         raise SettingsError(_name(settings), [problem]) from None
     return folder
+
+
+def _make_private(folder: Path) -> None:
+    """What is in the folder is for its owner only: people's data on their way, and the key of the webhooks."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not mode & 0o077:
+        return
+    try:
+        folder.chmod(0o700)
+        log.warning("gateway.state_dir: %s was open to others (mode %04o); it is 0700 now", folder, mode)
+    except PermissionError:
+        log.warning("gateway.state_dir: %s is open to others (mode %04o); make it 0700, its owner can", folder, mode)
 
 
 def _claimed(folder: Path, settings: Settings) -> int:

@@ -55,7 +55,7 @@ class UploadParts:
 
     def cases(self, storages: Storages, transfers: TransferStore, look: Callable[[], None], page_max: int) -> Uploads:
         """The use cases. ``look`` tells the engine that there may be something new."""
-        self._store.on_new = look
+        self._store.on_new, transfers.hindrance = look, self._arrivals.hindrance
         around = Reception(
             self._store, self.staging, self._arrivals, self.rates, Remembered(), self._pool, self._make_room
         )

@@ -116,7 +116,7 @@ class NotFound(Permanent):
 class AlreadyExists(Permanent):
     """Something is at this path already, and the policy is not to replace it."""
 
-    next_step = "Choose another destination, or the overwrite policy 'newer' or 'overwrite'."
+    next_step = "Choose another name, or overwrite, newer or skip-same."
 
 
 class AccessDenied(Permanent):

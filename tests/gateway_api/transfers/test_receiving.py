@@ -218,7 +218,7 @@ def test_a_sender_that_sleeps_holds_no_slot_and_its_draft_is_gone_on_with(any_la
     lab.until(lambda: engine.active() == 0)
     found = lab.file(id)
     assert (found.state, found.cause.code, found.bytes_done) == (FileState.WAITING, "receiving", 32 * MiB)
-    assert found.next_try is not None
+    assert found.next_try is None  # it is the sender who is waited for
     sender.send("u1", data[HALF:])
     sender.complete("u1")
     assert lab.wait(id).state is TransferState.DONE

@@ -10,8 +10,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from scigate.storage_backends.backend import Buffer, Entry, GiB, Kind
-from scigate.storage_backends.errors import NotRegular, Unsupported
+from scigate.storage_backends.backend import Backend, Buffer, Entry, GiB, Kind
+from scigate.storage_backends.errors import NotFound, NotRegular, Unsupported
 from scigate.storage_backends.location import check_path
 
 from ..actor import Actor
@@ -71,7 +71,7 @@ class Downloads:
         """
         opened = self._readable(actor, storage)
         if path and not path.endswith("/"):
-            raise NotRegular(f"{storage}:/{path} is a file; only a folder comes as an archive", path=path)
+            raise self._no_folder(opened.backend, storage, path)
         folder = Folder(opened.backend, check_path(path), top_folder(storage, path), _behind(path, after))
         give_back = self._places.take(actor.id)
         try:
@@ -79,6 +79,18 @@ class Downloads:
         except BaseException:
             give_back()
             raise
+
+    @staticmethod
+    def _no_folder(backend: Backend, storage: str, path: str) -> NotRegular:
+        where = f"{storage}:/{path}"
+        try:
+            kind = backend.stat(check_path(path)).kind
+        except NotFound:  # an object storage has folders only by the names below them
+            kind = backend.stat(check_path(f"{path}/")).kind
+        if kind is Kind.FOLDER:
+            return NotRegular(f"{where} is a folder: write a '/' behind its name", path=path,
+                              next_step=f"Ask for {where}/.")  # fmt: skip
+        return NotRegular(f"{where} is a file; only a folder comes as an archive", path=path)
 
     def _readable(self, actor: Actor, name: str) -> OpenStorage:
         check_storage(actor, name, self._storages.section(name), write=False)

@@ -45,6 +45,9 @@ class Upload(Resource):
     size: int | None = Field(description="None while the client has not said it")
     arrived: Leg = Field(description="client → gateway; soon also safe from a power cut")
     stored: Leg = Field(description="gateway → storage")
+    held: int | None = Field(
+        default=None, description="bytes of the room for uploads that it takes here; None: it is at another gateway"
+    )
     created: datetime
     expires: datetime | None = Field(description="when it is given up if nothing more arrives")
     cause: Cause | None

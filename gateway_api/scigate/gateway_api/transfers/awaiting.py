@@ -35,6 +35,7 @@ def await_bytes(runtime: Runtime, task: Task, until: int) -> None:
         patience = _Patience()
         while (here := staging.wait(task.source_path, until, SLICE)) < until:
             runtime.may_go_on(task)
+            runtime.progress.waits(task.held.seq)
             patience.require(here)
         _give_way(runtime, task, staging)
 
@@ -45,6 +46,7 @@ def _give_way(runtime: Runtime, task: Task, staging: StagedSource) -> None:
     begun = time.monotonic()
     while runtime.receiving.gives_way(task.source_path, task.held.size):
         runtime.may_go_on(task)
+        runtime.progress.waits(task.held.seq)
         if time.monotonic() - begun > SILENCE:
             raise Starved
         staging.arrivals.wait_complete(task.source_path, SLICE)
@@ -56,6 +58,7 @@ def await_end(runtime: Runtime, task: Task) -> None:
         patience = _Patience()
         while not staging.wait_complete(task.source_path, SLICE):
             runtime.may_go_on(task)
+            runtime.progress.waits(task.held.seq)
             patience.require(staging.arrived(task.source_path))
 
 

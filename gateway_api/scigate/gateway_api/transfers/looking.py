@@ -9,6 +9,7 @@ from typing import Final
 
 from scigate.storage_backends.backend import Backend, Digests, Entry, Kind
 from scigate.storage_backends.errors import (
+    AlreadyExists,
     DigestMismatch,
     ErrorKind,
     Fenced,
@@ -109,6 +110,10 @@ def abandon(runtime: Runtime, file: int, destination: Backend, path: str, drafts
 
 def failure_of(error: Exception, failures: int) -> Failure:
     """An error as the state machine sees it. What is not a ``StorageError`` is a bug: it is tried a few times."""
+    if isinstance(error, AlreadyExists) and error.path is not None:  # each storage has its own words for it
+        message = f"the destination exists already: {error.path}"
+        cause = Cause(code=error.code, message=message, retriable=False, next_step=error.next_step)
+        return Failure(error.kind, cause)
     if isinstance(error, StorageError):
         wish = getattr(error, "retry_after", None)
         # Who still owns the file was not overtaken: somebody removed its draft, and it begins anew. Wrong settings, or

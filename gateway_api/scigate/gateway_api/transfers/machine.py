@@ -28,7 +28,7 @@ SPACE_TRIES: Final = 20  # a storage that stays full this many tries in a row pa
 
 WAITS: Final = Cause(
     code="receiving", message="SciGate waits for the sender.", retriable=True,
-    next_step="Nothing to do: it goes on when more of the upload arrives.",
+    next_step="Send the rest: with scigate, give the same 'scigate put' again.",
 )  # fmt: skip
 """Of a file whose source is an upload that is still received."""
 

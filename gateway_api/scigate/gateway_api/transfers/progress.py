@@ -9,6 +9,7 @@ from typing import Final
 
 WINDOW: Final = 10.0  # seconds over which a rate is measured
 TICK: Final = 0.5  # seconds of one bucket
+WAITS: Final = 1.0  # seconds after which a file that waits for its sender is said to wait
 
 
 class LiveProgress:
@@ -19,11 +20,13 @@ class LiveProgress:
         self._moving: dict[int, int] = defaultdict(int)
         self._transfer_of: dict[int, int] = {}
         self._buckets: dict[int, deque[tuple[float, int]]] = defaultdict(deque)
+        self._waits: dict[int, float] = {}  # file → since when it waits for its sender, while it does
 
     def passed(self, transfer: int, file: int, length: int) -> None:
         """``length`` bytes of a file have passed; they are not recorded yet."""
         with self._lock:
             self._moving[file] += length
+            self._waits.pop(file, None)
             self._transfer_of[file] = transfer
             self._add_to_bucket(transfer, length)
 
@@ -37,6 +40,18 @@ class LiveProgress:
         with self._lock:
             self._moving.pop(file, None)
             self._transfer_of.pop(file, None)
+            self._waits.pop(file, None)
+
+    def waits(self, file: int) -> None:
+        """Who moves this file has nothing to do until more of the upload may be read; said again while it waits."""
+        with self._lock:
+            self._waits.setdefault(file, time.monotonic())
+
+    def waits_long(self, file: int) -> bool:
+        """Whether nothing of this file has passed since it began to wait, a while ago."""
+        with self._lock:
+            since = self._waits.get(file)
+            return since is not None and time.monotonic() - since >= WAITS
 
     def moving_file(self, file: int) -> int:
         """Bytes of a file beyond what is recorded."""

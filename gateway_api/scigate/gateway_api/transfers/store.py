@@ -13,11 +13,14 @@ from ..db.schema import transfer
 from ..events import journal
 from ..events.cloudevents import event_of
 from ..problems import Problem, not_found
-from ..resources import Event, FileState, Page, Transfer, TransferFile, TransferState
+from ..resources import Cause, Event, FileState, Page, Transfer, TransferFile, TransferState
+from ..uploads.arrivals import Hindrance
+from ..uploads.hindrances import cause_told
 from . import intake, views, wishes
 from .submission import Submission
 from .wishes import Wish
 
+FIRST_OF = 100  # files of a transfer that are looked at for what holds it up
 MOST_SCANNED = 10_000  # transfers looked through for one page of a state, before the page ends early
 
 
@@ -36,6 +39,10 @@ class Progress(Protocol):
         """The same of one file."""
         ...
 
+    def waits_long(self, file: int) -> bool:
+        """Whether who moves this file has had nothing to move for a while."""
+        ...
+
 
 class NoProgress:
     """Nothing runs here."""
@@ -49,6 +56,9 @@ class NoProgress:
     def moving_file(self, file: int) -> int:
         return 0
 
+    def waits_long(self, file: int) -> bool:
+        return False
+
 
 class TransferStore:
     """All transfers. ``owner`` None means: those of everybody. What is foreign is answered like what is not there."""
@@ -60,6 +70,7 @@ class TransferStore:
         self._surl = surl
         self.progress: Progress = progress or NoProgress()
         self.on_new: Callable[[], None] = lambda: None
+        self.hindrance: Callable[[str], Hindrance | None] = lambda upload: None
 
     def submit(self, owner: str, submission: Submission, *, key: str | None, fingerprint: str) -> tuple[str, bool]:
         """Accept a submission; returns the transfer's id and whether the key had been accepted before."""
@@ -87,7 +98,11 @@ class TransferStore:
     def get(self, transfer_id: str, owner: str | None) -> Transfer:
         """One transfer. Raises ``Problem`` 404."""
         with self._database.read() as connection:
-            return self._view(_own_row(connection, transfer_id, owner))
+            row = _own_row(connection, transfer_id, owner)
+            held_up = () if row.finished else connection.execute(views.receiving_query(row.seq, FIRST_OF)).all()
+        causes = [self._cause(its) if its.upload_id else None for its in held_up]
+        waits = 0 < len(causes) < FIRST_OF and None not in causes
+        return views.held_up(self._view(row), causes[0]) if waits else self._view(row)
 
     def list(self, owner: str | None, *, state: str | None, after: str | None, limit: int) -> Page[Transfer]:
         """Transfers, newest first; ``after`` is the cursor of the page before."""
@@ -145,7 +160,13 @@ class TransferStore:
 
     def _file_view(self, row: Any, transfer_id: str) -> TransferFile:
         surl = self._surl(row.destination_storage, row.destination_path)
-        return views.file_view(row, transfer_id, surl, self.progress.moving_file(row.seq))
+        view = views.file_view(row, transfer_id, surl, self.progress.moving_file(row.seq))
+        return views.of_upload(view, self._cause(row)) if row.upload_id else view
+
+    def _cause(self, row: Any) -> Cause | None:
+        """Why the file of an upload does not get on now, if it does not."""
+        waits, recorded = self.progress.waits_long(row.seq), views.cause_of(row.cause)
+        return cause_told(row, recorded, self.hindrance(row.upload_id), waits=waits)
 
 
 def _row(connection: Connection, transfer_id: str) -> Any:

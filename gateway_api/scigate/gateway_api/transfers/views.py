@@ -23,8 +23,15 @@ from ..resources import (
 )
 from ..uploads.staged import is_staging
 from .counters import CANCELLED, PAUSED, final_state
+from .machine import FINAL, WAITS
 
 _COUNTS: Final = tuple(Counts.model_fields)
+
+
+_OF_UPLOAD: Final = (
+    upload.c.id.label("upload_id"), upload.c.name.label("upload_name"), upload.c.expires,
+    file.c.state.label("file_state"),
+)  # fmt: skip
 
 
 def when(seconds: float | None) -> datetime | None:
@@ -63,13 +70,16 @@ def transfer_view(row: Any, rate: float | None = None, moving: int = 0) -> Trans
     done = min(row.bytes_done + moving, max(row.bytes_total, row.bytes_done))
     left = row.bytes_total - done
     honest = rate and state is TransferState.ACTIVE and not row.listing
+    cause = cause_of(row.cause)
+    if cause is not None and cause.code == WAITS.code and state.is_final:
+        cause = None
     return Transfer(
         id=row.id, owner=row.owner, label=row.label, state=state, overwrite=Overwrite(row.overwrite),
         verify=Verify(row.verify), priority=row.priority, created=certain_when(row.created),
         finished=when(row.finished), deadline=certain_when(row.deadline), listing=row.listing > 0,
         files=Counts(**{name: getattr(row, name) for name in _COUNTS}), bytes_total=row.bytes_total, bytes_done=done,
         rate=rate, eta_seconds=left / rate if honest and rate else None,
-        proof=None if row.proof is None else Proof(row.proof), cause=cause_of(row.cause),
+        proof=None if row.proof is None else Proof(row.proof), cause=cause,
     )  # fmt: skip
 
 
@@ -83,6 +93,17 @@ def file_view(row: Any, transfer_id: str, surl: str | None, moving: int = 0) -> 
         digests=json.loads(row.digests) if row.digests else {}, surl=surl, cause=cause_of(row.cause),
         next_try=when(row.next_try), created=certain_when(row.created), finished=when(row.finished),
     )  # fmt: skip
+
+
+def of_upload(view: TransferFile, cause: Cause | None) -> TransferFile:
+    """The same of a file that is an upload: what holds it up now. A sender who is waited for is no next try."""
+    waits = cause is not None and cause.code == WAITS.code
+    return view.model_copy(update={"cause": cause, "next_try": None if waits else view.next_try})
+
+
+def held_up(view: Transfer, cause: Cause | None) -> Transfer:
+    """The same of a transfer of which nothing can move now."""
+    return view.model_copy(update={"cause": cause, "rate": None, "eta_seconds": None})
 
 
 def source_text(row: Any) -> str:
@@ -99,8 +120,15 @@ def transfers_query(owner: str | None, before: int | None, limit: int) -> Select
     return query if before is None else query.where(transfer.c.seq < before)
 
 
+def receiving_query(seq: int, limit: int) -> Select[Any]:
+    """The files of a transfer that have not ended, each with the upload that it may be."""
+    alive = (file.c.transfer == seq, file.c.state.not_in(FINAL))
+    query = select(file, *_OF_UPLOAD).outerjoin(upload, upload.c.file == file.c.seq)
+    return query.where(*alive).order_by(file.c.seq).limit(limit)
+
+
 def files_query(seq: int, state: FileState | None, after: int, limit: int) -> Select[Any]:
     """In the order in which they were found."""
-    query = select(file, upload.c.name.label("upload_name")).outerjoin(upload, upload.c.file == file.c.seq)
+    query = select(file, *_OF_UPLOAD).outerjoin(upload, upload.c.file == file.c.seq)
     query = query.where(file.c.transfer == seq, file.c.seq > after).order_by(file.c.seq).limit(limit)
     return query if state is None else query.where(file.c.state == state)

@@ -7,8 +7,19 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from enum import StrEnum
+from typing import Final
 
 from .pressure import Pressure
+
+REFUSED: Final = 30.0  # seconds that a sender who is told to come again may be away and still counts as waiting
+
+
+class Hindrance(StrEnum):
+    """Why an upload, or what moves it on, does not get on though its sender sends."""
+
+    ROOM = "staging-full"
+    RIGHT_OF_WAY = "right-of-way"
 
 
 class _Arrived:
@@ -17,6 +28,7 @@ class _Arrived:
     def __init__(self, lock: threading.Lock) -> None:
         self.count, self.complete, self.wanted = 0, False, math.inf
         self.pressure = Pressure()
+        self.refused = -math.inf  # when there was no room for more of it the last time
         self.changed = threading.Condition(lock)
 
 
@@ -37,6 +49,7 @@ class Arrivals:
         accepted: durable, recorded, and what the sender promised."""
         with self._lock:
             arrived = self._of(upload)
+            arrived.refused = -math.inf if count > arrived.count else arrived.refused
             arrived.count = max(arrived.count, count)
             arrived.complete |= complete
             self._news.add(upload)
@@ -61,6 +74,21 @@ class Arrivals:
         """Somebody has looked whether the sender has more to give than we take; see ``Pressure``."""
         with self._lock:
             self._of(upload).pressure.look(held_up, self._clock())
+
+    def lacks_room(self, upload: str) -> None:
+        """Its sender could go on, but the room for uploads is full."""
+        with self._lock:
+            self._of(upload).refused = self._clock()
+
+    def hindrance(self, upload: str) -> Hindrance | None:
+        """What holds an upload up that is not its sender."""
+        with self._lock:
+            found = self._arrived.get(upload)
+            if found is None or found.complete:
+                return None
+            if self._clock() - found.refused < REFUSED:
+                return Hindrance.ROOM
+            return Hindrance.RIGHT_OF_WAY if found.pressure.is_pressing(self._clock()) else None
 
     def is_pressing(self, upload: str) -> bool:
         """Whether its sender waits for us, and not we for its sender; never when the upload is complete."""

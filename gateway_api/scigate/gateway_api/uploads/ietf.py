@@ -108,7 +108,8 @@ def as_problem(problem: Problem) -> Problem:
     if problem.code == "inconsistent-upload-length":
         return inconsistent_length(problem.detail)
     if problem.status == 460:
-        return Problem(422, problem.code, problem.title, detail=problem.detail, next_step=problem.next_step)
+        return Problem(422, problem.code, problem.title, detail=problem.detail, next_step=problem.next_step,
+                       retriable=problem.retriable)  # fmt: skip
     return problem
 
 

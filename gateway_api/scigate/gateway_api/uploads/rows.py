@@ -78,16 +78,23 @@ def status_of(row: Any, largest: int) -> UploadStatus:
     )  # fmt: skip
 
 
-def view(row: Any, arrived: Leg, stored: Leg) -> Upload:
-    """An upload with its two legs."""
+def view(row: Any, arrived: Leg, stored: Leg, held: int | None, cause: Cause | None) -> Upload:
+    """An upload with its two legs. ``held``: bytes of it that take room here; ``cause``: what holds it up now."""
     destination = None if row.file is None else str(Location(row.destination_storage, row.destination_path))
+    state = state_of(row)
+    over = state in (UploadState.DONE, UploadState.CANCELLED, UploadState.EXPIRED)
     return Upload(
         id=row.id, owner=row.owner, name=row.name, destination=destination, transfer=row.transfer_id,
-        file=None if row.file is None else f"{row.transfer_id}.{row.file}", state=state_of(row), size=row.length,
-        arrived=arrived, stored=stored,
-        created=datetime.fromtimestamp(row.created, UTC), expires=_when(row.expires),
-        cause=Cause(**json.loads(row.file_cause)) if row.file_cause else None,
+        file=None if row.file is None else f"{row.transfer_id}.{row.file}", state=state, size=row.length,
+        arrived=arrived, stored=stored, held=held,
+        created=datetime.fromtimestamp(row.created, UTC), expires=None if over else _when(row.expires),
+        cause=None if state is UploadState.CANCELLED else cause,
     )  # fmt: skip
+
+
+def cause_of(row: Any) -> Cause | None:
+    """What is recorded of its file."""
+    return Cause(**json.loads(row.file_cause)) if row.file_cause else None
 
 
 def staged(row: Any, parts: tuple[StagedPart, ...]) -> StagedUpload:

@@ -6,16 +6,18 @@ import hashlib
 import threading
 import time
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from scigate.storage_backends.errors import DigestMismatch, StorageError
+from scigate.storage_backends.backend import Kind as EntryKind
+from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, StorageError
 from scigate.storage_backends.location import Location
 
 from ..actor import Actor
 from ..policy import check_storage, check_writable, owner_seen
-from ..problems import Problem
-from ..resources import FolderToSend, FolderUpload, Leg, Overwrite, Page, Submitted, Upload
+from ..problems import Problem, conflict
+from ..resources import FolderToSend, FolderUpload, Leg, Overwrite, Page, Submitted, Upload, UploadState
 from ..storages import Storages
 from ..transfers.store import TransferStore, cursor
 from . import put, rows
@@ -25,10 +27,16 @@ from .appending import check
 from .concatenation import check_promises
 from .creation import file_location, fingerprint, plan, plan_folder, plan_put
 from .flowing import Flow, flow
+from .hindrances import cause_told
 from .model import Append, Kind, NewUpload, UploadStatus
 from .recovery import Boot, is_unsettled, recover, recover_all
+from .staging import StagingFull
 from .watching import Watch
 from .writer import Reception, Writer
+
+LOOK_TIMEOUT: Final = timedelta(seconds=3)  # how long the creation of an upload waits for a look at its destination
+LOOKERS: Final = 4  # such looks at once
+LIST_FAILED: Final = "/api/v1/uploads?state=FAILED"
 
 
 class Uploads:
@@ -40,12 +48,24 @@ class Uploads:
         self._page_max = page_max
         self._turns = Turns()
         self._sweeping = threading.Lock()
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
         self._watch = Watch(self._store, self._turns.busy, self._remove)
 
     @property
     def largest(self) -> int:
         """Bytes of the longest upload that is taken."""
         return self._around.largest
+
+    def _refuse_existing(self, destination: Location) -> None:
+        """Tell now rather than when all bytes are here; a storage that cannot tell soon is asked again then."""
+        asked = self._lookers.submit(lambda: self._storages.get(destination.storage).backend.stat(destination.path))
+        try:
+            entry = asked.result(LOOK_TIMEOUT.total_seconds())
+        except (StorageError, TimeoutError):
+            asked.cancel()
+            return
+        if entry.kind is EntryKind.FILE:
+            raise conflict("already-exists", f"The destination exists already: {destination}.", AlreadyExists.next_step)
 
     def _longest_of(self, actor: Actor, new: NewUpload) -> int:
         """The same for this one: when its bytes need not be here together it may be longer than our disk."""
@@ -70,6 +90,9 @@ class Uploads:
         if new.kind is Kind.FINAL:
             check_promises(self._around.staging, new.parts, new.digests)
         wanted = Wanted([planned], fingerprint(new), new.key, new.overwrite, new.label)
+        is_only_new = new.kind is Kind.WHOLE and new.overwrite is Overwrite.FAIL
+        if is_only_new and planned.destination and not self._store.is_known(actor.id, new.key, wanted.fingerprint):
+            self._refuse_existing(planned.destination)
         accepted = self._store.create(actor.id, wanted)
         return self._around.status(self._store.get(accepted.upload, None))
 
@@ -101,12 +124,21 @@ class Uploads:
         """An upload with both its legs, also one that has ended."""
         return self._view(self._store.get(id, owner_seen(actor)))
 
-    def list(self, actor: Actor, *, after: str | None, limit: int) -> Page[Upload]:
-        """The actor's uploads, newest first; an admin sees everybody's."""
+    def list(self, actor: Actor, *, state: UploadState | None = None, after: str | None, limit: int) -> Page[Upload]:
+        """The actor's uploads (in that ``state``), newest first; an admin sees everybody's."""
         limit = min(limit, self._page_max)
-        found = self._store.list(owner_seen(actor), cursor(after), limit + 1)
+        found, ended_early = self._store.list(owner_seen(actor), state, cursor(after), limit)
         items = [self._view(row) for row in found[:limit]]
-        return Page(items=items, next=str(found[limit - 1].seq) if len(found) > limit else None)
+        return Page(items=items, next=str(found[limit - 1].seq) if len(found) > limit else ended_early)
+
+    def hint_at_failed(self, actor: Actor) -> str:
+        """What frees room: how many bytes the actor's own failed uploads hold, as words for a next step."""
+        held = sum(self._around.staging.share(id) for id in self._store.failed(actor.id))
+        yours = f"your own hold {held} bytes of it" if held else "but none of yours do"
+        return (
+            f"Uploads that have failed hold room too, {yours}: 'scigate uploads --all' or GET {LIST_FAILED} shows "
+            "them, 'scigate uploads cancel ID' or DELETE /api/v1/uploads/ID frees what one holds."
+        )
 
     # --- append and end ------------------------------------------------------------------------------------------
 
@@ -159,7 +191,11 @@ class Uploads:
         """Room for a file that comes in one request; ``modified`` is when the sender's file was changed."""
         self._check_writable(actor, storage)
         file_location(f"{storage}:/{path}")
-        return put.begin(self._around.staging, size, digests, None if modified is None else modified.timestamp())
+        try:
+            return put.begin(self._around.staging, size, digests, None if modified is None else modified.timestamp())
+        except StagingFull as full:
+            full.next_step = f"{full.next_step} {self.hint_at_failed(actor)}"
+            raise
 
     def finish_put(
         self, actor: Actor, upload: put.PutUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None,
@@ -206,6 +242,7 @@ class Uploads:
         """The gateway stops: what senders have sent so far is recorded, and they are cut off."""
         self._turns.preempt_all()
         self._around.pool.shutdown(wait=True)
+        self._lookers.shutdown(wait=False, cancel_futures=True)
 
     # --- shared --------------------------------------------------------------------------------------------------
 
@@ -277,15 +314,21 @@ class Uploads:
 
     def _view(self, row: Any) -> Upload:
         here = max(row.received, self._around.arrivals.known(row.id))
+        held = self._held(row)
         arrived = Leg(bytes=here, rate=self._around.rates.rate(row.seq))
         if row.file is None:
-            return rows.view(row, arrived, Leg(bytes=0, rate=None))
+            return rows.view(row, arrived, Leg(bytes=0, rate=None), held, None)
         progress = self._transfers.progress
         moving = progress.moving_file(row.file)
         bytes_stored = min(row.bytes_done + moving, here)
-        return rows.view(
-            row, arrived, Leg(bytes=bytes_stored, rate=progress.rate(row.transfer_seq) if moving else None)
-        )
+        stored = Leg(bytes=bytes_stored, rate=progress.rate(row.transfer_seq) if moving else None)
+        hindrance, waits = self._around.arrivals.hindrance(row.id), progress.waits_long(row.file)
+        return rows.view(row, arrived, stored, held, cause_told(row, rows.cause_of(row), hindrance, waits=waits))
+
+    def _held(self, row: Any) -> int | None:
+        if row.gateway != self._store.gateway:
+            return None
+        return sum(map(self._around.staging.share, (row.id, *rows.parts_of(row))))
 
 
 def _locked() -> Problem:

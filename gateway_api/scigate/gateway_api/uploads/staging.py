@@ -120,7 +120,7 @@ class Staging:
                 f"an upload of {size} bytes can never fit: limits.staging_quota allows {self.quota} bytes",
                 next_step="Ask an admin to raise limits.staging_quota, or bring the file by another way.",
             )
-        more = size - self._share(name)
+        more = size - self.share(name)
         if self.take(name, more):
             return
         self.make_room()
@@ -156,7 +156,8 @@ class Staging:
             self._refused.pop(name, None)
             self._senders.forget(name)
 
-    def _share(self, name: str) -> int:
+    def share(self, name: str) -> int:
+        """Bytes that an upload takes, or may take soon."""
         with self._lock:
             return self._shares.get(name, 0)
 

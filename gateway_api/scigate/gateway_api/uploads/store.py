@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from ..db.database import Database
 from ..db.schema import event, file, upload
 from ..problems import conflict, not_found
-from ..resources import Cause, FileState
-from ..transfers import receiving
+from ..resources import Cause, FileState, UploadState
+from ..transfers import intake, receiving
 from ..transfers.ledger import Move, read_held, write_moves_that_still_fit
 from ..transfers.machine import ARROWS, Failure, What
 from . import rows
@@ -23,6 +23,7 @@ from .accepting import Accepted, Sender, Terms, Wanted, accept, journal_line
 from .model import Kind
 from .staged import StagedPart, StagedUpload
 
+MOST_SCANNED: Final = 10_000  # uploads looked through for one page of a state, before the page ends early
 PORTION: Final = 500  # uploads that are expired or ended in one commit
 
 KEPT_AFTER_FAILURE: Final = timedelta(days=7)
@@ -72,12 +73,38 @@ class UploadStore:
             raise not_found("upload", id)
         return row
 
-    def list(self, owner: str | None, before: int | None, limit: int) -> Sequence[Any]:
-        """Uploads, newest first, of a lower number than ``before``."""
-        query = rows.QUERY.where(upload.c.kind != rows.PUT).order_by(upload.c.seq.desc()).limit(limit)
+    def list(
+        self, owner: str | None, state: UploadState | None, before: int | None, limit: int
+    ) -> tuple[Sequence[Any], str | None]:
+        """Uploads, newest first, of a lower number than ``before``, and one more than ``limit`` if there are more; and
+        a cursor if not all have been looked through."""
+        most = limit + 1 if state is None else MOST_SCANNED
+        query = rows.QUERY.where(upload.c.kind != rows.PUT).order_by(upload.c.seq.desc()).limit(most)
         query = query if owner is None else query.where(upload.c.owner == owner)
+        query = query if before is None else query.where(upload.c.seq < before)
+        found: list[Any] = []
+        scanned, last = 0, None
         with self._database.read() as connection:
-            return connection.execute(query if before is None else query.where(upload.c.seq < before)).all()
+            for row in connection.execution_options(yield_per=200).execute(query):
+                scanned, last = scanned + 1, row.seq
+                if state is None or rows.state_of(row) is state:
+                    found.append(row)
+                if len(found) > limit:
+                    break
+        return found, str(last) if scanned == MOST_SCANNED else None
+
+    def failed(self, owner: str) -> Sequence[str]:
+        """The names of what this user's failed uploads have on this gateway's disk."""
+        ended = or_(upload.c.end == "failed", file.c.state == FileState.FAILED)
+        mine = (upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.owner == owner)
+        query = select(upload.c.id, upload.c.parts).join(file, file.c.seq == upload.c.file).where(*mine, ended)
+        with self._database.read() as connection:
+            return [name for row in connection.execute(query) for name in (row.id, *rows.parts_of(row))]
+
+    def is_known(self, owner: str, key: str | None, fingerprint: str) -> bool:
+        """Whether this request has been accepted before."""
+        with self._database.read() as connection:
+            return key is not None and intake.replay(connection, owner, key, fingerprint) is not None
 
     def of_transfer(self, id: str) -> tuple[str, Sequence[Any]]:
         """The transfer that this upload belongs to, and all its uploads, in the order in which they were announced."""

@@ -106,6 +106,7 @@ class Writer:
             if self._around.staging.take(self._row.id, more, self._demand(self._start + self._taken)):
                 self._room, self._taken = count, self._taken + more
                 return True
+        self._around.arrivals.lacks_room(self._row.id)
         self._around.room()
         self._record_soon()
         return False

@@ -201,7 +201,7 @@ class WriterHandler(ProtocolHandler, BodyHandler):
         deadline = time.monotonic() + PATIENCE.total_seconds()
         while self.writer is not None and not self.writer.has_room(count):
             if time.monotonic() > deadline:
-                raise _full()
+                raise _full(await self.run(self.uploads.hint_at_failed, self.actor))
             await asyncio.sleep(LOOK_AGAIN)
 
     async def _break_off(self, error: Problem | StorageError) -> None:
@@ -348,9 +348,9 @@ def _calmly(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> No
         loop.call_soon_threadsafe(function)
 
 
-def _full() -> Problem:
+def _full(hint: str) -> Problem:
     return Problem(
         503, "staging-full", "The room for uploads is full now; what came is kept.",
-        next_step="Go on a little later: ask for the offset (HEAD) and send the rest.",
+        next_step=f"Go on a little later: ask for the offset (HEAD) and send the rest. {hint}",
         retriable=True, retry_after=RETRY_AFTER,
     )  # fmt: skip

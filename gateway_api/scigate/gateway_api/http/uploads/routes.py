@@ -6,7 +6,7 @@ from typing import Final
 
 from ...gateway import Gateway
 from ...policy import Rule
-from ...resources import FolderToSend, FolderUpload, Page, Upload
+from ...resources import FolderToSend, FolderUpload, Page, Upload, UploadState
 from ...uploads import ietf, tus
 from ..endpoints import TRANSFER, PageQuery, as_kind, page_answer
 from ..route import Answer, Call, Route
@@ -41,9 +41,16 @@ _APPEND: Final = {
 }
 
 
+class UploadsQuery(PageQuery):
+    """Which uploads."""
+
+    state: UploadState | None = None
+
+
 def list_uploads(gateway: Gateway, call: Call) -> Answer:
-    query = as_kind(PageQuery, call.query)
-    return page_answer(call, UPLOADS, gateway.uploads.list(call.actor, after=query.after, limit=query.limit))
+    query = as_kind(UploadsQuery, call.query)
+    page = gateway.uploads.list(call.actor, state=query.state, after=query.after, limit=query.limit)
+    return page_answer(call, UPLOADS, page)
 
 
 def send_folder(gateway: Gateway, call: Call) -> Answer:
@@ -58,7 +65,7 @@ ROUTES: Final = (
     Route("POST", UPLOADS, Rule.USER, "Begin an upload (tus 1.0, or the IETF draft)", CreationHandler, Upload, 201,
           query=CreationQuery, body=tus.MEDIA_TYPE, other_bodies=("application/octet-stream",), headers=_CREATE,
           refusals=(400, 404, 409, 412, 413, 415, 422, 431, 460, 503), storage=True),
-    Route("GET", UPLOADS, Rule.USER, "Your uploads, newest first", list_uploads, Page[Upload], query=PageQuery),
+    Route("GET", UPLOADS, Rule.USER, "Your uploads, newest first", list_uploads, Page[Upload], query=UploadsQuery),
     Route("OPTIONS", UPLOADS, Rule.USER, "What uploads can do here", DiscoveryHandler, None, 204),
     Route("HEAD", UPLOAD, Rule.UPLOAD, "How much of an upload is here", UploadHandler, None, 200,
           other_statuses=(204,), headers=_TUS, refusals=(410, 412), storage=True),
