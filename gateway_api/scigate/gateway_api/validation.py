@@ -19,4 +19,6 @@ def words(item: Mapping[str, Any]) -> str:
     text = str(item["msg"]).removeprefix("Value error, ").rstrip(".")
     for theirs, ours in (("Input should", "it should"), ("String should", "it should"), ("List should", "it should")):
         text = text.replace(theirs, ours)
+    if item["type"] == "extra_forbidden":
+        return f"there is no field {item['loc'][-1]!r} here"
     return _OWN_WORDS.get(item["type"], text)

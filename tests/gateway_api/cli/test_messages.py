@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from scigate.gateway_api.cli.exits import Exit
+from scigate.gateway_api.cli.local import Broken, rate
+from scigate.gateway_api.client import GatewayUnreachable
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,66 @@ def test_a_folder_without_files_is_said_to_be_so(scigate: Any, gateway_process: 
         ran = scigate("cp", source, "archive:/empty/")
         assert ran.code == Exit.OK
         assert "othing to copy: the folder has no files" in ran.err
+
+
+def test_rm_goes_on_behind_what_is_not_there_and_names_it(scigate: Any, gateway_process: Any) -> None:
+    for name in ("rm-a", "rm-b"):
+        (gateway_process.files("lab") / name).mkdir()
+        (gateway_process.files("lab") / name / "file").write_text(name)
+    ran = scigate("rm", "-ry", "lab:/rm-a/", "lab:/rm-nope/", "lab:/rm-b/")
+    assert ran.code == Exit.NOT_FOUND
+    assert "Not removed: lab:/rm-nope/" in ran.err
+    assert not (gateway_process.files("lab") / "rm-a").exists()
+    assert not (gateway_process.files("lab") / "rm-b").exists()
+
+
+def test_rm_says_what_was_not_removed_when_nobody_answers(scigate: Any, free_port: int) -> None:
+    ran = scigate("rm", "lab:/one", "lab:/two", env={"SCIGATE_URL": f"http://127.0.0.1:{free_port}"})
+    assert ran.code == Exit.UNREACHABLE
+    assert "Not removed: lab:/one" in ran.err
+    assert "Not removed: lab:/two" in ran.err
+
+
+def test_a_paused_transfer_says_how_it_is_resumed(scigate: Any, gateway_process: Any) -> None:
+    url = f"http://127.0.0.1:{gateway_process.web_port}/nobody-listens"
+    assert scigate("cp", "--no-wait", "--label", "pauses", url, "lab:/pauses").code == Exit.OK
+    (id,) = [line["id"] for line in scigate("transfers", "--json").lines if line["label"] == "pauses"]
+    assert scigate("pause", id).code == Exit.OK
+    end = time.monotonic() + 20
+    while f"resume with: scigate resume {id}" not in scigate("show", id).out:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert scigate("cancel", id).code == Exit.OK
+
+
+def test_of_a_folder_with_many_failures_ten_are_named_and_each_advice_once(
+    scigate: Any, gateway_process: Any, tmp_path: Path
+) -> None:
+    there = gateway_process.files("lab") / "many-failures"
+    for folder in (there, tmp_path / "many"):
+        folder.mkdir()
+        for number in range(13):
+            (folder / f"{number:02}").write_text(folder.name)
+    ran = scigate("put", "many", "lab:/many-failures/")
+    assert ran.code == Exit.FAILED
+    lines = ran.err.splitlines()
+    assert len([line for line in lines if line.startswith("  upload:")]) == 10
+    assert len([line for line in lines if line.startswith("→ ")]) == 1
+    assert "and 3 more" in ran.err
+
+
+def test_why_an_upload_is_tried_again_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for message in ("It is full now.", "It is full now"):
+        Broken()(GatewayUnreachable(message))
+    assert capsys.readouterr().err == "It is full now. Trying again.\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("lately", "count", "elapsed", "shown"),
+    [(None, 0, None, ""), (None, 0, 2.0, ""), (None, 2048, 2.0, "1.0 KiB/s"), (1024.0, 9, 1.0, "1.0 KiB/s")],
+)
+def test_a_rate_is_a_number_or_nothing(lately: float | None, count: float, elapsed: float | None, shown: str) -> None:
+    assert rate(lately, count, elapsed) == shown
 
 
 def test_show_says_when_a_waiting_file_is_tried_again(scigate: Any, gateway_process: Any) -> None:

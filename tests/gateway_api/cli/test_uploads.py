@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scigate.gateway_api.cli.exits import Exit
-from scigate.gateway_api.client import Gateway
+from scigate.gateway_api.client import Gateway, sending
 
 COMMAND = [sys.executable, "-c", "from scigate.gateway_api.cli import main; main()"]
 
@@ -25,6 +26,8 @@ class Stopped(Exception):
 def open_upload(gateway_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The id of an upload of bo's, of which 16 of 30 MiB have arrived and whose sender is gone."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("FIRST", "LARGEST"):  # requests of 8 MiB, however slow this machine is
+        monkeypatch.setattr(sending, name, 8 << 20)
     (tmp_path / "open").write_bytes(bytes(30 << 20))
     total = 0
 
@@ -83,6 +86,20 @@ def test_the_same_put_goes_on_and_says_where(
     assert ran.code == Exit.OK, ran.err
     assert "Resumed at 53 %." in ran.err
     assert (gateway_process.files("lab") / tmp_path.name / "open").read_bytes() == bytes(30 << 20)
+
+
+def test_show_says_what_has_arrived_and_until_when_the_same_put_goes_on(
+    scigate: Any, open_upload: str, gateway_process: Any
+) -> None:
+    (document,) = [line for line in scigate("uploads", "--json", user="bo").lines if line["id"] == open_upload]
+    expires = datetime.fromisoformat(document["expires"]).astimezone()
+    end = time.monotonic() + 30
+    while "the same put again" not in (shown := scigate("show", "--files", document["transfer"], user="bo").out):
+        assert time.monotonic() < end, shown
+        time.sleep(0.1)
+    assert "16.0 MiB of 30.0 MiB have arrived at the gateway" in shown, shown
+    assert f"give the same put again, until {expires:%Y-%m-%d %H:%M}" in shown
+    assert "tried again at" not in shown
 
 
 def test_ctrl_c_says_how_to_go_on(gateway_process: Any, tmp_path: Path) -> None:

@@ -54,4 +54,6 @@ def test_what_cannot_be(scigate: Scigate) -> None:
     assert "metadata" in refused.err
     assert "→" in refused.err
     assert "no webhook" in scigate("webhooks", "remove", "0" * 32).err
+    wrong = scigate("webhooks", "replay", "0" * 32, "--after", "abc")
+    assert (wrong.code, wrong.err.count("not allowed here")) == (7, 1)
     assert "not the id of a webhook" in scigate("webhooks", "test", "../transfers").err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -21,8 +22,11 @@ from scigate.gateway_api.client import (
     RequestInvalid,
     errors,
 )
+from scigate.gateway_api.client.advice import for_people
+from scigate.gateway_api.client.arguments import transfer_request
 from scigate.gateway_api.client.session import checked, pause_before_retry
 from scigate.gateway_api.problems import Problem
+from scigate.gateway_api.resources import Cause, TransferFile
 
 REQUEST = httpx.Request("GET", "http://127.0.0.1/api/v1/x")
 
@@ -103,6 +107,62 @@ def test_retry_after_is_obeyed() -> None:
     error = refusal(429, retriable=True, retry_after="7")
     assert error.retry_after == timedelta(seconds=7)
     assert pause_before_retry(error, 0, True) == 7
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("upload-locked", "Ask for the offset, and send one request at a time."),
+        ("offset-mismatch", "Ask for the offset (HEAD), and go on from there."),
+        ("staging-full", "Go on a little later: ask for the offset (HEAD) and send the rest."),
+        ("not-found", "GET /api/v1/uploads show those that you can see."),
+        ("not-found", "'scigate ls' and GET /api/v1/storages show those that you can see."),
+        ("too-many", "Finish some, or delete those that are not needed (GET /api/v1/uploads shows them)."),
+        ("gone", "Correct it. Then enable the webhook: POST …/enable; what it missed is delivered."),
+        ("invalid", "Correct the fields listed in 'errors'; see /docs."),
+    ],
+)
+def test_next_steps_are_for_those_who_write_no_requests(code: str, advice: str) -> None:
+    with pytest.raises(errors.RequestRefused) as raised:
+        checked(answer(Problem(423, code, "Something.", next_step=advice)))
+    assert raised.value.next_step
+    assert not re.search("GET|HEAD|POST|offset|request|field", raised.value.next_step)
+
+
+def test_other_next_steps_are_given_as_they_are() -> None:
+    assert for_people("not-found", "Look at the folder above it.") == "Look at the folder above it."
+
+
+def test_a_reason_has_one_full_stop() -> None:
+    with Gateway("http://127.0.0.1:1", "token") as gateway:
+        told = gateway._session.explained(httpx.RemoteProtocolError("peer closed it without a response."))
+    assert str(told).startswith(
+        "The gateway at http://127.0.0.1:1 does not answer: peer closed it without a response. "
+    )
+
+
+def test_each_advice_is_said_once_with_the_files_that_it_is_for() -> None:
+    files = [
+        failed_file(f"lab:/{name}", f"Do {advice}.") for name, advice in (("a", "this"), ("b", "that"), ("c", "this"))
+    ]
+    steps = errors._next_steps(None, files).split("\n")  # type: ignore[arg-type]
+    assert steps == ["lab:/a, lab:/c: Do this.", "lab:/b: Do that."]
+    assert errors._next_steps(None, files[:1]) == "Do this."  # type: ignore[arg-type]
+
+
+def failed_file(source: str, advice: str) -> TransferFile:
+    cause = Cause(code="c", message="It failed.", retriable=False, next_step=advice)
+    return TransferFile.model_construct(source=source, cause=cause)
+
+
+def test_of_many_files_that_were_not_sent_ten_are_named() -> None:
+    text = str(errors.FilesNotSent({f"name-{number}": "a link" for number in range(12)}))
+    assert (text.count("name-"), "and 2 more." in text) == (10, True)
+
+
+def test_an_unknown_field_is_named_in_plain_words() -> None:
+    with pytest.raises(InvalidArgument, match="there is no field 'colour' here"):
+        transfer_request(files=[{"source": "lab:/a", "destination": "lab:/b"}], colour="red")
 
 
 def test_errors_survive_a_process_boundary() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .complete import LocationType
-from .output import Common, asks_gateway, columns, emit, say, say_of
+from .output import Common, asks_gateway, columns, emit, report, say, say_of
 
 if TYPE_CHECKING:
     from ..client import Entry, Gateway
@@ -40,15 +40,25 @@ def ls(common: Common, location: str | None, recursive: bool, limit: int | None)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @asks_gateway
 @click.pass_obj
-def rm(common: Common, locations: tuple[str, ...], recursive: bool, yes: bool) -> None:
-    """Remove files, or empty folders (their name ends in '/')."""
+def rm(common: Common, locations: tuple[str, ...], recursive: bool, yes: bool) -> int:
+    """Remove files, or empty folders (their name ends in '/'). One that fails does not keep the others."""
+    from ..client import GatewayError, GatewayUnreachable
+    from .exits import exit_for
+
+    codes = [0]
     with common.gateway() as gateway:
-        for location in locations:
-            if recursive and location.endswith("/"):
-                _confirm(f"Remove everything below {location}?", yes)
-                _remove_tree(common, gateway, location)
-            else:
-                _remove(common, gateway, location)
+        for position, location in enumerate(locations):
+            try:
+                _remove_all(common, gateway, location, yes) if recursive else _remove(common, gateway, location)
+            except GatewayError as error:
+                codes.append(exit_for(error))
+                away = isinstance(error, GatewayUnreachable)
+                for left in locations[position:] if away else [location]:
+                    say_of(f"Not removed: {left}", color="red")
+                report(error, codes[-1], common.json)
+                if away:
+                    break
+    return max(codes)
 
 
 @click.command("mkdir")
@@ -133,6 +143,14 @@ def _confirm(question: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody is here to answer: add --yes.")
     click.confirm(question, abort=True, err=True)
+
+
+def _remove_all(common: Common, gateway: Gateway, location: str, yes: bool) -> None:
+    if location.endswith("/"):
+        _confirm(f"Remove everything below {location}?", yes)
+        _remove_tree(common, gateway, location)
+    else:
+        _remove(common, gateway, location)
 
 
 def _remove(common: Common, gateway: Gateway, location: str) -> None:

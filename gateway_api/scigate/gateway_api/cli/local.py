@@ -50,9 +50,11 @@ class Broken:
         self._said = -self.BETWEEN
 
     def __call__(self, error: Exception) -> None:
+        from ..client.errors import sentences
+
         if time.monotonic() - self._said > self.BETWEEN:
             self._said = time.monotonic()
-            say_of(f"{getattr(error, 'message', error)} Trying again.", color="yellow")
+            say_of(sentences([getattr(error, "message", str(error)), "Trying again."]), color="yellow")
 
 
 def send(
@@ -60,6 +62,7 @@ def send(
 ) -> tuple[TransferGroup, int]:
     """Send local files and folders; returns their transfers, and an exit code if something could not be sent."""
     from ..client.arguments import location
+    from ..client.errors import first_of
 
     gateway.storage(location(target).storage)  # a storage that is not there ends every command in the same way
     total = sum(_size(place.text) for place in places)
@@ -74,8 +77,8 @@ def send(
             put.append(_group(done))
     if not resumed.at_once:
         resumed.tell()
-    for path, reason in (refusal for group in put for refusal in group.refused.items()):
-        say_of(f"Not sent: {path}: {reason}", color="red")
+    for line in first_of([f"{path}: {reason}" for group in put for path, reason in group.refused.items()]):
+        say_of(f"Not sent: {line}", color="red")
     return _merged(put), Exit.FAILED if any(group.refused for group in put) else Exit.OK
 
 
@@ -137,18 +140,34 @@ def _bars(totals: dict[str, int | None]) -> Iterator[list[Count]]:
         yield [lambda length: None] * len(totals)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """Of the last seconds; while they are too few, since the beginning. Nothing before anything has moved."""
+
+        def render(self, task: Task) -> Text:
+            return Text(rate(task.finished_speed or task.speed, task.completed, task.elapsed))
 
     columns = (
         TextColumn("{task.description:8}"),
         BarColumn(24),
         DownloadColumn(True),
-        TransferSpeedColumn(),
+        RateColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         tasks = [shown.add_task(what, total=total) for what, total in totals.items()]
         yield [partial(shown.advance, task) for task in tasks]
+
+
+def rate(lately: float | None, count: float, elapsed: float | None) -> str:
+    """Bytes per second, as text: of late if that is known, else since the beginning."""
+    from ..client.progress import size
+
+    whole = count / elapsed if elapsed else 0
+    speed = lately or whole
+    return f"{size(speed)}/s" if speed > 0 else ""
 
 
 def _arrived(common: Common, got: Download | tuple[Entry, GatewayError]) -> int:
@@ -163,6 +182,8 @@ def _arrived(common: Common, got: Download | tuple[Entry, GatewayError]) -> int:
     if common.json:
         emit({"path": str(got.path), "size": got.size, "digest": got.digest, "resumed_from": got.resumed_from})
     else:
+        if got.resumed_from:
+            say(f"Resumed at {100 * got.resumed_from // max(got.size, 1)} %.", color="green")
         proof = f"{got.digest} checked" if got.digest else "size checked; its storage keeps no digest we can compute"
         say(f"Fetched {printable(str(got.path))} ({got.size} bytes, {proof})")
     return Exit.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,14 @@ from .complete import TransferId
 from .output import Common, asks_gateway, columns, emit, say
 
 if TYPE_CHECKING:
-    from ..client import Transfer, TransferFile, TransferHandle
+    from datetime import datetime
+
+    from ..client import Gateway, Transfer, TransferFile, TransferHandle, Upload
+    from ..resources import Cause
 
 STATES = ["queued", "active", "waiting", "paused", "cancelling", "done", "failed", "cancelled"]
 SAID_ABOVE = ("transfer", "owner", "label", "digests")  # in the data of events, and in the lines above them
+RECEIVING = "receiving"  # the code of a cause: the sender's bytes are waited for
 COLORS = {"DONE": "green", "FAILED": "red", "CANCELLED": "yellow", "WAITING": "yellow", "PAUSED": "yellow"}
 
 
@@ -54,7 +59,7 @@ def show(common: Common, id: str, files: bool, events: bool, watch: bool) -> int
         if common.json:
             _as_json(handle, files, events)
         else:
-            _as_text(handle, files, events)
+            _as_text(gateway, handle, files, events)
     return 0
 
 
@@ -97,7 +102,7 @@ def _as_json(handle: TransferHandle, files: bool, events: bool) -> None:
     emit(document)
 
 
-def _as_text(handle: TransferHandle, files: bool, events: bool) -> None:
+def _as_text(gateway: Gateway, handle: TransferHandle, files: bool, events: bool) -> None:
     from ..client import FileState
     from ..client.progress import line, printable
 
@@ -106,14 +111,56 @@ def _as_text(handle: TransferHandle, files: bool, events: bool) -> None:
     click.secho(f"{transfer.id}  {transfer.state}{label}", bold=True, fg=COLORS.get(transfer.state))
     click.echo(f"  {line(transfer)}")
     click.echo(f"  overwrite {transfer.overwrite}, priority {transfer.priority}, proof {transfer.proof or '-'}")
+    uploads = _uploads_of(gateway, handle)
+    if uploads:
+        click.echo(f"  {_first_leg(uploads)}")
+    expires = min((upload.expires for upload in uploads if upload.expires), default=None)
     if transfer.cause and transfer.cause.message:
-        click.echo(f"  {printable(transfer.cause.message)}\n  → {printable(transfer.cause.next_step)}")
+        click.echo(f"  {printable(transfer.cause.message)}\n  → {printable(_advice(transfer.cause, expires))}")
+    if transfer.state == "PAUSED":
+        click.echo(f"  → resume with: scigate resume {transfer.id}")
     for file in handle.files(None if files else FileState.FAILED):
         _show_file(file)
     for event in handle.events() if events else ():
         said = {key: value for key, value in event.data.items() if key not in SAID_ABOVE}
         data = ", ".join(f"{key} {value}" for key, value in said.items())
         click.echo(f"  {event.time:%Y-%m-%d %H:%M:%S}Z  {event.type.removeprefix('scigate.')}  {printable(data)}")
+
+
+def _uploads_of(gateway: Gateway, handle: TransferHandle) -> list[Upload]:
+    """The uploads that a transfer is made of, as long as it is under way: they are not older than it is."""
+    transfer = handle.transfer
+    first = None if transfer.state.is_final else next(handle.files(), None)
+    if first is None or not first.source.startswith("upload:"):
+        return []
+    found = []
+    for upload in gateway.uploads():
+        if upload.transfer == transfer.id:
+            found.append(upload)
+        if len(found) == transfer.files.total or upload.created < transfer.created - timedelta(minutes=1):
+            break
+    return found
+
+
+def _first_leg(uploads: list[Upload]) -> str:
+    from ..client.progress import size
+
+    arrived = sum(upload.arrived.bytes for upload in uploads)
+    whole = [upload.size for upload in uploads]
+    total = size(sum(filter(None, whole))) if None not in whole else "?"
+    rate = sum(upload.arrived.rate or 0 for upload in uploads)
+    moving = f" · {size(rate)}/s" if rate else ""
+    return f"{size(arrived)} of {total} have arrived at the gateway{moving}"
+
+
+def _advice(cause: Cause, expires: datetime | None) -> str:
+    """What to do; of an upload that waits for its sender, until when."""
+    from ..client.advice import for_people
+
+    if cause.code != RECEIVING:
+        return for_people(cause.code, cause.next_step)
+    until = f", until {expires.astimezone():%Y-%m-%d %H:%M}" if expires else ""
+    return f"If its sender has ended, give the same put again{until}: it goes on where it stopped."
 
 
 def _show_file(file: TransferFile) -> None:
@@ -125,6 +172,8 @@ def _show_file(file: TransferFile) -> None:
     for name, value in file.digests.items():
         click.echo(f"             {name} {value}")
     if file.cause:
-        click.echo(f"             {printable(file.cause.message)}\n             → {printable(file.cause.next_step)}")
-    if file.next_try and not file.finished:
+        advice = printable(_advice(file.cause, file.next_try))
+        click.echo(f"             {printable(file.cause.message)}\n             → {advice}")
+    waits_for_sender = file.cause is not None and file.cause.code == RECEIVING  # its next try is when it is given up
+    if file.next_try and not file.finished and not waits_for_sender:
         click.echo(f"             tried again at {file.next_try.astimezone():%Y-%m-%d %H:%M:%S}")

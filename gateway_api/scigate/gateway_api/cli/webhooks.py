@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 @asks_gateway
 @click.pass_context
 def webhooks(context: click.Context) -> None:
-    """List your webhooks: where events are sent, how far they are, and why they fail."""
+    """List your webhooks: where events are sent, how far they are, and why they fail.
+
+    Each goes on behind the event in the column BEHIND: for a new one that is the last event before it was made.
+    """
     if context.invoked_subcommand is not None:
         return
     common = context.find_object(Common) or Common()
@@ -26,7 +29,7 @@ def webhooks(context: click.Context) -> None:
         for webhook in found:
             emit(webhook)
     elif found:
-        columns([_row(webhook) for webhook in found], ("ID", "STATE", "DELIVERED", "FAILURES", "URL"))
+        columns([_row(webhook) for webhook in found], ("ID", "STATE", "BEHIND", "FAILURES", "URL"))
         for webhook in found:
             if webhook.cause:
                 say_of(f"{webhook.id}: {webhook.cause.message}")

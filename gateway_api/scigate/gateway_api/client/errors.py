@@ -27,13 +27,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..resources import Transfer, TransferFile
+from .advice import for_people
 from .progress import printable
 
 if TYPE_CHECKING:
     from .download import Download
+
+
+SHOWN: Final = 10
+"""Of many files that failed, so many are named in the text of an error."""
 
 
 class GatewayError(Exception):
@@ -47,7 +52,7 @@ class GatewayError(Exception):
         self.next_step = next_step or self.next_step
 
     def __str__(self) -> str:
-        return _sentences([self.message, self.next_step])
+        return sentences([self.message, self.next_step])
 
 
 class NotConfigured(GatewayError):
@@ -77,10 +82,11 @@ class RequestRefused(GatewayError):
 
     def __init__(self, status: int, problem: Mapping[str, Any], *, retry_after: timedelta | None = None) -> None:
         title = str(problem.get("title") or f"The gateway answered with status {status}.")
-        super().__init__(str(problem.get("detail") or title), next_step=str(problem.get("next_step") or ""))
+        self.code = str(problem.get("code") or "")
+        advice = for_people(self.code, str(problem.get("next_step") or ""))
+        super().__init__(str(problem.get("detail") or title), next_step=advice)
         self.status = status
         self.type = str(problem.get("type") or "about:blank")
-        self.code = str(problem.get("code") or "")
         self.title = title
         self.detail = self.message
         self.retriable = bool(problem.get("retriable"))
@@ -88,11 +94,11 @@ class RequestRefused(GatewayError):
         self.errors: list[dict[str, str]] = list(problem.get("errors") or [])
 
     def __str__(self) -> str:
-        return _sentences([self.message, *self.fields(), self.next_step])
+        return sentences([self.message, *self.fields(), self.next_step])
 
     def fields(self) -> list[str]:
         """What is wrong with which field of the request, a line each."""
-        wrong = [error for error in self.errors if error.get("message") != self.message]
+        wrong = [error for error in self.errors if str(error.get("message")).rstrip(".") not in self.message]
         return [f"{error.get('pointer') or error.get('parameter') or ''}: {error.get('message')}" for error in wrong]
 
 
@@ -136,7 +142,7 @@ class FilesNotFetched(GatewayError):
     next_step = "Correct the reasons and get the folder again into another folder, or with overwrite=True."
 
     def __init__(self, failed: Mapping[str, GatewayError], arrived: Sequence[Download]) -> None:
-        lines = [printable(f"{location}: {error.message}") for location, error in list(failed.items())[:10]]
+        lines = first_of([printable(f"{location}: {error.message}") for location, error in failed.items()])
         count = f"{len(failed)} of {len(failed) + len(arrived)} files did not arrive."
         super().__init__("\n  ".join([count, *lines]))
         self.failed, self.arrived = dict(failed), list(arrived)
@@ -148,7 +154,7 @@ class FilesNotSent(GatewayError):
     next_step = "Correct the reasons and put the folder again with overwrite='skip-same'."
 
     def __init__(self, refused: Mapping[str, str]) -> None:
-        lines = [printable(f"{path}: {reason}") for path, reason in list(refused.items())[:10]]
+        lines = first_of([printable(f"{path}: {reason}") for path, reason in refused.items()])
         super().__init__("\n  ".join([f"Not sent ({len(refused)}):", *lines]))
         self.refused = dict(refused)
 
@@ -181,7 +187,13 @@ class WaitTimeout(TransferUnfinished):
     next_step = "Wait again, or look at it later by its id."
 
 
-def _sentences(parts: Sequence[str]) -> str:
+def first_of(lines: Sequence[str]) -> list[str]:
+    """The first ten, and how many more there are."""
+    more = [f"and {len(lines) - SHOWN} more."] if len(lines) > SHOWN else []
+    return [*lines[:SHOWN], *more]
+
+
+def sentences(parts: Sequence[str]) -> str:
     """One after the other, each with its full stop."""
     return " ".join(part if part.endswith((".", "!", "?", ":")) else f"{part}." for part in parts if part)
 
@@ -189,11 +201,19 @@ def _sentences(parts: Sequence[str]) -> str:
 def _failure(transfer: Transfer, files: Sequence[TransferFile]) -> str:
     head = f"Transfer {transfer.id} failed: {transfer.files.failed} of {transfer.files.total} files."
     lines = [printable(f"{file.source} → {file.destination}: {file.cause.message}") for file in files if file.cause]
+    if lines and transfer.files.failed > len(lines):
+        lines.append(f"and {transfer.files.failed - len(lines)} more: 'scigate show {transfer.id}' lists them all.")
     if not lines and transfer.cause:
         lines = [transfer.cause.message]
     return "\n  ".join([head, *lines])
 
 
 def _next_steps(transfer: Transfer, files: Sequence[TransferFile]) -> str:
-    causes = [file.cause for file in files if file.cause] or ([transfer.cause] if transfer.cause else [])
-    return "\n".join(dict.fromkeys(cause.next_step for cause in causes))
+    """Each advice once; where there are several, with the files that it is for."""
+    its_files: dict[str, list[str]] = {}
+    for cause, source in [(file.cause, file.source) for file in files] or [(transfer.cause, "")]:
+        if cause:
+            its_files.setdefault(for_people(cause.code, cause.next_step), []).append(source)
+    if len(its_files) == 1:
+        return next(iter(its_files))
+    return "\n".join(f"{printable(', '.join(names))}: {advice}" for advice, names in its_files.items())

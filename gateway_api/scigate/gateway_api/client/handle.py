@@ -7,10 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from html import escape
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from ..resources import Cause, Event, FileState, Page, Resource, Transfer, TransferFile, TransferState
-from .errors import FilesNotSent, GatewayFailed, GatewayUnreachable, TransferCancelled, TransferFailed, WaitTimeout
+from .errors import (
+    SHOWN,
+    FilesNotSent,
+    GatewayFailed,
+    GatewayUnreachable,
+    TransferCancelled,
+    TransferFailed,
+    WaitTimeout,
+)
 from .progress import Watcher, watching
 from .session import Session, parse
 
@@ -130,7 +139,7 @@ class TransferHandle:
         files = self.transfer.files
         if self.state is TransferState.FAILED or (dropped and files.failed):
             failed = self.files(FileState.FAILED)
-            raise TransferFailed(self.transfer, [file for file, _ in zip(failed, range(10), strict=False)])
+            raise TransferFailed(self.transfer, list(islice(failed, SHOWN)))
         if self.state is TransferState.CANCELLED and (files.cancelled > dropped or not dropped):
             raise TransferCancelled(f"Transfer {self.id} was cancelled.", self.transfer)
         return self.transfer

@@ -147,7 +147,7 @@ class Session:
             return error
         secret = isinstance(error, httpx.LocalProtocolError)  # its text may show the header that holds the token
         reason = type(error).__name__ if secret else str(error) or type(error).__name__
-        return GatewayUnreachable(f"The gateway at {self.access.url} does not answer: {reason}.")
+        return GatewayUnreachable(f"The gateway at {self.access.url} does not answer: {reason.rstrip('.')}.")
 
     def _request(
         self,
