@@ -31,16 +31,17 @@ def test_python_examples_run(python_page: Path, blocks: Blocks, playground: Any,
         "SCIGATE_URL": playground.service.url,
         "SCIGATE_TOKEN_FILE": str(playground.service.token_file),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    for _ in range(2 if python_page.parent.name == "how-to" else 1):  # how-tos are read, and run, more than once
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
 def test_commands_in_examples_exist_and_have_these_options(sh_page: Path, blocks: Blocks) -> None:

@@ -78,7 +78,7 @@ def put(common: Common, /, sources: tuple[str, ...], destination: str, **options
 
     A destination ending in '/' keeps the name of a file; of a folder, what is in it goes there. Broken off, by a cut
     connection, Ctrl-C or a reboot, the same command goes on where it stopped. Once everything is sent, nothing here is
-    needed any more: leaving then does not end the transfer.
+    needed any more: leaving then does not end the transfer. A link that is named is followed, links in a folder are not.
     """
     places, target = [Place(Kind.HERE, source) for source in sources], read_place(destination)
     if target.kind is not Kind.STORAGE:
@@ -99,7 +99,7 @@ def get(common: Common, source: str, destination: str, overwrite: bool, archive:
     """Fetch a file, or a folder (its name ends in '/'), to this machine.
 
     It arrives under a hidden name, is checked, and appears when it is whole. Broken off, the same command goes on where
-    it stopped.
+    it stopped, and says so; what of it was damaged since is fetched again.
     """
     place = read_place(source)
     if place.kind is not Kind.STORAGE:

@@ -102,7 +102,7 @@ class Gateway:
             raise _not_sent(path, error) from None
 
     def uploads(self) -> Iterator[Upload]:
-        """This user's uploads, newest first, each with its two legs."""
+        """This user's uploads, newest first, each with its two legs; also those that have ended lately."""
         return pages(self._session, Upload, "uploads")
 
     def upload(self, id: str) -> Upload:
