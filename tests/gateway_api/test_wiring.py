@@ -23,6 +23,16 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", TOKEN)
 
 
+def test_a_state_folder_that_others_could_read_is_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "state").mkdir(mode=0o755)
+    (tmp_path / "state").chmod(0o755)
+    service = build(settings(tmp_path))
+    service.start()
+    service.stop()
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert "0755" in caplog.text
+
+
 def settings(folder: Path, more: str = "", port: int = 0) -> Settings:
     (folder / "lab").mkdir(exist_ok=True)
     return Settings.parse(

@@ -81,6 +81,11 @@ def test_tar_is_unpacked_by_tar(spool: Spool, tmp_path: Path) -> None:
     assert {b"d/" + bytes(path.name, "utf-8"): path.read_bytes() for path in (tmp_path / "d").iterdir()} == FILES
 
 
+def test_only_a_name_that_is_not_utf8_is_said_to_be_binary(spool: Spool) -> None:
+    assert b"hdrcharset" not in pack(Tar(spool), {"d/ü".encode(): b"hello", b"d/" + b"n" * 300: b"long"})
+    assert b"hdrcharset=BINARY" in pack(Tar(spool), {b"d/\xff": b"hello"})
+
+
 def test_times_that_a_format_cannot_hold_do_no_harm(spool: Spool) -> None:
     for when in (None, datetime(1700, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)):
         single = Spool()

@@ -248,3 +248,12 @@ def test_a_digest_that_is_wanted_is_computed(ada: httpx.Client, run: Path) -> No
         answer = ada.get(url(run, "a.txt"), headers={"Want-Repr-Digest": nonsense})
         assert (answer.status_code, answer.content) == (200, b"hello")
         assert "Repr-Digest" not in answer.headers
+
+
+def test_a_folder_without_its_slash_is_told_to_be_one(run: Path, ada: httpx.Client) -> None:
+    told = problem(ada.get(f"{FILES}/lab/{run.name}/sub", params={"archive": "tar"}), 422, "not-regular")
+    assert "is a folder" in told["detail"]
+    assert told["next_step"].endswith("/sub/.")
+    told = problem(ada.get(f"{FILES}/lab/{run.name}/a.txt", params={"archive": "tar"}), 422, "not-regular")
+    assert "is a file" in told["detail"]
+    problem(ada.get(f"{FILES}/lab/{run.name}/none", params={"archive": "tar"}), 404, "not-found")

@@ -35,7 +35,8 @@ def uploads(context: click.Context, ended: bool, limit: int) -> None:
         for upload in found:
             emit(upload)
     elif found:
-        columns([_row(upload) for upload in found], ("ID", "STATE", "SIZE", "ARRIVED", "STORED", "EXPIRES", "TO"))
+        names = ("ID", "STATE", "SIZE", "ARRIVED", "STORED", "HELD", "EXPIRES", "TO")
+        columns([_row(upload) for upload in found], names)
     else:
         say("No upload is under way. 'scigate put FILE STORAGE:/FOLDER/' begins one.")
 
@@ -58,7 +59,8 @@ def _row(upload: Upload) -> tuple[str, ...]:
     expires = upload.expires.astimezone().strftime("%Y-%m-%d %H:%M") if upload.expires else ""
     whole = "?" if upload.size is None else size(upload.size)
     legs = (_part(leg.bytes, upload.size) for leg in (upload.arrived, upload.stored))
-    return upload.id, str(upload.state), whole, *legs, expires, upload.destination or ""
+    held = size(upload.held) if upload.held else ""
+    return upload.id, str(upload.state), whole, *legs, held, expires, upload.destination or ""
 
 
 def _part(count: int, whole: int | None) -> str:

@@ -133,11 +133,13 @@ class Uploads:
 
     def hint_at_failed(self, actor: Actor) -> str:
         """What frees room: how many bytes the actor's own failed uploads hold, as words for a next step."""
-        held = sum(self._around.staging.share(id) for id in self._store.failed(actor.id))
+        names = self._store.failed(actor.id)
+        held, of_puts = (sum(map(self._around.staging.share, names[is_put])) for is_put in (False, True))
         yours = f"your own hold {held} bytes of it" if held else "but none of yours do"
         return (
             f"Uploads that have failed hold room too, {yours}: 'scigate uploads --all' or GET {LIST_FAILED} shows "
             "them, 'scigate uploads cancel ID' or DELETE /api/v1/uploads/ID frees what one holds."
+            + (f" Your failed PUTs hold {of_puts} bytes, until their transfers are retried." if of_puts else "")
         )
 
     # --- append and end ------------------------------------------------------------------------------------------

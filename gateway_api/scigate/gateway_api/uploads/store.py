@@ -93,13 +93,17 @@ class UploadStore:
                     break
         return found, str(last) if scanned == MOST_SCANNED else None
 
-    def failed(self, owner: str) -> Sequence[str]:
-        """The names of what this user's failed uploads have on this gateway's disk."""
+    def failed(self, owner: str) -> Mapping[bool, Sequence[str]]:
+        """The names of what this user's failed uploads have on this gateway's disk; by whether they came as a PUT."""
         ended = or_(upload.c.end == "failed", file.c.state == FileState.FAILED)
         mine = (upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.owner == owner)
-        query = select(upload.c.id, upload.c.parts).join(file, file.c.seq == upload.c.file).where(*mine, ended)
+        query = select(upload.c.id, upload.c.kind, upload.c.parts).join(file, file.c.seq == upload.c.file)
         with self._database.read() as connection:
-            return [name for row in connection.execute(query) for name in (row.id, *rows.parts_of(row))]
+            found = connection.execute(query.where(*mine, ended)).all()
+        names: dict[bool, list[str]] = {False: [], True: []}
+        for row in found:
+            names[row.kind == rows.PUT] += (row.id, *rows.parts_of(row))
+        return names
 
     def is_known(self, owner: str, key: str | None, fingerprint: str) -> bool:
         """Whether this request has been accepted before."""
