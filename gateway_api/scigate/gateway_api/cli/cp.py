@@ -78,7 +78,8 @@ def put(common: Common, /, sources: tuple[str, ...], destination: str, **options
 
     A destination ending in '/' keeps the name of a file; of a folder, what is in it goes there. Broken off, by a cut
     connection, Ctrl-C or a reboot, the same command goes on where it stopped. Once everything is sent, nothing here is
-    needed any more: leaving then does not end the transfer. A link that is named is followed, links in a folder are not.
+    needed any more: leaving then does not end the transfer. A link that is named is followed, one in a
+    folder is not.
     """
     places, target = [Place(Kind.HERE, source) for source in sources], read_place(destination)
     if target.kind is not Kind.STORAGE:

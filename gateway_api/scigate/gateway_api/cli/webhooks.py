@@ -20,6 +20,8 @@ def webhooks(context: click.Context) -> None:
 
     Each goes on behind the event in the column BEHIND: for a new one that is the last event before it was made.
     """
+    from ..client.advice import for_people
+
     if context.invoked_subcommand is not None:
         return
     common = context.find_object(Common) or Common()
@@ -33,7 +35,7 @@ def webhooks(context: click.Context) -> None:
         for webhook in found:
             if webhook.cause:
                 say_of(f"{webhook.id}: {webhook.cause.message}")
-                say_of(f"→ {webhook.cause.next_step}")
+                say_of(f"→ {for_people(webhook.cause.code, webhook.cause.next_step)}")
     else:
         say("You have no webhook. 'scigate webhooks add URL' makes one.")
 
