@@ -122,7 +122,8 @@ def world(running: Running, receiver: str) -> World:
     names |= {IDS[name]: url.rpartition("/")[2] for name, url in
               {"done": done, "waiting": waiting, "failed": failed}.items()}  # fmt: skip
     tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "15"}
-    upload = client.post(f"{V1}/uploads", params={"destination": "lab:/run7/up.dat"}, headers=tus)
+    to = {"destination": "lab:/run7/up.dat", "overwrite": "overwrite"}
+    upload = client.post(f"{V1}/uploads", params=to, headers=tus)
     names[IDS["upload"]] = upload.headers["Location"].rpartition("/")[2]
     for old in client.get(f"{V1}/webhooks").json()["items"]:
         client.delete(f"{V1}/webhooks/{old['id']}")

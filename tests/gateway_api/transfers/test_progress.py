@@ -81,3 +81,14 @@ def test_many_threads_lose_no_byte() -> None:
     for thread in threads:
         thread.join()
     assert live.moving(1) == 8 * 1000 * 3
+
+
+def test_a_file_that_waits_is_told_after_a_while_and_not_when_bytes_pass(clock: list[float]) -> None:
+    live = LiveProgress()
+    live.waits(7)
+    assert not live.waits_long(7)
+    clock[0] += module.WAITS
+    live.waits(7)
+    assert live.waits_long(7)
+    live.passed(1, 7, 10)
+    assert not live.waits_long(7)
