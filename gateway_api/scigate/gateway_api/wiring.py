@@ -71,7 +71,8 @@ class Service:
             health=health,
             metrics=self._metrics(store),
         )
-        self.gateway.uploads = uploads.cases(self._storages, store, self._engine.look, settings.limits.page_max)
+        engine, page_max = self._engine, settings.limits.page_max
+        self.gateway.uploads = uploads.cases(self._storages, store, engine.look, page_max, engine.look_soon)
         self.gateway.webhooks, self._deliveries = webhooks(settings, folder, self._database, store)
         self.gateway.events, self._feed = events(
             self._database, self._engine.progress, uploads.rates, uploads.known

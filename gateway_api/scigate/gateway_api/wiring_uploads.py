@@ -53,9 +53,14 @@ class UploadParts:
         self._pool = ThreadPoolExecutor(CHECKPOINTS, thread_name_prefix="upload")
         self._sweeping = threading.Lock()
 
-    def cases(self, storages: Storages, transfers: TransferStore, look: Callable[[], None], page_max: int) -> Uploads:
-        """The use cases. ``look`` tells the engine that there may be something new."""
-        self._store.on_new, transfers.hindrance = look, self._arrivals.hindrance
+    def cases(
+        self, storages: Storages, transfers: TransferStore, look: Callable[[], None], page_max: int,
+        look_soon: Callable[[], None] | None = None,
+    ) -> Uploads:  # fmt: skip
+        """The use cases. ``look`` tells the engine that there may be something new, ``look_soon`` (else ``look``) that
+        one of perhaps many uploads has been received."""
+        self._store.on_new, self._store.on_received = look, look_soon or look
+        transfers.hindrance = self._arrivals.hindrance
         around = Reception(
             self._store, self.staging, self._arrivals, self.rates, Remembered(), self._pool, self._make_room
         )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Transaction, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
@@ -128,10 +128,13 @@ class Database:
                 future.set_exception(answer)
 
     def _attempt(self, jobs: list[Job[Any]]) -> list[_Result | BaseException]:
-        with self._writer.connect() as connection, connection.begin():
+        with self._writer.connect() as connection, connection.begin() as whole:
             if not self.is_sqlite:
                 connection.execute(_TAKE_TURN)
-            answers = [_run_job(connection, job) for job in jobs]
+            if len(jobs) == 1:  # savepoints are only for those who share a transaction
+                answers = [_run_job(connection, jobs[0], whole)]
+            else:
+                answers = [_run_job(connection, job, connection.begin_nested()) for job in jobs]
         for tell in self.on_commit:
             tell()
         return answers
@@ -155,19 +158,19 @@ class _Result:
         self.value = value
 
 
-def _run_job(connection: Connection, job: Job[Any]) -> _Result | BaseException:
-    savepoint = connection.begin_nested()
+def _run_job(connection: Connection, job: Job[Any], own: Transaction) -> _Result | BaseException:
+    """``own``: what is undone when the job fails, and nothing else."""
     try:
         value = job(connection)
     except DBAPIError as error:
         if error.connection_invalidated or _is_passing(error):
             raise
-        savepoint.rollback()
+        own.rollback()
         return error if isinstance(error, IntegrityError) else DatabaseUnavailable(_why(error))
     except Exception as error:  # noqa: BLE001 handed to whoever gave the job; the others in the group go on
-        savepoint.rollback()
+        own.rollback()
         return error
-    savepoint.commit()
+    own.commit()
     return _Result(value)
 
 

@@ -6,10 +6,12 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, case, insert, or_, update
+from sqlalchemy import Connection, and_, bindparam, case, insert, or_, update
 
+from ..db.bulk import BulkStatement
 from ..db.schema import event, transfer
 from ..resources import Cause, FileState, TransferState
 from .machine import ACTIVE
@@ -29,6 +31,7 @@ _BUCKETS: Final = {
 """File state → the counter of its transfer."""
 
 
+_OPEN: Final = ("queued", "active", "waiting", "paused")
 _OUTCOME: Final = ("done", "skipped", "failed", "cancelled")
 
 
@@ -45,10 +48,12 @@ class Delta:
     proof: str | None = None
     cause: Cause | None = None
     reopened: bool = False
+    ended: bool = False
 
     def move(self, before: FileState, after: FileState) -> None:
         """A file went from one state to another."""
         left, joined = bucket_of(before), bucket_of(after)
+        self.ended |= joined not in _OPEN
         if left != joined:
             self.counts[left] -= 1
             self.counts[joined] += 1
@@ -60,37 +65,59 @@ class Delta:
 
 
 def apply(connection: Connection, deltas: Mapping[int, Delta], now: float) -> None:
-    """Write the changes of several transfers; those of which nothing is left to do are finished."""
+    """Write the changes of several transfers; those of which nothing is left to do are finished. Only a file that has
+    ended can have been the last one."""
     for seq, delta in deltas.items():
         change_counters(connection, seq, delta.counts, proof=delta.proof, cause=delta.cause)
         if delta.reopened:
             connection.execute(update(transfer).where(transfer.c.seq == seq).values(finished=None))
-    finish(connection, list(deltas), now)
+    finish(connection, [seq for seq, delta in deltas.items() if delta.ended], now)
 
 
 def change_counters(
     connection: Connection, seq: int, counts: Mapping[str, int], *, proof: str | None = None, cause: Cause | None = None
 ) -> None:
     """Add ``counts`` to the counters of a transfer; keep the weakest proof and the newest cause."""
-    columns = transfer.c
-    values: dict[str, Any] = {name: columns[name] + change for name, change in counts.items() if change}
+    new: dict[str, Any] = {name: change for name, change in counts.items() if change}
     if proof:
-        values["proof"] = case((or_(columns.proof.is_(None), columns.proof < proof), proof), else_=columns.proof)
+        new["proof"] = str(proof)
     if cause:
-        values["cause"] = json.dumps(cause.model_dump())
-    if values:
-        connection.execute(update(transfer).where(columns.seq == seq).values(values))
+        new["cause"] = json.dumps(cause.model_dump())
+    if new:
+        row = {f"new_{name}": value for name, value in new.items()}
+        _update(tuple(sorted(new))).run(connection, [{"of_seq": seq, **row}])
 
 
 def finish(connection: Connection, seqs: Sequence[int], now: float) -> None:
     """Mark those transfers finished of which nothing is left to do, and say so in the journal, once."""
-    columns = transfer.c
-    open_files = columns.queued + columns.active + columns.waiting + columns.paused
-    over = and_(columns.seq.in_(seqs), columns.finished.is_(None), columns.listing == 0, open_files == 0)
-    told = (*(columns[name] for name in _OUTCOME), columns.seq, columns.wish, columns.bytes_done)
-    for row in connection.execute(update(transfer).where(over).values(finished=now).returning(*told)).all():
+    if not seqs:
+        return
+    for row in connection.execute(_finish(), {"of_seqs": list(seqs), "now": now}).all():
         outcome = {"files": {name: getattr(row, name) for name in _OUTCOME}, "bytes": row.bytes_done}
         journal(connection, row.seq, f"transfer.{final_state(row).lower()}", outcome, now)
+
+
+@cache
+def _update(names: tuple[str, ...]) -> BulkStatement:
+    """Adds to counters, and sets the rest, of one transfer."""
+    columns = transfer.c
+    values: dict[str, Any] = {name: columns[name] + bindparam(f"new_{name}") for name in names}
+    if "proof" in names:
+        proof = bindparam("new_proof", type_=columns.proof.type)
+        values["proof"] = case((or_(columns.proof.is_(None), columns.proof < proof), proof), else_=columns.proof)
+    if "cause" in names:
+        values["cause"] = bindparam("new_cause")
+    return BulkStatement(update(transfer).where(columns.seq == bindparam("of_seq")).values(values))
+
+
+@cache
+def _finish() -> Any:
+    columns = transfer.c
+    open_files = columns.queued + columns.active + columns.waiting + columns.paused
+    these = columns.seq.in_(bindparam("of_seqs", expanding=True))
+    over = and_(these, columns.finished.is_(None), columns.listing == 0, open_files == 0)
+    told = (*(columns[name] for name in _OUTCOME), columns.seq, columns.wish, columns.bytes_done)
+    return update(transfer).where(over).values(finished=bindparam("now")).returning(*told)
 
 
 def final_state(row: Any) -> TransferState:

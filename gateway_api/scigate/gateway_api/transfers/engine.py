@@ -32,6 +32,7 @@ from .walker import Walk, Walks
 from .work import Work
 
 log = logging.getLogger(__name__)
+GATHERED: Final = 0.1  # seconds after a round in which what comes in crowds is gathered for the next one
 TICK: Final = 0.5  # seconds between looks at what nobody tells us of: waiting files, wishes told to other gateways
 WALKS: Final = 2  # folders listed at once
 PATIENCE: Final = timedelta(seconds=25)  # that a stop waits for running files
@@ -90,6 +91,7 @@ class Engine:
         self._shares = (Share(settings.slots, uploads=False), Share(settings.uploads, uploads=True))
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._soon, self._gathering = False, False
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._dispatch, name="dispatcher", daemon=True),
@@ -123,14 +125,19 @@ class Engine:
         """There may be something new to do."""
         self._wake.set()
 
+    def look_soon(self) -> None:
+        """The same for what comes in crowds: the first is looked at at once, those that follow it together."""
+        self._soon = True  # before the look at ``_gathering``: either we wake the dispatcher, or it sees this
+        if not self._gathering:
+            self._wake.set()
+
     def is_alive(self) -> bool:
         """Whether the engine runs and holds its lease."""
         return self._lease.is_held() and all(thread.is_alive() for thread in self._threads)
 
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
-            self._wake.wait(TICK)
-            self._wake.clear()
+            self._rest()
             try:
                 self._round()
             except (DatabaseUnavailable, LeaseLost) as error:
@@ -139,6 +146,15 @@ class Engine:
             except Exception:
                 log.exception("engine: a round failed; the next one begins anew")
                 self._stopping.wait(1.0)
+
+    def _rest(self) -> None:
+        """Wait for something to do."""
+        if not self._wake.wait(GATHERED):
+            self._gathering = False
+            if not self._soon:
+                self._wake.wait(TICK)
+        self._gathering, self._soon = True, False
+        self._wake.clear()
 
     def _round(self) -> None:
         work = self._runtime.work
@@ -174,7 +190,10 @@ class Engine:
     def _vacate(self, share: Share, lane: Lane) -> None:
         with self._lock:
             share.load.give_back(lane)
-        self._wake.set()
+        if share.uploads:
+            self.look_soon()
+        else:
+            self.look()
 
     def _keep_house(self) -> None:
         while not self._stopping.wait(self._settings.reconcile_every):

@@ -102,8 +102,8 @@ def write_moves(connection: Connection, moves: Sequence[Move], now: float) -> li
 
 def write_moves_that_still_fit(connection: Connection, moves: Sequence[Move], now: float) -> list[Held]:
     """Write the moves of those files that are still where they were, and leave the others alone."""
-    if not moves:
-        return []
+    if len(moves) <= 1:
+        return _write(connection, moves, now)  # it is written, or nothing is
     try:
         with connection.begin_nested():
             return write_moves(connection, moves, now)
@@ -113,12 +113,19 @@ def write_moves_that_still_fit(connection: Connection, moves: Sequence[Move], no
 
 def _write(connection: Connection, moves: Sequence[Move], now: float) -> list[Held]:
     changes = [_think(move, now) for move in moves]
+    if not changes:
+        return []
     if _update_files(connection, changes) != len(changes):
         return []
     _forget_drafts(connection, changes)
-    _EVENTS.run(connection, [line for change in changes for line in change.lines])
+    write_lines(connection, [line for change in changes for line in change.lines])
     _count(connection, changes, now)
     return [change.after for change in changes]
+
+
+def write_lines(connection: Connection, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Append lines to the journal: the columns of ``event`` except its number."""
+    _EVENTS.run(connection, lines)
 
 
 def _think(move: Move, now: float) -> _Change:

@@ -13,15 +13,16 @@ from functools import partial
 from typing import Any, Final
 
 from scigate.storage_backends.errors import ErrorKind
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
+from ..db.bulk import BulkStatement
 from ..db.database import Database
 from ..db.schema import file, transfer, upload
 from ..resources import Cause, FileState
 from ..uploads.source import StagedSource
 from ..uploads.staged import is_staging
 from ..uploads.window import Window
-from .ledger import Held, Move, held_from, read_held, write_moves_that_still_fit
+from .ledger import HELD_COLUMNS, Held, Move, held_from, read_held, write_moves_that_still_fit
 from .machine import WAITS, Failure, Impossible, What, advance
 from .planner import worth_moving
 from .submission import KEEPS_TRYING
@@ -49,18 +50,17 @@ def received(connection: Connection, file_seq: int, now: float, *, retry_for: ti
     transfer is counted from now on: how long a sender takes is no fault of the storage's.
     """
     found = _lock_upload(connection, file_seq)
-    own = select(file.c.transfer).where(file.c.seq == file_seq).scalar_subquery()
-    until = now + retry_for.total_seconds()
-    late = (transfer.c.seq == own, transfer.c.deadline < until)
-    connection.execute(update(transfer).where(*late).values(deadline=until))
-    held = _waiting_for_sender(connection, file_seq)
-    if held is None:
+    _PROLONG.run(connection, [{"of_file": file_seq, "until": now + retry_for.total_seconds()}])
+    row = connection.execute(_WAITING, {"of_file": file_seq}).one_or_none()
+    if row is None or not _is_receiving(row.cause):
         return False
+    held = held_from(row)
     told = found is not None and held.size is None and found.length is not None
     done = write_moves_that_still_fit(
         connection, [Move(held, What.RECEIVED, {"size": found.length} if told else {})], now
     )
-    _forget_cause(connection, held.transfer)
+    if _is_receiving(row.transfer_cause):  # the transfer itself does not wait any more
+        connection.execute(update(transfer).where(transfer.c.seq == held.transfer).values(cause=None))
     return bool(done)
 
 
@@ -188,29 +188,36 @@ def _moved(connection: Connection, file_seq: int, what: What, now: float, failur
     return bool(write_moves_that_still_fit(connection, [Move(held, what, failure=failure)], now))
 
 
-def _waiting_for_sender(connection: Connection, file_seq: int) -> Held | None:
-    waiting = read_held(connection, file.c.seq == file_seq, file.c.state == FileState.WAITING, limit=1)
-    cause = connection.execute(select(file.c.cause).where(file.c.seq == file_seq)).scalar()
-    return waiting[0] if waiting and _is_receiving(cause) else None
-
-
-def _forget_cause(connection: Connection, transfer_seq: int) -> None:
-    """The transfer itself does not wait any more."""
-    cause = connection.execute(select(transfer.c.cause).where(transfer.c.seq == transfer_seq)).scalar()
-    if _is_receiving(cause):
-        connection.execute(update(transfer).where(transfer.c.seq == transfer_seq).values(cause=None))
-
-
 def _is_receiving(cause: str | None) -> bool:
     return cause is not None and json.loads(cause)["code"] == WAITS.code
 
 
 def _lock_upload(connection: Connection, file_seq: int) -> Any:
-    query = select(upload.c.length, upload.c.completed, upload.c.ended, upload.c.expires)
-    return connection.execute(query.where(upload.c.file == file_seq).with_for_update()).one_or_none()
+    return connection.execute(_LOCK, {"of_file": file_seq}).one_or_none()
 
 
 def _uploads(connection: Connection, file_seqs: Sequence[int], *, lock: bool = False) -> dict[int, Any]:
     query = select(upload).where(upload.c.file.in_(file_seqs))
     query = query.with_for_update(skip_locked=True) if lock else query  # never wait: the files are locked already
     return {row.file: row for row in connection.execute(query)}
+
+
+_LOCK: Final = (
+    select(upload.c.length, upload.c.completed, upload.c.ended, upload.c.expires)
+    .where(upload.c.file == bindparam("of_file"))
+    .with_for_update()
+)
+_WAITING: Final = (
+    select(*HELD_COLUMNS, file.c.cause, transfer.c.cause.label("transfer_cause"))
+    .join(transfer, transfer.c.seq == file.c.transfer)
+    .where(file.c.seq == bindparam("of_file"), file.c.state == FileState.WAITING)
+)
+_PROLONG: Final = BulkStatement(
+    update(transfer)
+    .where(
+        transfer.c.seq == select(file.c.transfer).where(file.c.seq == bindparam("of_file")).scalar_subquery(),
+        transfer.c.deadline < bindparam("until"),
+    )
+    .values(deadline=bindparam("until"))
+)
+"""Made once: every small file of a folder comes by here."""

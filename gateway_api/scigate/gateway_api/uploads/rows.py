@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from scigate.storage_backends.location import Location
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, select
 
 from ..db.schema import file, transfer, upload
 from ..problems import Problem
@@ -27,6 +27,9 @@ QUERY: Final[Select[Any]] = (
     .outerjoin(file, file.c.seq == upload.c.file)
     .outerjoin(transfer, transfer.c.seq == file.c.transfer)
 )  # fmt: skip
+BY_ID: Final = QUERY.where(upload.c.id == bindparam("of_id"))
+BY_NUMBER: Final = QUERY.where(upload.c.seq == bindparam("of_seq"))
+"""Made once, as every request asks them, some several times."""
 
 _END: Final = {
     "expired": UploadState.EXPIRED,

@@ -41,26 +41,35 @@ class Senders:
 
     def __init__(self) -> None:
         self._senders: dict[str, _Sender] = {}
+        self._incomplete: set[str] = set()  # those whose demand has a rest
 
     def ask(self, name: str, demand: Demand) -> None:
         """A request for this upload wants room."""
         sender = self._senders.setdefault(name, _Sender(demand))
-        sender.demand, sender.is_open = demand, True
+        sender.is_open = True
+        self._demands(name, sender, demand)
 
     def took(self, name: str, count: int, now: float) -> None:
         """It has got some."""
         if sender := self._senders.get(name):
             old, sender.seen = sender.demand, now
-            sender.demand = Demand(None if old.rest is None else old.rest - count, old.most, old.returns)
+            self._demands(name, sender, Demand(None if old.rest is None else old.rest - count, old.most, old.returns))
 
     def leave(self, name: str, demand: Demand) -> None:
         """The request is over; perhaps the next one comes."""
         if sender := self._senders.get(name):
-            sender.demand, sender.is_open = demand, False
+            sender.is_open = False
+            self._demands(name, sender, demand)
 
     def forget(self, name: str) -> None:
         """Nothing of the upload is here any more."""
         self._senders.pop(name, None)
+        self._incomplete.discard(name)
+
+    def needed(self, shares: Mapping[str, int]) -> int:
+        """At most so many bytes all of them together will need. Those that are here whole do not cost a look: of small
+        files there may be thousands until they are swept."""
+        return sum(self._senders[name].demand.need(shares.get(name, 0)) for name in self._incomplete)
 
     def claims(self, shares: Mapping[str, int], now: float) -> dict[str, Claim]:
         """The claims of those who are active. What others hold is held, whoever they are."""
@@ -70,3 +79,10 @@ class Senders:
             for name, sender in self._senders.items()
             if sender.is_open or sender.seen >= since
         }
+
+    def _demands(self, name: str, sender: _Sender, demand: Demand) -> None:
+        sender.demand = demand
+        if demand.rest:
+            self._incomplete.add(name)
+        else:
+            self._incomplete.discard(name)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, Final
 
 from scigate.storage_backends.errors import ErrorKind, NotFound
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ..db.bulk import BulkStatement
 from ..db.database import Database
-from ..db.schema import event, file, upload
+from ..db.schema import file, upload
 from ..problems import conflict, not_found
 from ..resources import Cause, FileState, UploadState
 from ..transfers import intake, receiving
-from ..transfers.ledger import Move, read_held, write_moves_that_still_fit
+from ..transfers.ledger import Move, read_held, write_lines, write_moves_that_still_fit
 from ..transfers.machine import ARROWS, Failure, What
 from . import rows
 from .accepting import Accepted, Sender, Terms, Wanted, accept, journal_line
@@ -51,6 +53,7 @@ class UploadStore:
     def __init__(self, database: Database, gateway: str, terms: Terms) -> None:
         self._database, self.gateway, self.terms = database, gateway, terms
         self.on_new: Callable[[], None] = lambda: None
+        self.on_received: Callable[[], None] = lambda: None  # comes in crowds
 
     def create(self, owner: str, wanted: Wanted) -> Accepted:
         """Store new uploads and their transfer; see ``accepting.accept``."""
@@ -68,7 +71,7 @@ class UploadStore:
     def get(self, id: str, owner: str | None) -> Any:
         """One upload. ``Problem`` 404."""
         with self._database.read() as connection:
-            row = connection.execute(rows.QUERY.where(upload.c.id == id)).one_or_none()
+            row = connection.execute(rows.BY_ID, {"of_id": id}).one_or_none()
         if row is None or row.kind == rows.PUT or (owner is not None and row.owner != owner):
             raise not_found("upload", id)
         return row
@@ -113,14 +116,14 @@ class UploadStore:
     def of_transfer(self, id: str) -> tuple[str, Sequence[Any]]:
         """The transfer that this upload belongs to, and all its uploads, in the order in which they were announced."""
         with self._database.read() as connection:
-            first = connection.execute(rows.QUERY.where(upload.c.id == id)).one()
+            first = connection.execute(rows.BY_ID, {"of_id": id}).one()
             its = rows.QUERY.where(file.c.transfer == first.transfer_seq).order_by(upload.c.seq)
             return first.transfer_id, connection.execute(its).all()
 
     def lookup(self, id: str) -> StagedUpload:
         """What the engine reads. ``NotFound`` for what is not, or no longer, on this gateway's disk."""
         with self._database.read() as connection:
-            row = connection.execute(select(upload).where(upload.c.id == id)).one_or_none()
+            row = connection.execute(_STAGED, {"of_id": id}).one_or_none()
             if row is None or row.gateway != self.gateway or row.ended is not None:
                 raise NotFound("the bytes of the upload are not here any more", path=id)
             ids = rows.parts_of(row)
@@ -146,7 +149,7 @@ class UploadStore:
 
         after = self._database.write(job)
         if stored.complete:
-            self.on_new()
+            self.on_received()
         return after
 
     def lost(self, row: Any, stored: Stored) -> None:
@@ -276,7 +279,8 @@ class UploadStore:
         if stored.complete:
             values |= {"completed": now, "length": stored.offset}
             values["expires"] = idle if row.kind == Kind.PARTIAL else None
-        connection.execute(update(upload).where(upload.c.seq == row.seq).values(values))
+        new = {f"new_{name}": value for name, value in values.items()}
+        _update(tuple(sorted(values))).run(connection, [{"of_seq": row.seq, **new}])
         if row.file is None:
             return
         if stored.complete:
@@ -299,14 +303,23 @@ class UploadStore:
 
 
 def _row(connection: Connection, seq: int) -> Any:
-    return connection.execute(rows.QUERY.where(upload.c.seq == seq)).one()
+    return connection.execute(rows.BY_NUMBER, {"of_seq": seq}).one()
 
 
 def _locked(connection: Connection, seq: int) -> Any:
-    connection.execute(select(upload.c.seq).where(upload.c.seq == seq).with_for_update())
+    connection.execute(_LOCK, {"of_seq": seq})
     return _row(connection, seq)
 
 
 def _journal(connection: Connection, what: str, row: Any, data: Mapping[str, Any], now: float) -> None:
-    line = journal_line(what, row.transfer_seq, row.file, {"upload": row.id, **data}, now)
-    connection.execute(insert(event), line)
+    write_lines(connection, [journal_line(what, row.transfer_seq, row.file, {"upload": row.id, **data}, now)])
+
+
+@cache
+def _update(names: tuple[str, ...]) -> BulkStatement:
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    return BulkStatement(update(upload).where(upload.c.seq == bindparam("of_seq")).values(values))
+
+
+_STAGED: Final = select(upload).where(upload.c.id == bindparam("of_id"))
+_LOCK: Final = select(upload.c.seq).where(upload.c.seq == bindparam("of_seq")).with_for_update()
