@@ -19,12 +19,17 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 STRICT: Final = any(os.environ.get(name, "").lower() in ("1", "true") for name in ("SCIGATE_REQUIRE_SERVERS", "CI"))
 """A missing server fails the test instead of skipping it."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its background jobs so, and programs inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples in every run, and a busy machine is no failure.
+settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ def test_two_writers_of_a_new_file_one_wins(fs: ScigateFileSystem, place: str) -
     for number, file in enumerate(files):
         file.write(str(number).encode())
     files[0].close()
-    with pytest.raises(FileExistsError, match="Choose another destination"):
+    with pytest.raises(FileExistsError, match="Choose another name"):
         files[1].close()
     assert fs.cat_file(f"{place}/x") == b"0"
 
