@@ -55,7 +55,11 @@ def test_an_upload_is_accepted_delivered_and_tidied_away(gateway: Running, ada: 
     assert staged(gateway) == []
 
 
-@pytest.mark.parametrize("digest", [sha256(DATA), crc64(DATA), f"{crc64(DATA)}, {sha256(DATA)}, new-one=:AAAA:"])
+@pytest.mark.parametrize(
+    "digest",
+    [sha256(DATA), crc64(DATA), f"{crc64(DATA)}, {sha256(DATA)}, new-one=:AAAA:"],
+    ids=["sha-256", "crc64nvme", "several"],
+)
 def test_promised_digests_are_checked(ada: httpx.Client, digest: str) -> None:
     headers = {"Repr-Digest": digest}
     assert ada.put(f"{FILES}/mem/right", content=DATA, headers=headers, params={"overwrite": "overwrite"}).is_success

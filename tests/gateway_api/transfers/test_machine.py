@@ -56,7 +56,7 @@ def test_every_arrow_leads_where_the_table_says(state: FileState, what: What) ->
     assert step.state is (ARROWS[state, what] or FileState.WAITING)
 
 
-@pytest.mark.parametrize("state", FINAL)
+@pytest.mark.parametrize("state", sorted(FINAL))
 def test_nothing_but_a_retry_leaves_a_final_state(state: FileState) -> None:
     allowed = {what for of, what in ARROWS if of is state}
     assert allowed == ({What.RETRY, What.CANCEL} if state is FileState.FAILED else set())
@@ -82,7 +82,7 @@ def test_every_state_can_be_reached_and_left() -> None:
     assert {state for state, _ in ARROWS} == set(FileState) - {FileState.DONE, FileState.CANCELLED}
 
 
-@pytest.mark.parametrize("state", ACTIVE)
+@pytest.mark.parametrize("state", sorted(ACTIVE))
 def test_a_dead_worker_never_keeps_a_file(state: FileState) -> None:
     target = FileState.CANCELLING if state is FileState.CANCELLING else FileState.QUEUED
     assert advance(Snapshot(state), What.LAPSE, NOW).state is target
