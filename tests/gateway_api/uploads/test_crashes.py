@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from scigate.gateway_api.db.database import DatabaseUnavailable
 from scigate.gateway_api.resources import FileState
 from scigate.gateway_api.uploads.model import Append, NewUpload
+from scigate.gateway_api.uploads.store import UploadStore
 from scigate.storage_backends.backend import MiB
 
 from .conftest import ADA, Desk
@@ -200,6 +202,50 @@ def test_a_disk_that_fails_to_sync_is_not_believed(desk: Desk, data: bytes, monk
     assert desk.send(id, data[1000:], 1000).complete
 
 
+def test_a_checkpoint_that_fails_never_counts_a_piece_twice(
+    desk: Desk, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The piece that is written when it fails is either there and counted, or refused and not there."""
+    monkeypatch.setattr("scigate.gateway_api.uploads.writer.CHECKPOINT", 1000)
+    data = data[:50_500]
+    id = desk.new(len(data))
+    writer, refused = desk.open(id, 0), 0
+    with monkeypatch.context() as patch:
+        patch.setattr(UploadStore, "record", _is_away)
+        for first in range(0, len(data), 1000):
+            try:
+                writer.write([data[first : first + 1000]])
+            except DatabaseUnavailable:
+                refused += 1
+                writer.write([data[first : first + 1000]])  # what a cut connection does with what was not taken
+            assert writer.offset == min(first + 1000, len(data))
+            time.sleep(0.001)
+    assert (refused, writer.finish().complete) == (0, True)
+    assert desk.path(id).read_bytes() == data
+    desk.check(id)
+
+
+def test_a_checkpoint_that_cannot_sync_stops_the_stream(
+    desk: Desk, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scigate.gateway_api.uploads.writer.CHECKPOINT", 1000)
+    data = data[:50_500]
+    id = desk.new(len(data))
+    writer = desk.open(id, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fdatasync", _fails)
+        with pytest.raises(Exception, match="cannot write to its own disk"):
+            for first in range(0, len(data), 1000):
+                before = writer.offset
+                writer.write([data[first : first + 1000]])
+                time.sleep(0.01)
+    assert writer.offset == before, "what is refused is not appended"
+    with pytest.raises(Exception, match="cannot write to its own disk"):
+        writer.finish()
+    assert desk.offset(id) == 0, "nothing of it is believed"
+    assert desk.send(id, data).complete
+
+
 def test_a_full_disk(desk: Desk, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     id = desk.new(len(data))
     writer = desk.open(id, 0)
@@ -224,3 +270,7 @@ def test_a_crash_between_file_and_record_leaves_no_orphan(desk: Desk) -> None:
 
 def _fails(*arguments: object) -> None:
     raise OSError(5, "Input/output error")
+
+
+def _is_away(*arguments: object) -> None:
+    raise DatabaseUnavailable("the database is away")

@@ -124,6 +124,7 @@ class Writer:
             self._check_mine()
             if self._refusal is not None:
                 raise self._refusal
+            self._check_disk()
             self._check_length(self.offset + count)
             if not self.has_room(count):
                 raise StagingFull("the room for uploads on their way is full now")
@@ -207,6 +208,11 @@ class Writer:
         if at_once is not None and end - self._start > at_once:
             raise too_much_at_once(at_once)
 
+    def _check_disk(self) -> None:
+        """Raise what went wrong beside the stream, before anything is appended behind it."""
+        if self._checkpoint is not None and self._checkpoint.done():
+            self._checkpoint.result()
+
     def _demand(self, until: int) -> Demand:
         """What is needed when there is room for the first ``until`` bytes."""
         length = until if self._status.complete else self._row.length
@@ -255,18 +261,20 @@ class Writer:
                 self._lock.release()
 
     def _begin_checkpoint(self, file: GrowingFile) -> None:
-        if self._checkpoint is not None:
-            if not self._checkpoint.done():
-                return  # the disk is slower than the sender; the page cache makes the sender wait
-            self._checkpoint.result()
+        if self._checkpoint is not None and (not self._checkpoint.done() or self._checkpoint.exception()):
+            return  # the disk is slower than the sender, whom the page cache makes wait; or it has failed
         self._checked_at, self._checked_when = file.position, time.monotonic()
         stored = Stored(file.position, f"{file.crc:016x}")
         self._checkpoint = self._around.pool.submit(self._run_checkpoint, file, stored)
 
     def _run_checkpoint(self, file: GrowingFile, stored: Stored) -> None:
         file.sync()
-        if self._checksum is None:
+        if self._checksum is not None:
+            return
+        try:
             self._around.store.record(self._row, stored)
+        except DatabaseUnavailable as error:
+            log.warning("upload %s: the next checkpoint records what came: %s", self._row.id, error)
 
     # --- the end -------------------------------------------------------------------------------------------------
 
