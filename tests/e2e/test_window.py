@@ -24,6 +24,7 @@ ADA = Actor("ada", "Ada")
 QUOTA = 96 * MiB
 SIZE = 256 * MiB
 PIECE = 8 * MiB
+EXTENTS = 64 * 1024  # what a file system may keep about a file that has holes; ext4 counts it as the file's own
 
 
 def service(folder: Path, server: S3Server) -> Service:
@@ -76,7 +77,7 @@ def test_an_upload_may_be_larger_than_the_room_for_uploads(tmp_path: Path, seawe
         gateway = running.gateway
         status = gateway.uploads.create(ADA, NewUpload(length=SIZE, destination="s3:/large", name="data"))
         most = send(gateway.uploads, status.id, data)
-        assert most <= QUOTA
+        assert most <= QUOTA + EXTENTS
         transfer = gateway.uploads.show(ADA, status.id).transfer
         assert transfer is not None
         end = time.monotonic() + 60

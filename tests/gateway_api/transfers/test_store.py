@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from scigate.gateway_api.db import paging
 from scigate.gateway_api.db.database import Database
 from scigate.gateway_api.problems import Problem
 from scigate.gateway_api.resources import FileState, Transfer, TransferRequest, TransferState
-from scigate.gateway_api.transfers import store as module
 from scigate.gateway_api.transfers import submission
 from scigate.gateway_api.transfers.store import TransferStore
 from scigate.gateway_api.transfers.submission import Submission, fingerprint
@@ -125,7 +125,7 @@ def test_lists_are_paged_newest_first(any_lab: Lab) -> None:
 
 
 def test_a_rare_state_is_found_behind_many_others(any_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_SCANNED", 5)
+    monkeypatch.setattr(paging, "MOST_SCANNED", 5)
     rare, _ = submit(any_lab.store)
     any_lab.store.ask(rare, None, Wish.PAUSE)
     for _ in range(12):

@@ -12,6 +12,7 @@ from typing import Any, Final
 from scigate.storage_backends.location import redact
 
 from ..actor import Actor
+from ..db.paging import cursor, next_cursor
 from ..policy import owner_seen
 from ..problems import Problem, conflict
 from ..resources import (
@@ -64,9 +65,8 @@ class Webhooks:
 
     def list(self, actor: Actor, *, after: str | None, limit: int) -> Page[Webhook]:
         """The actor's webhooks, oldest first; an admin sees everybody's."""
-        rows = self._store.list(owner_seen(actor), _cursor(after or "0"), limit + 1)
-        more = str(rows[limit - 1].seq) if len(rows) > limit else None
-        return Page(items=[self._view(row, actor) for row in rows[:limit]], next=more)
+        rows = self._store.list(owner_seen(actor), cursor(after) or 0, limit + 1)
+        return Page(items=[self._view(row, actor) for row in rows[:limit]], next=next_cursor(rows, limit))
 
     def show(self, actor: Actor, id: str) -> Webhook:
         """One of them."""
@@ -151,10 +151,3 @@ def _test_event(row: Any) -> Event:
 
 def _when(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _cursor(after: str) -> int:
-    if not after.isascii() or not after.isdigit() or len(after) > 18:
-        raise Problem(422, "invalid-cursor", f"{after[:40]!r} is not a cursor.",
-                      next_step="Use 'next' of the page before, or start without a cursor.")  # fmt: skip
-    return int(after)

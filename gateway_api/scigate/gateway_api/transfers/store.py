@@ -9,10 +9,11 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from ..db.database import Database
+from ..db.paging import cursor, newest, next_cursor
 from ..db.schema import transfer
 from ..events import journal
 from ..events.cloudevents import event_of
-from ..problems import Problem, not_found
+from ..problems import not_found
 from ..resources import Cause, Event, FileState, Page, Transfer, TransferFile, TransferState
 from ..uploads.arrivals import Hindrance
 from ..uploads.hindrances import cause_told
@@ -21,7 +22,6 @@ from .submission import Submission
 from .wishes import Wish
 
 FIRST_OF = 100  # files of a transfer that are looked at for what holds it up
-MOST_SCANNED = 10_000  # transfers looked through for one page of a state, before the page ends early
 
 
 class Progress(Protocol):
@@ -106,19 +106,11 @@ class TransferStore:
 
     def list(self, owner: str | None, *, state: str | None, after: str | None, limit: int) -> Page[Transfer]:
         """Transfers, newest first; ``after`` is the cursor of the page before."""
-        wanted = None if state is None else TransferState(state)
-        query = views.transfers_query(owner, cursor(after), MOST_SCANNED if wanted else limit + 1)
-        found: list[Any] = []
-        scanned, last = 0, None
+        query, wanted = views.transfers_query(owner), None if state is None else TransferState(state)
+        in_state = None if wanted is None else lambda row: views.state_of(row) is wanted
         with self._database.read() as connection:
-            for row in connection.execution_options(yield_per=200).execute(query):
-                scanned, last = scanned + 1, row.seq
-                if wanted is None or views.state_of(row) is wanted:
-                    found.append(row)
-                if len(found) > limit:
-                    break
-        ended_early = str(last) if scanned == MOST_SCANNED else None
-        return Page(items=[self._view(row) for row in found[:limit]], next=_next(found, limit, "seq") or ended_early)
+            found, after = newest(connection, query, transfer, before=cursor(after), limit=limit, wanted=in_state)
+        return Page(items=[self._view(row) for row in found], next=after)
 
     def files(
         self, transfer_id: str, owner: str | None, *, state: FileState | None, after: str | None, limit: int
@@ -128,7 +120,7 @@ class TransferStore:
             seq = _own_row(connection, transfer_id, owner).seq
             rows = connection.execute(views.files_query(seq, state, cursor(after) or 0, limit + 1)).all()
         items = [self._file_view(row, transfer_id) for row in rows[:limit]]
-        return Page(items=items, next=_next(rows, limit, "seq"))
+        return Page(items=items, next=next_cursor(rows, limit))
 
     def events(self, transfer_id: str, owner: str | None, *, after: int, limit: int) -> Page[Event]:
         """The journal of a transfer, oldest first."""
@@ -136,7 +128,7 @@ class TransferStore:
             seq = _own_row(connection, transfer_id, owner).seq
             rows = connection.execute(journal.of_transfer(seq, after, limit + 1)).all()
         items = [event_of(row) for row in rows[:limit]]
-        return Page(items=items, next=_next(rows, limit, "id"))
+        return Page(items=items, next=next_cursor(rows, limit, "id"))
 
     def ask(self, transfer_id: str, owner: str | None, wish: Wish) -> Transfer:
         """Pause, resume, cancel or retry. Raises ``Problem`` 404, or 409 if it does not fit."""
@@ -178,17 +170,3 @@ def _own_row(connection: Connection, transfer_id: str, owner: str | None) -> Any
     if row is None or (owner is not None and row.owner != owner):
         raise not_found("transfer", transfer_id)
     return row
-
-
-def cursor(after: str | None) -> int | None:
-    """The number in the cursor of a page. Raises ``Problem`` 422."""
-    if after is None:
-        return None
-    if not after.isascii() or not after.isdigit() or len(after) > 18:
-        raise Problem(422, "invalid-cursor", f"{after[:40]!r} is not a cursor.",
-                      next_step="Use 'next' of the page before, or start without a cursor.")  # fmt: skip
-    return int(after)
-
-
-def _next(rows: Any, limit: int, column: str) -> str | None:
-    return str(getattr(rows[limit - 1], column)) if len(rows) > limit else None

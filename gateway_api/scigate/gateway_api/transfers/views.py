@@ -113,11 +113,10 @@ def source_text(row: Any) -> str:
     return str(Location(row.source_storage, row.source_path)) if row.source_storage else redact(row.source_path)
 
 
-def transfers_query(owner: str | None, before: int | None, limit: int) -> Select[Any]:
-    """Newest first."""
-    query = select(transfer).order_by(transfer.c.seq.desc()).limit(limit)
-    query = query if owner is None else query.where(transfer.c.owner == owner)
-    return query if before is None else query.where(transfer.c.seq < before)
+def transfers_query(owner: str | None) -> Select[Any]:
+    """The transfers of one owner, or of all."""
+    query = select(transfer)
+    return query if owner is None else query.where(transfer.c.owner == owner)
 
 
 def receiving_query(seq: int, limit: int) -> Select[Any]:

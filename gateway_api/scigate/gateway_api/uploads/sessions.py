@@ -15,11 +15,12 @@ from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Stora
 from scigate.storage_backends.location import Location
 
 from ..actor import Actor
+from ..db.paging import cursor
 from ..policy import check_storage, check_writable, owner_seen
 from ..problems import Problem, conflict
 from ..resources import FolderToSend, FolderUpload, Leg, Overwrite, Page, Submitted, Upload, UploadState
 from ..storages import Storages
-from ..transfers.store import TransferStore, cursor
+from ..transfers.store import TransferStore
 from . import put, rows
 from .accepting import Wanted
 from .active import Preempted, Turn, Turns
@@ -126,10 +127,8 @@ class Uploads:
 
     def list(self, actor: Actor, *, state: UploadState | None = None, after: str | None, limit: int) -> Page[Upload]:
         """The actor's uploads (in that ``state``), newest first; an admin sees everybody's."""
-        limit = min(limit, self._page_max)
-        found, ended_early = self._store.list(owner_seen(actor), state, cursor(after), limit)
-        items = [self._view(row) for row in found[:limit]]
-        return Page(items=items, next=str(found[limit - 1].seq) if len(found) > limit else ended_early)
+        found, after = self._store.list(owner_seen(actor), state, cursor(after), min(limit, self._page_max))
+        return Page(items=[self._view(row) for row in found], next=after)
 
     def hint_at_failed(self, actor: Actor) -> str:
         """What frees room: how many bytes the actor's own failed uploads hold, as words for a next step."""

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..db.bulk import BulkStatement
 from ..db.database import Database
+from ..db.paging import newest
 from ..db.schema import file, upload
 from ..problems import conflict, not_found
 from ..resources import Cause, FileState, UploadState
@@ -25,7 +26,6 @@ from .accepting import Accepted, Sender, Terms, Wanted, accept, journal_line
 from .model import Kind
 from .staged import StagedPart, StagedUpload
 
-MOST_SCANNED: Final = 10_000  # uploads looked through for one page of a state, before the page ends early
 PORTION: Final = 500  # uploads that are expired or ended in one commit
 
 KEPT_AFTER_FAILURE: Final = timedelta(days=7)
@@ -79,22 +79,12 @@ class UploadStore:
     def list(
         self, owner: str | None, state: UploadState | None, before: int | None, limit: int
     ) -> tuple[Sequence[Any], str | None]:
-        """Uploads, newest first, of a lower number than ``before``, and one more than ``limit`` if there are more; and
-        a cursor if not all have been looked through."""
-        most = limit + 1 if state is None else MOST_SCANNED
-        query = rows.QUERY.where(upload.c.kind != rows.PUT).order_by(upload.c.seq.desc()).limit(most)
+        """A page of uploads, newest first, of a lower number than ``before``, and the cursor of the next one."""
+        query = rows.QUERY.where(upload.c.kind != rows.PUT)
         query = query if owner is None else query.where(upload.c.owner == owner)
-        query = query if before is None else query.where(upload.c.seq < before)
-        found: list[Any] = []
-        scanned, last = 0, None
+        in_state = None if state is None else lambda row: rows.state_of(row) is state
         with self._database.read() as connection:
-            for row in connection.execution_options(yield_per=200).execute(query):
-                scanned, last = scanned + 1, row.seq
-                if state is None or rows.state_of(row) is state:
-                    found.append(row)
-                if len(found) > limit:
-                    break
-        return found, str(last) if scanned == MOST_SCANNED else None
+            return newest(connection, query, upload, before=before, limit=limit, wanted=in_state)
 
     def failed(self, owner: str) -> Mapping[bool, Sequence[str]]:
         """The names of what this user's failed uploads have on this gateway's disk; by whether they came as a PUT."""

@@ -57,18 +57,25 @@ allow = ["127.0.0.1:*"]
 
 
 @contextmanager
-def process(config: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """``scigate serve``, ready; it is stopped at the end if it still runs. Its log is beside its settings."""
+def launched(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``scigate serve``, just started; it is stopped at the end if it still runs. Its log is beside its settings."""
     with config.with_suffix(".log").open("ab") as out:
         command = [sys.executable, "-c", COMMAND, "serve", "--config", str(config)]
         running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
-        until(lambda: running.poll() is not None or is_ready(url), "the gateway is ready")
-        assert running.poll() is None, config.with_suffix(".log").read_text()
         yield running
     finally:
         running.terminate()
         running.wait(60)
+
+
+@contextmanager
+def process(config: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``scigate serve``, ready."""
+    with launched(config) as running:
+        until(lambda: running.poll() is not None or is_ready(url), "the gateway is ready")
+        assert running.poll() is None, config.with_suffix(".log").read_text()
+        yield running
 
 
 @contextmanager
@@ -133,7 +140,7 @@ def test_no_event_is_lost_when_the_gateway_is_killed(tmp_path: Path, free_port: 
         receiver.start()
         running.wait(60)
     while plan:
-        with process(config, url) as running:
+        with launched(config) as running:  # it delivers before it says that it is ready
             victim[0] = running.pid
             running.wait(60)
     with process(config, url), client_of(url) as client:
