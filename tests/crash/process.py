@@ -1,7 +1,7 @@
 """A gateway as a process that can be killed at any moment and is back at once.
 
 Run as a script it is a nursery: it imports the product once, and forks a gateway for every line that it reads
-(settings, log file, mutant, separated by tabs), so that a start costs no imports. The gateways themselves are
+(settings, log file, mutant, plan, separated by tabs), so that a start costs no imports. The gateways themselves are
 ordinary processes that run ``wiring.serve``.
 """
 
@@ -41,11 +41,11 @@ class Nursery:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    def start(self, config: Path, log: Path, mutant: str = "") -> GatewayProcess:
-        """A new gateway; it may not answer yet."""
+    def start(self, config: Path, log: Path, mutant: str = "", plan: object = "") -> GatewayProcess:
+        """A new gateway; it may not answer yet. ``plan``: what happens at which point, see ``points``."""
         assert self._process.stdin is not None
         with self._lock:
-            self._process.stdin.write(f"{config}\t{log}\t{mutant}\n".encode())
+            self._process.stdin.write(f"{config}\t{log}\t{mutant}\t{plan}\n".encode())
             self._process.stdin.flush()
             return GatewayProcess(int(self._output.readline()))
 
@@ -81,6 +81,12 @@ class GatewayProcess:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._handle, signal.SIGCONT)
 
+    def stands_still(self) -> bool:
+        """Whether it is stopped, by ``freeze`` or by its plan."""
+        with suppress(OSError):
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return False
+
     def runs(self) -> bool:
         return not self._has_ended(0)
 
@@ -105,11 +111,12 @@ def _nurse() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for line in sys.stdin:
-        config, log, mutant = line.rstrip("\n").split("\t")
+        config, log, mutant, plan = line.rstrip("\n").split("\t")
         pid = os.fork()
         if pid == 0:
             _become_gateway(log)
             _mutate(mutant)
+            _arm(plan)
             wiring.serve(Settings.load(Path(config)))
             sys.exit(0)
         sys.stdout.write(f"{pid}\n")
@@ -133,6 +140,15 @@ def _mutate(name: str) -> None:
         from .mutants import MUTANTS
 
         MUTANTS[name]()
+
+
+def _arm(plan: str) -> None:
+    if plan:
+        from scigate.storage_backends import crash_points
+
+        from .points import plan_of
+
+        crash_points.arm(plan_of(plan))
 
 
 if __name__ == "__main__":
