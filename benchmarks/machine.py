@@ -30,7 +30,7 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of the peers, the server and what the engine stands on."""
     own = {"sqlite": sqlite3.sqlite_version, "openssl": ssl.OPENSSL_VERSION.split()[1]}
-    return {name: version(name) for name in _PACKAGES} | own | {"commit": _commit()}
+    return {name: version(name) for name in _PACKAGES} | own | {"commit": commit()}
 
 
 def load() -> float:
@@ -43,7 +43,7 @@ def _processor() -> str:
     return found[1] if found else platform.machine()
 
 
-def _commit() -> str:
+def commit() -> str:
     """Which state of SciGate; "+" when files were changed since, "unknown" outside a checkout."""
     root = Path(__file__).parents[1]
     git = ["git", "-C", str(root), "-c", "safe.directory=*"]
