@@ -7,25 +7,29 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .ground import EXPIRES, EXPIRES_SOON, Ground, World, ground, make_world
+from .power import CannotMount, PowerRun, volumes
 from .process import Nursery
 from .run import Result, Run
 
 SLICE = 64  # kills of a usual test run, over all databases
 SEED = 1_000
+CUTS = 12  # of the power, in a usual test run
 SLOWER = ("test_mutants", "test_frozen")
+RunMaker = Callable[..., AbstractContextManager[Run]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("crash", "kills at random moments")
     group.addoption("--kills", type=int, default=SLICE, help=f"kills in all (default {SLICE})")
     group.addoption("--seed", type=int, default=SEED, help=f"seed of the first run (default {SEED})")
+    group.addoption("--power", type=int, default=CUTS, help=f"power cuts in all (default {CUTS})")
     group.addoption("--mutants", action="store_true", help="also put mistakes into gateways, freeze them; minutes")
     group.addoption("--results", type=Path, help="a file that gets a line of JSON about each run")
     group.addoption("--keep", action="store_true", help="keep the folders of runs that were good as well")
@@ -46,6 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def kills(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("--kills", SLICE))
+
+
+@pytest.fixture(scope="session")
+def cuts(pytestconfig: pytest.Config) -> int:
+    return int(pytestconfig.getoption("--power", CUTS))
 
 
 @pytest.fixture(scope="session")
@@ -74,23 +83,57 @@ def nursery(crash_ground: Ground) -> Iterator[Nursery]:
 
 
 @pytest.fixture
-def crash(crash_ground: Ground, nursery: Nursery, request: pytest.FixtureRequest) -> Iterator[Callable[..., Result]]:
-    """``crash(seed, kills, freezes=0, database=None, mutant="", kinds=…)`` is the result of one run.
+def judged(crash_ground: Ground, request: pytest.FixtureRequest) -> Callable[..., Result]:
+    """``judged(seed, kind, kills, freezes=0, database=None, mutant="", …)`` is the result of one run in a world of its
+    own. ``kind`` makes it: ``kind(world, seed, mutant=…, …)`` gives a context that has a ``Run``.
 
     The folder of a run that is judged bad is kept, with its history, its log and its SQLite database.
     """
 
-    def run(seed: int, kills: int, *, freezes: int = 0, database: str | None = None, **options: Any) -> Result:
+    def run(
+        seed: int, kind: RunMaker, kills: int, freezes: int = 0, *, database: str | None = None, **options: Any
+    ) -> Result:
         expires = EXPIRES_SOON if "left" in options.get("kinds", ()) else EXPIRES
-        with _world(crash_ground, database, expires) as world:
+        with _world(crash_ground, database, expires) as world, kind(world, seed, **options) as made:
             result = Result(seed, violations=["the run broke off"])
             try:
-                result = Run(world, nursery, seed, **options).execute(kills, freezes)
+                result = made.execute(kills, freezes)
             finally:
                 if (result.violations and not options.get("mutant")) or request.config.getoption("--keep", False):
                     _keep(world, result)
                 _tell(request.config.getoption("--results", None), database, result)
             return result
+
+    return run
+
+
+@pytest.fixture
+def crash(nursery: Nursery, judged: Callable[..., Result]) -> Callable[..., Result]:
+    """``crash(seed, kills, freezes=0, database=None, mutant="", kinds=…)`` is the result of one run."""
+
+    def run(seed: int, kills: int, **options: Any) -> Result:
+        return judged(
+            seed, lambda world, *its, **more: nullcontext(Run(world, nursery, *its, **more)), kills, **options
+        )
+
+    return run
+
+
+@pytest.fixture
+def power(nursery: Nursery, judged: Callable[..., Result]) -> Callable[..., Result]:
+    """``power(seed, cuts, split, points=…, mutant="", kinds=…)`` is the result of one run with power cuts; skips where
+    file systems of our own cannot be mounted."""
+
+    def run(seed: int, cuts: int, split: str, **options: Any) -> Result:
+        @contextmanager
+        def made(world: World, *its: Any, **more: Any) -> Iterator[Run]:
+            with volumes(world, split) as disks:
+                yield PowerRun(world, nursery, *its, disks, **more)
+
+        try:
+            return judged(seed, made, cuts, **options)
+        except CannotMount as error:
+            pytest.skip(str(error))
 
     return run
 

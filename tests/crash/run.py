@@ -69,7 +69,7 @@ class Run:
         delays = self._delays(kills)
         kinds = self._kinds or USUAL * max(1, kills // 16)
         operations = Planner(self._world, self._seed).plan(kinds, sum(delays) + freezes * FROZEN)
-        watcher = Watcher(self._world.bucket, operations)
+        watcher = self._watcher = Watcher(self._world.bucket, operations)
         watcher.start()
         try:
             with ThreadPoolExecutor(len(operations), thread_name_prefix="client") as pool:

@@ -32,6 +32,8 @@ class Watcher:
         self._stop = threading.Event()
         self.seen: set[str] = set()
         self.looks = 0
+        self.pause = threading.Lock()
+        """Held while the folders are out of reach, and during each look at them."""
         self._threads = [threading.Thread(target=look) for look in (self._watch_files, self._watch_objects)]
 
     def start(self) -> None:
@@ -46,7 +48,8 @@ class Watcher:
     def _watch_files(self) -> None:
         while not self._stop.wait(PAUSE):
             for place, piece in self._files.items():
-                self._look_at_file(place, piece)
+                with self.pause:
+                    self._look_at_file(place, piece)
 
     def _look_at_file(self, place: str, piece: Piece) -> None:
         try:
