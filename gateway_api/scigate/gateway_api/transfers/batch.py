@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
@@ -14,7 +15,7 @@ from scigate.storage_backends.errors import DigestMismatch, Fenced
 from ..resources import FileState, Overwrite, Proof, Verify
 from .lease import LeaseLost
 from .ledger import Held, Move
-from .looking import abandon, known_entry, refuse_broken_promise, source_entry
+from .looking import abandon, known_entry, or_made_before, refuse_broken_promise, source_entry
 from .machine import What
 from .mover import copy_inside, is_absent_only, prove, recovered, settled_already, started
 from .planner import SMALL, block_length, cut
@@ -139,10 +140,9 @@ class _Batch:
         data = self._read(item)
         with at(task.destination_storage):
             if 0 < destination.limits.put_max >= item.entry.size:
-                entry = destination.put(
-                    task.destination_path, data, if_absent=is_absent_only(task),
-                    digests={"crc64nvme": item.digester.crc64nvme}, key=task.key,
-                )  # fmt: skip
+                digests = {"crc64nvme": item.digester.crc64nvme}
+                put = partial(destination.put, task.destination_path, data, digests=digests, key=task.key)
+                entry = or_made_before(task, destination, partial(put, if_absent=is_absent_only(task)))
                 self._runtime.is_published(task)
                 item.proof = prove(self._runtime, task, destination, entry, item.digester.crc64nvme)
             else:

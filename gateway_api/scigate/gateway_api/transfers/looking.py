@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -80,6 +80,18 @@ def was_published(task: Task, destination: Backend) -> Entry | None:
     identities = {name for old in task.old_drafts for name in (old.identity, old.key) if name}
     existing = existing_entry(task, destination) if identities else None
     return existing if existing is not None and existing.identity in identities else None
+
+
+def or_made_before(task: Task, destination: Backend, make: Callable[[], Entry]) -> Entry:
+    """What ``make`` made at the destination, or what is there because an attempt that was cut off had asked for it: a
+    storage may do that only after this attempt has looked. Raises ``AlreadyExists`` for what somebody else made."""
+    try:
+        return make()
+    except AlreadyExists:
+        entry = was_published(task, destination)
+        if entry is None:
+            raise
+        return entry
 
 
 def holds_same(runtime: Runtime, task: Task, source: Backend, path: str, destination: Backend) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
@@ -15,7 +16,7 @@ from ..resources import FileState, Overwrite, Proof, Verify
 from .awaiting import await_end, is_growing
 from .copying import Route, copy_blocks, damaged_blocks
 from .ledger import Held, Move
-from .looking import abandon, holds_same, refuse_broken_promise, source_entry, verdict, was_published
+from .looking import abandon, holds_same, or_made_before, refuse_broken_promise, source_entry, verdict, was_published
 from .machine import What
 from .planner import Verdict, block_length, cut
 from .runtime import Runtime, at, combine, crc64nvme_of, guarded
@@ -86,10 +87,8 @@ def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend
 
     runtime.may_go_on(task)
     with at(task.destination_storage):
-        made = copy(
-            task.source_path, task.destination_path, version=entry.version, if_absent=is_absent_only(task),
-            key=task.key, progress=progress,
-        )  # fmt: skip
+        make = partial(copy, task.source_path, task.destination_path, version=entry.version, progress=progress)
+        made = or_made_before(task, destination, partial(make, if_absent=is_absent_only(task), key=task.key))
         runtime.is_published(task)
         proof = _proof_of_copy(runtime, task, entry, made, destination)
     digests = {name: value for name, value in made.digests.items() if name == "crc64nvme"}

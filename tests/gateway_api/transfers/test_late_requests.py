@@ -1,0 +1,68 @@
+"""A storage that does what a cut-off attempt asked for only when the next attempt has already looked: it is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+from scigate.gateway_api.resources import TransferState
+from scigate.storage_backends.backend import MiB
+from scigate.storage_backends.errors import Unreachable
+from scigate.storage_backends.layers import Layer
+from scigate.storage_backends.memory import TYPE as MEMORY
+
+Lab = Any  # from conftest.py
+T = TypeVar("T")
+
+
+class Late(Layer):
+    """The first ``operation`` gives no answer, and is done when the second one comes."""
+
+    extras = Layer.wrapped  # type: ignore[assignment]
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(MEMORY.build(MEMORY.options()))
+        self._operation = operation
+        self.pending: list[Callable[[], object]] = []
+        self.instead: Callable[[], object] | None = None
+        self.asked = 0
+
+    def call(self, operation: str, path: str, run: Callable[[], T], size: int = 0) -> T:
+        if operation != self._operation:
+            return run()
+        self.asked += 1
+        if self.asked == 1:
+            self.pending.append(self.instead or run)
+            raise Unreachable("no answer came", path=path)
+        while self.pending:
+            self.pending.pop()()
+        return run()
+
+
+@pytest.mark.parametrize(
+    ("operation", "source", "size"), [("copy", "out", 1000), ("copy", "out", 9 * MiB), ("put", "lab", 1000)]
+)
+def test_it_is_recognized(lab: Lab, operation: str, source: str, size: int) -> None:
+    data, late = b"x" * size, Late(operation)
+    lab.add("out", late)
+    if source == "lab":
+        (lab.posix("lab") / "f").write_bytes(data)
+    else:
+        late.inner.put("f", data)
+    lab.start()
+    transfer = lab.submit((f"{source}:/f", "out:/g"))
+    assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
+    assert (late.asked, b"".join(late.inner.read("g"))) == (2, data)
+
+
+def test_what_somebody_else_put_there_is_not(lab: Lab) -> None:
+    late = Late("copy")
+    lab.add("out", late)
+    late.inner.put("f", b"ours")
+    late.instead = lambda: late.inner.put("g", b"theirs")
+    lab.start()
+    transfer = lab.submit(("out:/f", "out:/g"))
+    assert lab.wait(transfer).state is TransferState.FAILED
+    assert lab.file(transfer).cause.code == "already-exists"
+    assert b"".join(late.inner.read("g")) == b"theirs"
