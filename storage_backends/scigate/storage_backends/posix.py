@@ -18,6 +18,7 @@ from urllib.parse import quote
 from pydantic import field_validator
 
 from .backend import Buffer, Digests, Entry, Extras, Kind, Limits, MiB
+from .crash_points import reached
 from .digests import digest, require_digests
 from .errors import InvalidName, Permanent, Truncated, Unsupported
 from .posix_calls import Doing, sync_file_system, sync_folder
@@ -187,6 +188,7 @@ class PosixBackend:
             self._root.make_folder(new_folder, durable=True) as below,
         ):
             _rename_across(above.fd, old, below.fd, new, source, if_absent=if_absent)
+            reached("posix.move:renamed")
             sync_folder(below.fd)
             sync_folder(above.fd)
             return entry_of(destination, os.stat(new, dir_fd=below.fd, follow_symlinks=False))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .backend import Buffer, Digests, Entry, KiB, MiB, PartReceipt
+from .crash_points import reached
 from .errors import Fenced, InvalidName, NoSpace, NotFound, StorageError, Truncated, Unreachable
 from .posix_calls import Descriptor, Doing, meaning_of, rename_no_replace, sync_folder
 from .posix_data import as_bytes, buffers, copy_data, forget_cache, is_zero, write_all
@@ -66,6 +67,7 @@ def begin(place: Place, size: int, *, durable: bool) -> Descriptor:
     """Create an empty draft and, where missing, its folder. ``NoSpace`` if ``size`` bytes do not fit."""
     with Doing("create", place.path), place.root.make_folder(place.folder, durable=durable) as folder:
         file = _create(folder.fd, place.temporary, place.path)
+        reached("posix.draft:created")
         try:
             _lock(file)
             if size >= SMALL:
@@ -82,6 +84,7 @@ def take_over(place: Place, ref: str, size: int) -> Descriptor:
     older = temporary_name(ref)
     with Doing("take over the draft of", place.path), place.open_folder() as folder:
         _rename_draft(folder.fd, older, place)
+        reached("posix.take_over:renamed")
         file = Descriptor(os.open(place.temporary, REOPEN, dir_fd=folder.fd))
         if not stat.S_ISREG(os.fstat(file.fd).st_mode):
             raise NotFound(f"the draft {ref!r} is not a regular file", path=place.path)
@@ -103,6 +106,7 @@ def remove(place: Place, name: bytes, *, durable: bool) -> None:
             return
         with folder:
             found = [_unlink(folder.fd, leftover) for leftover in (name, _copy_of(name))]
+            reached("posix.remove:unlinked")
             if durable and any(found):
                 sync_folder(folder.fd)
 
@@ -150,6 +154,7 @@ class PosixDraft:
         file, _, started = self._start_block(0)
         try:
             copy_data(source.fd, file.fd, self._size, progress)
+            reached("posix.copy:filled")
         except OSError as error:
             raise meaning_of(error, "copy to", self._place.path) from error
         self._finish_block(0, started)
@@ -168,6 +173,7 @@ class PosixDraft:
         self._require_sound()
         if not self._deferred:
             self._sync(self._opened())
+            reached("posix.seal:synced")
         self._sealed = True
         if self._deferred:
             self._close()
@@ -193,6 +199,7 @@ class PosixDraft:
             self._require_mine(_look(folder.fd, place))
             self._close()  # a late writer must not reach the published file
             rename(folder.fd, place.temporary, folder.fd, place.name, if_absent=if_absent)
+            reached("posix.publish:renamed")
             if not self._deferred:
                 sync_folder(folder.fd)
             return entry_of(place.path, os.stat(place.name, dir_fd=folder.fd, follow_symlinks=False))
@@ -228,6 +235,7 @@ class PosixDraft:
         try:
             with Doing("write", self._place.path):
                 write_all(file.fd, data, offset)
+            reached("posix.write:written")
         finally:
             with self._idle:
                 self._storing -= 1
@@ -344,6 +352,7 @@ def _own_inode(folder: int, place: Place, shared: Descriptor) -> Descriptor:
     mine = Descriptor(os.open(copy, CREATE, 0o666, dir_fd=folder))
     _lock(mine)
     copy_data(shared.fd, mine.fd, os.fstat(shared.fd).st_size, lambda _: None)
+    reached("posix.take_over:copied")
     os.rename(copy, place.temporary, src_dir_fd=folder, dst_dir_fd=folder)
     return mine
 

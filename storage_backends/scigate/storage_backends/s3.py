@@ -14,6 +14,7 @@ from itertools import count
 from typing import Final
 
 from .backend import Buffer, Digests, Entry, Extras, Kind, Limits, MiB
+from .crash_points import reached
 from .digests import digest, require_digests
 from .errors import (
     AlreadyExists,
@@ -106,6 +107,7 @@ class S3Backend:
         headers |= {"if-none-match": "*"} if if_absent and self._refuse_overwrite(name, path) else {}
         try:
             answer = self._data.put(name, path, data, headers)
+            reached("s3.put:stored")
         except AlreadyExists:
             found = exists(self._data, name, path) if key else None
             if found is None or found.identity != key:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from .backend import GiB, MiB
+from .crash_points import reached
 from .s3_control import ControlPlane, Part
 from .s3_data import CONTENT_TYPE, IDENTITY, Object
 from .s3_options import PARTS_MAX
@@ -67,14 +68,18 @@ class CopyJob:
             about=self.about,
             if_none_match=self.if_none_match,
         )
+        reached("s3.copy:copied")
 
     def in_parts(self, progress: Callable[[int], None], part_size: int = PART_PREFERRED) -> None:
         """UploadPartCopy, several at once; nothing is left of it if it fails."""
         upload = self.control.create_copy_upload(self.key, self.path, self.about)
+        reached("s3.copy:unmarked")
         try:
             self.mark(upload)
+            reached("s3.copy:marked")
             parts = self._copy_parts(upload, ranges(self.found.size, part_size), progress)
             self.control.complete(self.key, self.path, upload, parts, if_none_match=self.if_none_match, crc64nvme=None)
+            reached("s3.copy:completed")
         except BaseException:
             self.control.abort(self.key, self.path, upload)
             raise
@@ -94,7 +99,9 @@ class CopyJob:
 
     def _copy_part(self, upload: str, numbered: tuple[int, range]) -> Part:
         number, span = numbered
-        return self.control.copy_part(self.source, self.key, self.path, upload, number, etag=self.found.etag, span=span)
+        part = self.control.copy_part(self.source, self.key, self.path, upload, number, etag=self.found.etag, span=span)
+        reached("s3.copy:part")
+        return part
 
 
 def ranges(size: int, preferred: int = PART_PREFERRED) -> list[range]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .backend import Buffer, Digests, Entry, PartReceipt
+from .crash_points import reached
 from .errors import AlreadyExists, DigestMismatch, Fenced, NotFound, Truncated, Unreachable, Unsupported
 from .s3_control import ControlPlane, Part
 from .s3_data import DataPlane, exists
@@ -120,6 +121,7 @@ class S3Draft:
             return None
         old = None if is_new else find_mark(self._control, self._key, self._path, self._upload)
         content = mark_of(attempt, _generation(old) + 1 if old else 0)
+        reached("s3.draft:unmarked")
         etag = self._send(MARK_NUMBER, content, len(content))
         return Part(MARK_NUMBER, len(content), etag)
 
@@ -173,13 +175,16 @@ class S3Draft:
         conditional = if_absent and self._to.refuse_overwrite(self._key, self._path)
         if not parts:
             entry = self._to.put_empty(self.identity or "", if_absent)
+            reached("s3.publish:put")
             self._control.abort(self._key, self._path, self._upload)
             return entry
         checksum = digests.get("crc64nvme") if self._checked else None
         self._asked = True
+        reached("s3.publish:owned")
         etag = self._control.complete(
             self._key, self._path, self._upload, parts, if_none_match=conditional, crc64nvme=checksum
         )
+        reached("s3.publish:completed")
         return self._confirmed(etag, if_absent, digests)
 
     def _confirmed(self, etag: str, if_absent: bool, digests: Digests) -> Entry:

@@ -19,6 +19,8 @@ from sqlalchemy import Connection, Engine, Transaction, create_engine, event, ma
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from . import points
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Job = Callable[[Connection], T]
@@ -66,8 +68,12 @@ class Database:
         if self.is_sqlite:
             return self.write(job)
         try:
-            with self._writer.connect() as connection, connection.begin():
-                return job(connection)
+            with self._writer.connect() as connection:
+                points.undone(connection)
+                with connection.begin():
+                    value = job(connection)
+                points.committed(connection)
+                return value
         except SQLAlchemyError as error:
             raise DatabaseUnavailable(f"the database cannot be written: {_why(error)}") from error
 
@@ -128,13 +134,16 @@ class Database:
                 future.set_exception(answer)
 
     def _attempt(self, jobs: list[Job[Any]]) -> list[_Result | BaseException]:
-        with self._writer.connect() as connection, connection.begin() as whole:
-            if not self.is_sqlite:
-                connection.execute(_TAKE_TURN)
-            if len(jobs) == 1:  # savepoints are only for those who share a transaction
-                answers = [_run_job(connection, jobs[0], whole)]
-            else:
-                answers = [_run_job(connection, job, connection.begin_nested()) for job in jobs]
+        with self._writer.connect() as connection:
+            points.undone(connection)
+            with connection.begin() as whole:
+                if not self.is_sqlite:
+                    connection.execute(_TAKE_TURN)
+                if len(jobs) == 1:  # savepoints are only for those who share a transaction
+                    answers = [_run_job(connection, jobs[0], whole)]
+                else:
+                    answers = [_run_job(connection, job, connection.begin_nested()) for job in jobs]
+            points.committed(connection)
         for tell in self.on_commit:
             tell()
         return answers
@@ -160,15 +169,18 @@ class _Result:
 
 def _run_job(connection: Connection, job: Job[Any], own: Transaction) -> _Result | BaseException:
     """``own``: what is undone when the job fails, and nothing else."""
+    before = points.mark(connection)
     try:
         value = job(connection)
     except DBAPIError as error:
         if error.connection_invalidated or _is_passing(error):
             raise
         own.rollback()
+        points.undone(connection, before)
         return error if isinstance(error, IntegrityError) else DatabaseUnavailable(_why(error))
     except Exception as error:  # noqa: BLE001 handed to whoever gave the job; the others in the group go on
         own.rollback()
+        points.undone(connection, before)
         return error
     own.commit()
     return _Result(value)

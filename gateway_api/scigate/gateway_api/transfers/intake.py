@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
+from ..db import points
 from ..db.schema import file, idempotency, lane, path_bytes, transfer, walk
 from ..problems import Problem
 from ..resources import FileState
@@ -44,6 +45,7 @@ def store(connection: Connection, transfer_id: str, owner: str, submission: Subm
         connection.execute(insert(file), rows)
     if folders:
         connection.execute(insert(walk), [{"transfer": seq, "done": False, **_columns(pair)} for pair in folders])
+    points.written(connection, "transfer.files")
     change_counters(
         connection, seq,
         {"total": len(rows), "queued": len(rows) - waiting, "waiting": waiting, "listing": len(folders),

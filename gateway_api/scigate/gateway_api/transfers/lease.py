@@ -19,6 +19,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from ..db import points
 from ..db.database import Database, DatabaseUnavailable
 from ..db.schema import worker
 
@@ -64,7 +65,7 @@ class Lease:
         self._stop.set()
         self._thread.join()
         try:
-            self._database.write(lambda c: c.execute(delete(worker).where(worker.c.id == self.worker)))
+            self._database.write(self._delete)
         finally:
             os.close(self._lock_file)
             (self._folder / self.worker).unlink(missing_ok=True)
@@ -84,13 +85,19 @@ class Lease:
     def _renew(self, connection: Connection) -> bool:
         until = self._database.now(connection) + self._length
         mine = update(worker).where(worker.c.id == self.worker).values(lease_until=until)
+        points.written(connection, "worker.renewed")
         return connection.execute(mine).rowcount == 1
+
+    def _delete(self, connection: Connection) -> None:
+        connection.execute(delete(worker).where(worker.c.id == self.worker))
+        points.written(connection, "worker.ended")
 
     def _insert(self, connection: Connection) -> None:
         now = self._database.now(connection)
         if connection.execute(select(worker.c.id).where(worker.c.id == self.worker)).first() is None:
             row = {"id": self.worker, "host": host(), "lease_until": now + self._length, "started": now}
             connection.execute(insert(worker), row)
+            points.written(connection, "worker.started")
 
 
 def host() -> str:

@@ -15,9 +15,11 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, Final
 
+from scigate.storage_backends.crash_points import is_armed
 from scigate.storage_backends.errors import Fenced
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from ..db import points
 from ..db.bulk import BulkStatement
 from ..db.schema import block, draft, event, file, transfer
 from ..resources import Cause, FileState
@@ -120,6 +122,8 @@ def _write(connection: Connection, moves: Sequence[Move], now: float) -> list[He
     _forget_drafts(connection, changes)
     write_lines(connection, [line for change in changes for line in change.lines])
     _count(connection, changes, now)
+    if is_armed():
+        points.written(connection, *_arrows(changes))
     return [change.after for change in changes]
 
 
@@ -154,6 +158,12 @@ def _journal_line(move: Move, before: Held, after: Held, what: What, now: float)
     if move.failure:
         data = json.dumps({**json.loads(data), "cause": move.failure.cause.model_dump()})
     return {"time": now, "type": _type_of(what), "transfer": before.transfer, "file": before.seq, "data": data}
+
+
+def _arrows(changes: Iterable[_Change]) -> Iterable[str]:
+    """The crash points of these changes: one for every arrow that is taken, ``file.COPYING.copied``."""
+    lines = [line for change in changes for line in change.lines]
+    return dict.fromkeys(f"file.{json.loads(line['data'])['from']}.{line['type'].partition('.')[2]}" for line in lines)
 
 
 @lru_cache(maxsize=4096)

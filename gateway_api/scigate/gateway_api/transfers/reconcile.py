@@ -9,6 +9,7 @@ from typing import Any, Final
 from scigate.storage_backends.errors import StorageError
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
+from ..db import points
 from ..db.database import Database
 from ..db.schema import draft, file, walk, worker
 from ..resources import FileState
@@ -88,6 +89,7 @@ class Reconciler:
             return True
         connection.execute(update(walk).where(walk.c.worker == worker_id).values(worker=None))
         connection.execute(delete(worker).where(worker.c.id == worker_id))
+        points.written(connection, "worker.forgotten")
         return False
 
     def _remove_useless_drafts(self) -> None:

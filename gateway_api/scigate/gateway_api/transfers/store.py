@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
+from ..db import points
+from ..db.bulk import BulkStatement
 from ..db.database import Database
 from ..db.paging import cursor, newest, next_cursor
 from ..db.schema import transfer
@@ -86,6 +88,7 @@ class TransferStore:
             if key is not None:
                 binding = {"owner": owner, "key": key, "fingerprint": fingerprint, "transfer": transfer_id}
                 intake.remember(connection, {**binding, "created": now})
+            points.written(connection, "transfer.submitted")
             return transfer_id, False
 
         try:
@@ -99,7 +102,7 @@ class TransferStore:
         """One transfer. Raises ``Problem`` 404."""
         with self._database.read() as connection:
             row = _own_row(connection, transfer_id, owner)
-            held_up = () if row.finished else connection.execute(views.receiving_query(row.seq, FIRST_OF)).all()
+            held_up = () if row.finished else _receiving(connection, row.seq)
         causes = [self._cause(its) if its.upload_id else None for its in held_up]
         waits = 0 < len(causes) < FIRST_OF and None not in causes
         return views.held_up(self._view(row), causes[0]) if waits else self._view(row)
@@ -135,6 +138,7 @@ class TransferStore:
 
         def job(connection: Connection) -> None:
             wishes.ask(connection, _own_row(connection, transfer_id, owner), wish, self._database.now(connection))
+            points.written(connection, f"transfer.{wish}")
 
         self._database.write(job)
         self.on_new()
@@ -162,7 +166,15 @@ class TransferStore:
 
 
 def _row(connection: Connection, transfer_id: str) -> Any:
-    return connection.execute(select(transfer).where(transfer.c.id == transfer_id)).one_or_none()
+    return next(iter(_BY_ID.rows(connection, wanted=transfer_id)), None)
+
+
+def _receiving(connection: Connection, seq: int) -> Sequence[Any]:
+    """The first files that have not ended, if they are uploads; one of them else."""
+    one = _ANY_OPEN.rows(connection, of=seq)
+    if not one or one[0].upload_id is None:
+        return one
+    return connection.execute(views.receiving_query(seq, FIRST_OF)).all()
 
 
 def _own_row(connection: Connection, transfer_id: str, owner: str | None) -> Any:
@@ -170,3 +182,7 @@ def _own_row(connection: Connection, transfer_id: str, owner: str | None) -> Any
     if row is None or (owner is not None and row.owner != owner):
         raise not_found("transfer", transfer_id)
     return row
+
+
+_BY_ID: Final = BulkStatement(select(transfer).where(transfer.c.id == bindparam("wanted")))
+_ANY_OPEN: Final = BulkStatement(views.any_open(bindparam("of")))

@@ -12,6 +12,7 @@ from typing import Any, Final
 from scigate.storage_backends.backend import Backend, Entry, Kind
 from sqlalchemy import Connection, Select, select, update
 
+from ..db import points
 from ..db.database import Database
 from ..db.schema import file, transfer, walk
 from ..resources import Cause, FileState
@@ -55,6 +56,7 @@ class Walks:
             if row is None:
                 return None
             connection.execute(update(walk).where(walk.c.id == row.id).values(worker=self._lease.worker))
+            points.written(connection, "walk.claimed")
             return Walk(
                 row.id, row.transfer, row.owner, rank_of(row.priority), row.source_storage, row.source_path,
                 row.destination_storage, row.destination_path, row.failures, row.deadline,
@@ -96,6 +98,7 @@ class Walks:
         added = list(add_files(connection, rows))
         added += add_files(connection, _doubles(connection, rows, {row.target for row in added}, now))
         _count(connection, task.transfer, added)
+        points.written(connection, "walk.chunk")
         return True
 
     def _end(self, connection: Connection, task: Walk) -> None:
@@ -105,6 +108,7 @@ class Walks:
             change_counters(connection, task.transfer, {"listing": -1})
             journal(connection, task.transfer, "transfer.listed", {"folder": task.id}, now)
             finish(connection, [task.transfer], now)
+            points.written(connection, "walk.ended")
 
     def _give_back(self, connection: Connection, task: Walk, failure: Failure | None) -> None:
         now = self._database.now(connection)
@@ -118,6 +122,7 @@ class Walks:
         else:
             connection.execute(mine.values(worker=None, next_try=now + delay, failures=task.failures + 1))
             change_counters(connection, task.transfer, {}, cause=failure.cause)
+        points.written(connection, "walk.given_back")
 
     def _give_up(self, connection: Connection, task: Walk, cause: Cause, now: float) -> None:
         """The folder itself becomes a failed file of the transfer, so that nobody takes it for copied."""

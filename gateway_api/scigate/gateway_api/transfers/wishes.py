@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, delete, select, update
 
+from ..db import points
 from ..db.schema import file, transfer, walk
 from ..problems import conflict
 from ..resources import FileState
@@ -76,6 +77,7 @@ def follow(connection: Connection, seq: int, now: float) -> None:
     if row.wish == CANCELLED:
         _stop_listing(connection, row)
     connection.execute(update(transfer).where(transfer.c.seq == seq).values(settled=True))
+    points.written(connection, "transfer.settled")
     finish(connection, [seq], now)
 
 

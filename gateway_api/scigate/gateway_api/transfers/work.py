@@ -11,6 +11,7 @@ from typing import Any, Final
 from scigate.storage_backends.errors import ErrorKind, Fenced
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, tuple_, update
 
+from ..db import points
 from ..db.bulk import BulkStatement
 from ..db.database import Database
 from ..db.schema import block, draft, file, lane, path_bytes, transfer
@@ -135,6 +136,7 @@ class Work:
             _still(connection, held)
             mine = (draft.c.file == held.seq, draft.c.epoch == held.epoch)
             connection.execute(update(draft).where(*mine).values(ref=ref, block_length=block_length))
+            points.written(connection, "draft.ref")
 
         self._database.write(job)
 
@@ -150,6 +152,7 @@ class Work:
             held = write_moves_that_still_fit(connection, moves, self._database.now(connection))
             ours = {one.seq for one in held}
             _IDENTITIES.run(connection, [row for row in rows if row["of_file"] in ours])
+            points.written(connection, "draft.identity")
             return held
 
         return self._database.write(job)
@@ -167,6 +170,7 @@ class Work:
             done = min(now.bytes_done + moved, held.size or 0)
             connection.execute(update(file).where(file.c.seq == held.seq).values(bytes_done=done, failures=0))
             change_counters(connection, held.transfer, {"bytes_done": done - now.bytes_done})
+            points.written(connection, "block.recorded")
             return read_held(connection, file.c.seq == held.seq, limit=1)[0]
 
         return self._database.write(job)
@@ -190,14 +194,19 @@ class Work:
             now = read_held(connection, file.c.seq == held.seq, limit=1)[0]
             connection.execute(update(file).where(file.c.seq == held.seq).values(bytes_done=sum(lengths)))
             change_counters(connection, held.transfer, {"bytes_done": sum(lengths) - now.bytes_done})
+            points.written(connection, "block.forgotten")
             return read_held(connection, file.c.seq == held.seq, limit=1)[0]
 
         return self._database.write(job)
 
     def forget_drafts(self, drafts: Sequence[tuple[int, int]]) -> None:
         """(file, epoch) of drafts of which nothing is left at the storage."""
-        gone = tuple_(draft.c.file, draft.c.epoch).in_(list(drafts))
-        self._database.write(lambda connection: connection.execute(delete(draft).where(gone)))
+
+        def job(connection: Connection) -> None:
+            connection.execute(delete(draft).where(tuple_(draft.c.file, draft.c.epoch).in_(list(drafts))))
+            points.written(connection, "draft.forgotten")
+
+        self._database.write(job)
 
     def wake(self) -> bool:
         """Queue the waiting files whose time has come; whether there were any."""
@@ -244,6 +253,7 @@ class Work:
         old = _old_drafts(connection, list(held))
         tasks = [_task(row, held[row.seq], chosen, old.get(row.seq, ())) for row in rows if row.seq in held]
         _INTENTS.run(connection, [_intent(task, now) for task in tasks])
+        points.written(connection, "draft.intent")
         return tasks
 
     def _lane(self, connection: Connection, lane_id: int) -> Lane:

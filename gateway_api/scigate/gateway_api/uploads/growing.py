@@ -9,6 +9,7 @@ from typing import Final
 
 from awscrt import checksums
 from scigate.storage_backends.backend import MiB
+from scigate.storage_backends.crash_points import reached
 
 from .staging import failed, sync_folder
 
@@ -33,6 +34,7 @@ class GrowingFile:
             end = self.position
             for first in range(0, len(buffers), BUFFERS_MAX):
                 end = _write_all(self._descriptor, buffers[first : first + BUFFERS_MAX], end)
+                reached("staging.append:written")
         except OSError as error:
             raise failed(error) from None
         for buffer in buffers:
@@ -47,6 +49,7 @@ class GrowingFile:
         """Make durable what is there; another thread may append meanwhile."""
         try:
             os.fdatasync(self._descriptor)
+            reached("staging.sync:synced")
         except OSError as error:
             raise failed(error) from None
 
@@ -55,6 +58,7 @@ class GrowingFile:
         try:
             if os.fstat(self._descriptor).st_size != self.position:
                 os.ftruncate(self._descriptor, self.position)
+                reached("staging.settle:cut")
         except OSError as error:
             raise failed(error) from None
         self.sync()
@@ -89,6 +93,7 @@ def _opened(path: Path) -> int:
         return os.open(path, flags)
     except FileNotFoundError:
         descriptor = os.open(path, flags | os.O_CREAT, 0o600)
+        reached("staging.open:created")
         sync_folder(path.parent)
         return descriptor
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable
 
 from scigate.storage_backends.backend import Buffer
+from scigate.storage_backends.crash_points import reached
 from scigate.storage_backends.digests import start
 from scigate.storage_backends.errors import DigestMismatch, StorageError, Truncated
 
@@ -82,8 +83,10 @@ class PutUpload:
             if self.modified is not None:
                 os.utime(self._file, (self.modified, self.modified))
             os.fsync(self._file)
+            reached("staging.put:synced")
             self._part.rename(self._staging.path(self.name))
             self._published = True
+            reached("staging.put:renamed")
             sync_folder(self._staging.folder)
         except OSError as error:
             raise failed(error) from None

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from scigate.storage_backends.crash_points import reached
 from scigate.storage_backends.errors import StorageError
 
 from ..problems import Problem
@@ -40,6 +41,7 @@ class Boot:
             file.write(self._now or "")
             file.flush()
             os.fsync(file.fileno())
+        reached("staging.boot:written")
         new.replace(self._path)
         sync_folder(self._path.parent)
 
@@ -56,6 +58,7 @@ def recover_all(around: Reception, boot: Boot) -> None:
             recover(around, row, trusted=trusted)
         except (Problem, StorageError) as error:
             log.warning("upload %s could not be set right: %s", row.id, error)
+    reached("staging.recovery:over")
     boot.remember()
 
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from scigate.storage_backends.crash_points import reached
 from scigate.storage_backends.errors import NoSpace, StorageError, TooLarge, Unreachable
 
 from .banker import is_safe
@@ -149,6 +150,7 @@ class Staging:
     def remove(self, name: str) -> None:
         """Remove an upload's bytes, if there are any, and give its room to others."""
         self.path(name).unlink(missing_ok=True)
+        reached("staging.remove:unlinked")
         unchecked(self, name).unlink(missing_ok=True)
         self._set(name, 0)
         with self._lock:
@@ -193,6 +195,7 @@ def mark_unchecked(staging: Staging, name: str) -> None:
     """Set that mark."""
     try:
         unchecked(staging, name).touch(0o600)
+        reached("staging.mark:set")
     except OSError as error:
         raise failed(error) from None
 

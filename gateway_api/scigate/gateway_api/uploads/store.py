@@ -12,6 +12,7 @@ from scigate.storage_backends.errors import ErrorKind, NotFound
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ..db import points
 from ..db.bulk import BulkStatement
 from ..db.database import Database
 from ..db.paging import newest
@@ -59,7 +60,10 @@ class UploadStore:
         """Store new uploads and their transfer; see ``accepting.accept``."""
 
         def job(connection: Connection) -> Accepted:
-            return accept(connection, Sender(owner, self.gateway, self.terms, self._database.now(connection)), wanted)
+            sender = Sender(owner, self.gateway, self.terms, self._database.now(connection))
+            accepted = accept(connection, sender, wanted)
+            points.written(connection, "upload.created")
+            return accepted
 
         try:
             answer = self._database.write(job)
@@ -123,8 +127,13 @@ class UploadStore:
 
     def announce(self, row: Any, length: int) -> None:
         """The sender says how long the upload will be."""
-        its = (upload.c.seq == row.seq, upload.c.length.is_(None))
-        self._database.write(lambda connection: connection.execute(update(upload).where(*its).values(length=length)))
+
+        def job(connection: Connection) -> None:
+            its = (upload.c.seq == row.seq, upload.c.length.is_(None))
+            connection.execute(update(upload).where(*its).values(length=length))
+            points.written(connection, "upload.length")
+
+        self._database.write(job)
 
     def record(self, row: Any, stored: Stored) -> Any:
         """Write how much of it is durable; its row after that. ``Problem`` 410 if it has ended meanwhile."""
@@ -135,6 +144,7 @@ class UploadStore:
             rows.refuse_gone(before)
             if before.completed is None and (stored.offset > before.received or stored.complete):
                 self._record(connection, before, stored, now)
+                points.written(connection, "upload.recorded")
             return _row(connection, row.seq)
 
         after = self._database.write(job)
@@ -145,9 +155,12 @@ class UploadStore:
     def lost(self, row: Any, stored: Stored) -> None:
         """The disk holds less than was recorded: somebody has changed it behind our back. The sender begins there."""
         values = {"received": stored.offset, "crc64nvme": stored.crc64nvme}
-        self._database.write(
-            lambda connection: connection.execute(update(upload).where(upload.c.seq == row.seq).values(values))
-        )
+
+        def job(connection: Connection) -> None:
+            connection.execute(update(upload).where(upload.c.seq == row.seq).values(values))
+            points.written(connection, "upload.lost")
+
+        self._database.write(job)
 
     def refuse(self, row: Any, cause: Cause) -> None:
         """End an upload that is not what was promised: its file fails, its bytes are not kept."""
@@ -160,6 +173,7 @@ class UploadStore:
             held = read_held(connection, file.c.seq == row.file, limit=1)
             moves = [Move(h, What.FAILURE, failure=Failure(ErrorKind.PERMANENT, cause)) for h in held]
             write_moves_that_still_fit(connection, [m for m in moves if (m.held.state, m.what) in ARROWS], now)
+            points.written(connection, "upload.refused")
 
         self._database.write(job)
 
@@ -176,6 +190,7 @@ class UploadStore:
             if before.whole is not None:
                 raise conflict("part-used", f"The upload {row.id} is part of another one.", "Delete that one.")
             self._terminate(connection, before, now)
+            points.written(connection, "upload.terminated")
 
         self._database.write(job)
         self.on_new()
@@ -195,6 +210,7 @@ class UploadStore:
             until = self._database.now(connection) + min(self.terms.idle, CHANCE).total_seconds()
             mine = (upload.c.gateway == self.gateway, upload.c.ended.is_(None), upload.c.end.is_(None))
             connection.execute(update(upload).where(*mine, upload.c.expires < until).values(expires=until))
+            points.written(connection, "upload.time_given")
 
         self._database.write(job)
 
@@ -213,6 +229,8 @@ class UploadStore:
                 if row.file is not None:
                     receiving.expired(connection, row.file, now)
                     _journal(connection, "expired", row, {"offset": row.received}, now)
+            if found:
+                points.written(connection, "upload.expired")
             return len(found)
 
         return self._database.write(job)
@@ -253,6 +271,7 @@ class UploadStore:
                 end = {"end": rows.state_of(row).value.lower(), "ended": now}
                 its = or_(upload.c.seq == row.seq, and_(upload.c.whole == row.seq, upload.c.ended.is_(None)))
                 connection.execute(update(upload).where(its).values(end))
+            points.written(connection, "upload.ended")
 
         if over:
             self._database.write(job)

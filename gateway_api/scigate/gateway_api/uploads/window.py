@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from scigate.storage_backends.backend import MiB
+from scigate.storage_backends.crash_points import reached
 from scigate.storage_backends.errors import StorageError
 from scigate.storage_backends.posix_calls import Doing, failed, libc
 from sqlalchemy import Connection, select, update
 
+from ..db import points
 from ..db.database import Database
 from ..db.schema import block, file, upload
 from .staging import Staging
@@ -72,11 +74,13 @@ class Window:
             until = min(_moved(connection, row.file), row.received)
             if row.end is None and until >= row.released + LEAST:
                 connection.execute(update(upload).where(upload.c.seq == seq).values(released=until))
+                points.written(connection, "upload.released")
             return row.released, until
 
         before, until = self._database.write(job)
         if until >= before + LEAST:
             punch(self._staging.path(id), until)
+            reached("staging.window:punched")
             self._staging.give(id, until - before)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..backend import Backend
+from ..crash_points import is_armed
 from .chaos import ChaosLayer, Fault
+from .crash import CrashLayer
 from .layer import Layer
 from .limit import LimitLayer
 from .meter import Meter, MeterLayer, Totals
@@ -30,11 +32,14 @@ def compose(
 ) -> Backend:
     """The backend with its layers. From the inside out, and why:
 
-    ``faults`` look like the storage's own; ``min_rate`` (bytes per second) judges what the storage really gives;
+    crash points, while a plan for them is armed, stand next to the storage; ``faults`` look like the storage's own;
+    ``min_rate`` (bytes per second) judges what the storage really gives;
     ``meter`` counts every single request, also the second try of one; ``concurrency`` bounds those requests;
     ``retry`` pauses without holding a slot; ``folder`` names paths as its users know them; ``read_only`` comes
     first of all, so that nothing refused costs anything.
     """
+    if is_armed():
+        backend = CrashLayer(backend)
     if faults := tuple(faults):
         backend = ChaosLayer(backend, faults)
     if min_rate is not None:
