@@ -17,11 +17,12 @@ from .ground import EXPIRES, EXPIRES_SOON, Ground, World, ground, make_world
 from .power import CannotMount, PowerRun, volumes
 from .process import Nursery
 from .run import Result, Run
+from .zombie import Scene, Zombie
 
 SLICE = 64  # kills of a usual test run, over all databases
 SEED = 1_000
 CUTS = 12  # of the power, in a usual test run
-SLOWER = ("test_mutants", "test_frozen")
+SLOWER = ("test_mutants", "test_frozen", "test_frozen_points")
 RunMaker = Callable[..., AbstractContextManager[Run]]
 
 
@@ -136,6 +137,20 @@ def power(nursery: Nursery, judged: Callable[..., Result]) -> Callable[..., Resu
             pytest.skip(str(error))
 
     return run
+
+
+@pytest.fixture
+def zombie(crash_ground: Ground, nursery: Nursery) -> Callable[..., list[str]]:
+    """``zombie(seed, scene, database=None, mutant="")`` are the violations of one scene."""
+
+    def play(seed: int, scene: Scene, *, database: str | None = None, mutant: str = "") -> list[str]:
+        with _world(crash_ground, database, EXPIRES) as world:
+            found = Zombie(world, nursery, seed, scene, mutant).violations()
+            if found and not mutant:
+                _keep(world, Result(seed, violations=found))
+            return found
+
+    return play
 
 
 @contextmanager
