@@ -20,10 +20,32 @@ from scigate.storage_backends.testing.servers import S3Server, ServerMissing
 from scigate.storage_backends.wire import Pool
 
 from .ground import Ground
+from .local import mounts, program, quick, stand
+
+__all__ = ["mounts", "program", "quick", "stand"]
 
 STALL = timedelta(seconds=1.5)
 
 Missing = Callable[[str], NoReturn]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "faults of networks, disks, databases and clocks")
+    group.addoption("--long", action="store_true", help="the slower ones as well; minutes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes longer than a usual run may; see --long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked ``long`` waits for ``--long``, which exists only when pytest is told to run this folder."""
+    if config.getoption("--long", False):
+        return
+    here = Path(__file__).parent
+    later = [item for item in items if here in item.path.parents and item.get_closest_marker("long")]
+    items[:] = [item for item in items if item not in later]
+    config.hook.pytest_deselected(items=later)
 
 
 def _running(starter: Callable[[Path], AbstractContextManager[S3Server]], folder: Path, missing: Missing) -> Iterator[S3Server]:

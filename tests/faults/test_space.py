@@ -133,7 +133,9 @@ def test_a_quota_that_is_reached_is_no_space(stand: Make, mounts: Mounts, call: 
     judged("faults.disk", began, made, fault=f"EDQUOT at {call}")
 
 
-def test_a_full_volume_of_the_database_refuses_work_keeps_what_there_is_and_goes_on(stand: Make, mounts: Mounts) -> None:
+def test_a_full_volume_of_the_database_refuses_work_keeps_what_there_is_and_goes_on(
+    stand: Make, mounts: Mounts
+) -> None:
     """Nothing hangs: what only reads is answered, what would be recorded is refused soon, and says when to come again."""
     began = time.monotonic()
     volume = mounts.ext4("volume", 24 * MiB)
@@ -145,7 +147,9 @@ def test_a_full_volume_of_the_database_refuses_work_keeps_what_there_is_and_goes
     ballast = fill(volume)
     refused = None
     for number in range(20, 400):
-        answer = made.post((f"lab:/f{number % 40}", f"out:/more/{number}"), ("lab:/" + "x" * 2000, "out:/" + "y" * 2000))
+        answer = made.post(
+            (f"lab:/f{number % 40}", f"out:/more/{number}"), ("lab:/" + "x" * 2000, "out:/" + "y" * 2000)
+        )
         if answer.status_code != 202:
             refused = answer
             break

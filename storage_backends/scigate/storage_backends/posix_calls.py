@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import stat
+from contextlib import suppress
 from functools import cache
 from types import TracebackType
 from typing import Final, Self
@@ -91,7 +92,8 @@ class Descriptor:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(OSError):  # of a file system that is gone; the number is free again all the same (close(2))
+            self.close()
 
     def close(self) -> None:
         """Close it now; only for who holds it alone."""

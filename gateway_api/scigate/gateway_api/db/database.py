@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Transaction, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Transaction, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from sqlalchemy.pool import Pool, QueuePool, StaticPool
 
 from . import points
 
@@ -47,7 +49,8 @@ class Database:
         self._jobs: queue.Queue[tuple[Job[Any], Future[Any]] | None] = queue.Queue()
         self.on_commit: list[Callable[[], None]] = []
         """Each is called after each commit, from the writer's thread; must be quick and not raise."""
-        self._closed = False
+        self._closed, self._own = False, threading.local()
+        self._private: list[Engine] = []
         self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
         self._thread.start()
 
@@ -81,10 +84,23 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection for reading a consistent snapshot."""
         try:
-            with self._reader.connect() as connection:
+            with getattr(self._own, "reader", self._reader).connect() as connection:
                 yield connection
         except (DBAPIError, NoConnectionFree) as error:
             raise DatabaseUnavailable(f"the database cannot be read: {_why(error)}") from error
+
+    def reads_alone(self) -> bool:
+        """From now on this thread reads by a connection that is its own, so that it waits for nobody; whether that
+        is so: SQLite's readers wait neither for writers nor for a network."""
+        if self.is_sqlite:
+            self._own.reader = _sqlite(self.url, "BEGIN", StaticPool)
+            self._private.append(self._own.reader)
+        return self.is_sqlite
+
+    def check(self) -> None:
+        """Raises ``DatabaseUnavailable`` unless it answers."""
+        with self.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
 
     def now(self, connection: Connection) -> float:
         """The database's clock, in seconds since 1970: leases of several hosts are compared on one clock."""
@@ -100,8 +116,8 @@ class Database:
         while not self._jobs.empty():
             if late := self._jobs.get():
                 late[1].set_exception(DatabaseUnavailable("the database is closed"))
-        self._writer.dispose()
-        self._reader.dispose()
+        for engine in (self._writer, self._reader, *self._private):
+            engine.dispose()
 
     def _run(self) -> None:
         stopping = False
@@ -122,7 +138,7 @@ class Database:
             except SQLAlchemyError as error:
                 attempts += 1
                 again = attempts == 1 and not self.is_sqlite  # after a freeze of ours the first attempt says nothing
-                if time.monotonic() > deadline and not again:
+                if _is_lasting(error) or (time.monotonic() > deadline and not again):
                     answers = [DatabaseUnavailable(f"the database cannot be written: {_why(error)}")] * len(group)
                     break
                 log.warning("database: %s; trying again", _why(error))
@@ -158,6 +174,14 @@ ids, and a reader that goes on behind the last id it saw would miss some (docs/a
 so that no two writers wait for each other; a gateway that is frozen in its turn loses it."""
 
 
+_LASTING: Final = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY,
+    }
+)  # fmt: skip
+
+
 class _Result:
     """What a job returned, told apart from what it raised."""
 
@@ -189,7 +213,16 @@ def _run_job(connection: Connection, job: Job[Any], own: Transaction) -> _Result
 def _is_passing(error: DBAPIError) -> bool:
     """Locked, restarting, out of connections, too late, serialization failure or deadlock: the same again may work."""
     state = getattr(error.orig, "sqlstate", None) or ""
+    if state == "53100":  # disk full
+        return False
     return state.startswith(("08", "25P03", "40", "53", "55P03", "57")) or "locked" in str(error.orig)
+
+
+def _is_lasting(error: SQLAlchemyError) -> bool:
+    """A full disk, a failing one, a damaged file: it is said at once, for everybody would wait behind this commit, also
+    those who only want to read (SQLite, "Result and Error Codes": the low byte is the primary one)."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) or 0
+    return code & 0xFF in _LASTING
 
 
 def _why(error: SQLAlchemyError) -> str:
@@ -211,8 +244,8 @@ def _server(url: str) -> Engine:
     return create_engine(url, pool_pre_ping=True, pool_size=16, max_overflow=16, connect_args=alive)
 
 
-def _sqlite(url: str, begin: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False})
+def _sqlite(url: str | URL, begin: str, pool: type[Pool] = QueuePool) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False}, poolclass=pool)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
