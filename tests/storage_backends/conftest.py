@@ -18,6 +18,7 @@ from scigate.storage_backends.registry import connect_directly
 from scigate.storage_backends.s3 import TYPE, S3Backend, S3Options
 from scigate.storage_backends.testing import servers
 from scigate.storage_backends.testing.servers import S3Server, ServerMissing
+from scigate.storage_backends.testing.strict_s3 import StrictS3, strict_s3
 
 Starter: TypeAlias = Callable[[Path], AbstractContextManager[S3Server]]
 Missing: TypeAlias = Callable[[str], NoReturn]
@@ -48,6 +49,13 @@ def rclone_s3(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Ite
 @pytest.fixture(scope="session")
 def moto_s3(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
     yield from _run(servers.moto_s3, tmp_path_factory.mktemp("moto"), missing)
+
+
+@pytest.fixture(scope="session")
+def strict_seaweedfs(seaweedfs: S3Server) -> Iterator[StrictS3]:
+    """The strict layer before SeaweedFS; its weather is for the tests of one class or module to make and to end."""
+    with strict_s3(seaweedfs) as layer:
+        yield layer
 
 
 @pytest.fixture(scope="session", params=["seaweedfs", "rclone_s3", "moto_s3"])

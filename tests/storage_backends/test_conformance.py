@@ -21,6 +21,7 @@ from scigate.storage_backends.testing.case import Seed
 from scigate.storage_backends.testing.deviations import DEVIATIONS
 from scigate.storage_backends.testing.pytest_suite import BackendConformance
 from scigate.storage_backends.testing.servers import S3Server
+from scigate.storage_backends.testing.strict_s3 import StrictS3
 
 
 class TestMemory(BackendConformance):
@@ -111,6 +112,15 @@ class TestSeaweedFS(OnS3):
     @classmethod
     def server(cls, seaweedfs: S3Server) -> S3Server:
         return seaweedfs
+
+
+class TestStrictS3(OnS3):
+    """Before SeaweedFS stands what AWS refuses and SeaweedFS does not: nothing may deviate here."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, strict_seaweedfs: StrictS3) -> S3Server:
+        return strict_seaweedfs.server
 
 
 class TestRclone(OnS3):
