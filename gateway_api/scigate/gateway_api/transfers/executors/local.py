@@ -108,7 +108,7 @@ class LocalExecutor:
     def _move_large(self, task: Task) -> None:
         try:
             move_large(self._runtime, task)
-        except LeaseLost:
+        except (LeaseLost, DatabaseUnavailable):
             raise
         except Exception as error:  # noqa: BLE001 even a bug must end in the records as a cause
             self._ended(task, error)
@@ -120,7 +120,10 @@ class LocalExecutor:
             self._runtime.breaker.worked(name)
 
     def _ended(self, task: Task, error: Exception) -> None:
-        """Write down why an attempt ended before the file was DONE."""
+        """Write down why an attempt ended before the file was DONE. Raises ``DatabaseUnavailable``, also if that is
+        why: it says nothing about the file."""
+        if isinstance(error, DatabaseUnavailable):
+            raise error
         held = self._runtime.work.current(task.held)
         if held is None:
             self._leave(task)
