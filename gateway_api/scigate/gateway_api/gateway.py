@@ -189,6 +189,10 @@ class Gateway:
         names = [name for name in self._storages.names() if self._sees(actor, name)]
         return self._health.status(names, details=actor.is_admin)
 
+    def reads_alone(self) -> bool:
+        """Whether this thread may look at transfers without waiting for anybody, from now on."""
+        return self._store.reads_alone()
+
     def check_ready(self) -> None:
         """Raise a ``Problem`` unless requests can be served."""
         self._health.check_ready()

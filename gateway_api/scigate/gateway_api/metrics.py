@@ -22,6 +22,8 @@ class Metrics:
         self._requests = Counter(
             "scigate_http_requests", "Requests answered", ["method", "route", "status"], registry=self._registry
         )
+        self._answers: dict[tuple[str, str, int], Counter] = {}
+        self._times: dict[str, Histogram] = {}
         self._seconds = Histogram(
             "scigate_http_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self._registry
         )
@@ -29,10 +31,15 @@ class Metrics:
     def request(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """Count an answer. ``route`` is the template of a route, never a path; ``seconds`` None: of a stream, which
         lasts as long as the client wants."""
-        known = method if method in _METHODS else "other"
-        self._requests.labels(known, route, str(status)).inc()
-        if seconds is not None:
-            self._seconds.labels(route).observe(seconds)
+        key = (method if method in _METHODS else "other", route, status)
+        if (counter := self._answers.get(key)) is None:  # the library's own way to it costs more than the counting
+            counter = self._answers[key] = self._requests.labels(key[0], route, str(status))
+        counter.inc()
+        if seconds is None:
+            return
+        if (histogram := self._times.get(route)) is None:
+            histogram = self._times[route] = self._seconds.labels(route)
+        histogram.observe(seconds)
 
     def gauge(self, name: str, summary: str, labels: Sequence[str], values: Values) -> None:
         """Show ``values()`` (label values → number) under ``name`` whenever somebody looks."""

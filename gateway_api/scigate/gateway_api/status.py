@@ -18,12 +18,13 @@ from .storages import Storages
 @dataclass(frozen=True, slots=True)
 class Vitals:
     """What the running engine tells; ``failure`` is why it does not run, if so. ``threads``: whether other parts that
-    have to run do, by name."""
+    have to run do, by name. ``database`` raises ``DatabaseUnavailable`` unless it answers."""
 
     workers: int
     active: Callable[[], int]
     failure: Callable[[], str | None]
     threads: Callable[[], Mapping[str, bool]]
+    database: Callable[[], None]
 
 
 class Health:
@@ -39,14 +40,14 @@ class Health:
     ) -> None:
         self._storages, self._registry, self._counts, self._staged = storages, registry, counts, staged
         self._vitals = vitals
-        self._started = datetime.now(UTC)
+        self._started, self._version = datetime.now(UTC), version("scigate")
 
     def status(self, names: Iterable[str], *, details: bool) -> Status:
         """With the storages of these names; ``details`` are for admins: counts of everybody's files, plug-ins."""
-        database, counts = self._database()
+        database, counts = self._database(details)
         checks = [database, self._engine(), *self._threads(), self._uploads(), *map(self._storage, names)]
         return Status(
-            version=version("scigate"),
+            version=self._version,
             time=datetime.now(UTC),
             started=self._started,
             ok=all(check.ok for check in checks),
@@ -59,16 +60,18 @@ class Health:
 
     def check_ready(self) -> None:
         """Raise a ``Problem`` 503 unless requests can be served and transfers move."""
-        for check in (self._database()[0], self._engine(), *self._threads()):
+        for check in (self._database(counted=False)[0], self._engine(), *self._threads()):
             if not check.ok:
                 raise Problem(
                     503, "not-ready", "The gateway is not ready.", detail=check.message, retriable=True,
                     next_step=check.next_step or "Try again in a minute.",
                 )  # fmt: skip
 
-    def _database(self) -> tuple[Check, Mapping[str, int]]:
+    def _database(self, counted: bool) -> tuple[Check, Mapping[str, int]]:
+        """Whether it answers; to count the files of all transfers takes its time when there are many."""
         try:
-            counts = self._counts()
+            self._vitals.database()
+            counts = self._counts() if counted else {}
         except DatabaseUnavailable as error:
             step = "Start the database, or correct [database] in scigate.toml."
             return Check(name="database", ok=False, message=f"{error}", next_step=step), {}

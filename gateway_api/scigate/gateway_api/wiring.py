@@ -153,7 +153,8 @@ class Service:
         def threads() -> dict[str, bool]:
             return {"events": self._feed.is_alive(), "webhooks": self._deliveries.is_alive()}
 
-        return Vitals(limits.max_active + limits.max_uploads_moving, self._engine.active, failure, threads)
+        workers = limits.max_active + limits.max_uploads_moving
+        return Vitals(workers, self._engine.active, failure, threads, self._database.check)
 
     def _metrics(self, store: TransferStore) -> Metrics:
         metrics = Metrics()

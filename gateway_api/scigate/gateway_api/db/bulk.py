@@ -1,11 +1,11 @@
-"""One statement for many rows, without the cost of preparing each row anew."""
+"""Statements that are compiled once: for many rows, and for what is asked very often."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql import ClauseElement
 
@@ -18,18 +18,25 @@ class BulkStatement:
 
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
-        self._compiled: dict[str, tuple[str, list[str] | None]] = {}
+        self._compiled: dict[str, tuple[str, list[str] | None, Mapping[str, Any]]] = {}
 
     def run(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run it on every row (values by name); returns how many rows of the table it touched in all."""
-        sql, order = self._for(connection)
+        sql, order, _ = self._for(connection)
         values: Any = [tuple(row[name] for name in order) for row in rows] if order else list(rows)
         return connection.exec_driver_sql(sql, values).rowcount if values else 0
 
-    def _for(self, connection: Connection) -> tuple[str, list[str] | None]:
+    def rows(self, connection: Connection, **values: Any) -> Sequence[Row[Any]]:
+        """Run it once; what it answers, as the driver gives it."""
+        sql, order, constants = self._for(connection)
+        given = {**constants, **values}
+        return connection.exec_driver_sql(sql, tuple(given[name] for name in order) if order else given).all()
+
+    def _for(self, connection: Connection) -> tuple[str, list[str] | None, Mapping[str, Any]]:
+        """The statement for this database, the order of its values if they have no names, and those that it has."""
         dialect = connection.dialect
         if dialect.name not in self._compiled:
             assert isinstance(dialect, DefaultDialect)
             compiled = self._statement.compile(dialect=dialect)
-            self._compiled[dialect.name] = (str(compiled), getattr(compiled, "positiontup", None))
+            self._compiled[dialect.name] = (str(compiled), getattr(compiled, "positiontup", None), compiled.params)
         return self._compiled[dialect.name]

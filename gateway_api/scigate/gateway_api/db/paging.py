@@ -43,11 +43,14 @@ def newest(
     """
     query = query.order_by(table.c.seq.desc()).limit(MOST_SCANNED if wanted else limit + 1)
     query = query if before is None else query.where(table.c.seq < before)
+    if wanted is None:
+        rows = connection.execute(query).all()
+        return rows[:limit], next_cursor(rows, limit)
     found: list[Any] = []
     scanned, last = 0, None
     for row in connection.execution_options(yield_per=200).execute(query):
         scanned, last = scanned + 1, row.seq
-        if wanted is None or wanted(row):
+        if wanted(row):
             found.append(row)
         if len(found) > limit:
             break

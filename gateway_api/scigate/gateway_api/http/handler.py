@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 from scigate.storage_backends.errors import StorageError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
@@ -223,7 +224,10 @@ class JsonHandler(Handler):
         key = idempotency_key(self.request.headers.get("Idempotency-Key"))
         call = Call(self.actor, self.params, self.query, body, key, self.site.url)
         endpoint: Endpoint = self.route.endpoint  # type: ignore[assignment]  # else this is not its handler
-        self.write_answer(await self.run(endpoint, self.site.gateway, call))
+        if self.site.reads_alone and self.route.quick(self.query):
+            self.write_answer(endpoint(self.site.gateway, call))
+        else:
+            self.write_answer(await self.run(endpoint, self.site.gateway, call))
 
     get = head = post = put = delete = dispatch
 
@@ -283,6 +287,10 @@ def idempotency_key(value: str | None) -> str | None:
 
 def dumps(value: BaseModel) -> str:
     """JSON in ASCII, so that surrogate escapes in paths survive (``resources.PathText``)."""
+    try:
+        return value.__pydantic_serializer__.to_json(value, ensure_ascii=True).decode("ascii")
+    except PydanticSerializationError:  # it writes UTF-8, which has no surrogates
+        pass
     return json.dumps(value.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
 
 

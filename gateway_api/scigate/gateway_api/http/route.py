@@ -57,6 +57,7 @@ class Route:
     ``answer`` and ``body`` are models, or media types of what is not JSON.
     ``endpoint`` is a plain function, called in a thread; or a tornado handler where bytes are streamed.
     ``storage``: it may wait for a storage, so it runs in threads apart from those that only ask the database.
+    ``quick``: whether its answer to a query takes so little, from a database on this machine, that a thread costs more.
     ``browser``: a page that a browser opens, see ``TokenAuthenticator.actor``.
     ``overridable``: a POST with ``X-HTTP-Method-Override`` may stand for it.
     """
@@ -79,6 +80,7 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Request headers that matter beyond the usual: name → what it does."""
     storage: bool = False
+    quick: Callable[[Query], bool] = lambda query: False
     browser: bool = False
     overridable: bool = False
 

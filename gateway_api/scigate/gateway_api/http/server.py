@@ -41,6 +41,8 @@ class Site:
         """Requests begun and not ended."""
         self.authenticator = TokenAuthenticator(settings.users)
         gateway.events.actor_named = self.authenticator.named
+        self.reads_alone = False
+        """Whether the event loop may read the database by itself: then it waits for nobody."""
         self.body_max = settings.limits.body_max
         self.pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api")
         self.storage_pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="api-storage")
@@ -169,6 +171,7 @@ class HttpServer:
             max_body_size=2 * self._site.body_max, max_buffer_size=2 * self._site.body_max + MiB,
         )  # fmt: skip
         server.add_sockets(sockets)
+        self._site.reads_alone = self._site.gateway.reads_alone()
         self._site.fanout.start()
         self._ready.set_result(sockets[0].getsockname()[1])
         await self._stopping.wait()

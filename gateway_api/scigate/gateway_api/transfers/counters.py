@@ -130,4 +130,9 @@ def final_state(row: Any) -> TransferState:
 def journal(connection: Connection, seq: int, kind: str, data: Mapping[str, Any], now: float) -> None:
     """Write a line about a whole transfer."""
     line = {"time": now, "type": kind, "transfer": seq, "file": None, "data": json.dumps(data)}
-    connection.execute(insert(event), line)
+    _LINE.run(connection, [line])
+
+
+_LINE: Final = BulkStatement(
+    insert(event).values({name: bindparam(name) for name in ("time", "type", "transfer", "file", "data")})
+)

@@ -6,19 +6,20 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from scigate.storage_backends.location import Url
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Table, bindparam, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 from ..db import points
+from ..db.bulk import BulkStatement
 from ..db.schema import file, idempotency, lane, path_bytes, transfer, walk
 from ..problems import Problem
 from ..resources import FileState
-from .counters import RUN, change_counters, finish, journal
+from .counters import RUN, journal
 from .machine import WAITS
 from .submission import Pair, Submission
 
@@ -35,36 +36,31 @@ def rank_of(priority: int) -> int:
 
 def store(connection: Connection, transfer_id: str, owner: str, submission: Submission, now: float) -> int:
     """Write the transfer, its files and its folders to be listed. Returns its row number."""
-    seq = _write_transfer(connection, transfer_id, owner, submission, now)
     folders = [pair for pair in submission.pairs if pair.source.is_folder]
     files = [pair for pair in submission.pairs if not pair.source.is_folder]
+    seq = _write_transfer(connection, transfer_id, owner, submission, now)
     common = {"transfer": seq, "rank": rank_of(submission.request.priority), "created": now}
-    rows = [_file_row(connection, owner, pair, common) for pair in files]
-    waiting = sum(pair.waits_until is not None for pair in files)
-    if rows:
-        connection.execute(insert(file), rows)
+    lanes = {ends: lane_of(connection, owner, *ends) for ends in {_ends(pair) for pair in files}}
+    _FILES.run(connection, [_file_row(pair, lanes[_ends(pair)], common) for pair in files])
     if folders:
         connection.execute(insert(walk), [{"transfer": seq, "done": False, **_columns(pair)} for pair in folders])
     points.written(connection, "transfer.files")
-    change_counters(
-        connection, seq,
-        {"total": len(rows), "queued": len(rows) - waiting, "waiting": waiting, "listing": len(folders),
-         "bytes_total": sum(pair.size or 0 for pair in files)},
-        cause=WAITS if waiting else None,
-    )  # fmt: skip
-    journal(connection, seq, "transfer.submitted", {"files": len(rows), "folders": len(folders)}, now)
-    finish(connection, [seq], now)
+    journal(connection, seq, "transfer.submitted", {"files": len(files), "folders": len(folders)}, now)
     return seq
 
 
-def _file_row(connection: Connection, owner: str, pair: Pair, common: Mapping[str, Any]) -> dict[str, Any]:
+def _ends(pair: Pair) -> tuple[str, str]:
+    source = "" if isinstance(pair.source, Url) else pair.source.storage
+    return source, pair.destination.storage
+
+
+def _file_row(pair: Pair, lane_id: int, common: Mapping[str, Any]) -> dict[str, Any]:
     columns = _columns(pair)
-    lane_id = lane_of(connection, owner, columns["source_storage"], columns["destination_storage"])
-    row = {"lane": lane_id, "state": FileState.QUEUED, "target": target_of(columns), "size": pair.size}
-    waits: dict[str, Any] = {"next_try": pair.waits_until, "cause": None}
+    paths = {name: path_bytes(columns[name]) for name in ("source_path", "destination_path")}
+    row = {"lane": lane_id, "state": _QUEUED, "target": target_of(columns), "size": pair.size, "cause": None}
     if pair.waits_until is not None:
-        waits["cause"], row["state"] = json.dumps(WAITS.model_dump()), FileState.WAITING
-    return {**row, **waits, **columns, **common}
+        row["cause"], row["state"] = _WAITS, str(FileState.WAITING)
+    return {**row, "next_try": pair.waits_until, **columns, **paths, **common}
 
 
 def target_of(columns: Mapping[str, str], *more: str) -> bytes:
@@ -86,11 +82,10 @@ def add_files(connection: Connection, rows: list[dict[str, Any]]) -> Sequence[An
 def lane_of(connection: Connection, owner: str, source: str, destination: str) -> int:
     """The number of this lane; made if it is new."""
     key = {"owner": owner, "source": source, "destination": destination}
-    find = select(lane.c.id).filter_by(**key)
-    if (found := connection.execute(find).scalar()) is None:
+    if not (found := _LANE.rows(connection, **key)):
         connection.execute(insert_for(connection)(lane).values(key).on_conflict_do_nothing())
-        found = connection.execute(find).scalar_one()
-    return int(found)
+        found = _LANE.rows(connection, **key)
+    return int(found[0].id)
 
 
 def replay(connection: Connection, owner: str, key: str, fingerprint: str) -> str | None:
@@ -98,7 +93,7 @@ def replay(connection: Connection, owner: str, key: str, fingerprint: str) -> st
 
     Raises ``Problem`` 422 if the key was used for another request (draft-ietf-httpapi-idempotency-key-header).
     """
-    row = connection.execute(select(idempotency).filter_by(owner=owner, key=key)).one_or_none()
+    row = next(iter(_BOUND.rows(connection, of_owner=owner, of_key=key)), None)
     if row is not None and row.fingerprint != fingerprint:
         raise Problem(422, "idempotency-key-reused", "This Idempotency-Key was used for another request.",
                       next_step="Send the same body as before, or a new key.")  # fmt: skip
@@ -107,17 +102,21 @@ def replay(connection: Connection, owner: str, key: str, fingerprint: str) -> st
 
 def remember(connection: Connection, binding: Mapping[str, Any]) -> None:
     """Bind an Idempotency-Key to its transfer, in the transaction that stores it; columns of ``idempotency``."""
-    connection.execute(insert(idempotency), binding)
+    _BIND.run(connection, [binding])
 
 
 def _write_transfer(connection: Connection, transfer_id: str, owner: str, submission: Submission, now: float) -> int:
     request = submission.request
-    values: Mapping[str, Any] = {
+    files = [pair for pair in submission.pairs if not pair.source.is_folder]
+    waiting = sum(pair.waits_until is not None for pair in files)
+    values: dict[str, Any] = {
         "id": transfer_id, "owner": owner, "label": request.label, "wish": RUN, "settled": True,
-        "overwrite": request.overwrite, "verify": request.verify, "priority": request.priority,
-        "created": now, "deadline": submission.deadline.timestamp(),
+        "overwrite": str(request.overwrite), "verify": str(request.verify), "priority": request.priority,
+        "created": now, "deadline": submission.deadline.timestamp(), "cause": _WAITS if waiting else None,
+        "total": len(files), "queued": len(files) - waiting, "waiting": waiting, "listing": len(submission.pairs) - len(files),
+        "bytes_total": sum(pair.size or 0 for pair in files),
     }  # fmt: skip
-    return int(connection.execute(insert(transfer).values(values).returning(transfer.c.seq)).scalar_one())
+    return int(_TRANSFER.rows(connection, **values)[0].seq)
 
 
 def _columns(pair: Pair) -> dict[str, str]:
@@ -133,3 +132,30 @@ def _columns(pair: Pair) -> dict[str, str]:
 def insert_for(connection: Connection) -> type[PostgresqlInsert] | type[SqliteInsert]:
     """The dialect's own INSERT, which can leave or update a row that is there already."""
     return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert  # type: ignore[return-value]
+
+
+def _inserted(table: Table, names: str) -> Any:
+    return insert(table).values({name: bindparam(name) for name in names.split()})
+
+
+_QUEUED: Final = str(FileState.QUEUED)
+_WAITS: Final = json.dumps(WAITS.model_dump())
+_TRANSFER: Final = BulkStatement(
+    _inserted(
+        transfer, "id owner label wish settled overwrite verify priority created deadline cause total queued waiting"
+        " listing bytes_total",
+    ).returning(transfer.c.seq)
+)  # fmt: skip
+_FILES: Final = BulkStatement(
+    _inserted(
+        file, "transfer lane rank source_storage source_path destination_storage destination_path target state size"
+        " cause next_try created",
+    )
+)  # fmt: skip
+_LANE: Final = BulkStatement(
+    select(lane.c.id).where(*(lane.c[name] == bindparam(name) for name in ("owner", "source", "destination")))
+)
+_BOUND: Final = BulkStatement(
+    select(idempotency).where(idempotency.c.owner == bindparam("of_owner"), idempotency.c.key == bindparam("of_key"))
+)
+_BIND: Final = BulkStatement(_inserted(idempotency, "owner key fingerprint transfer created"))

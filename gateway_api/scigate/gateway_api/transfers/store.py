@@ -144,6 +144,10 @@ class TransferStore:
         self.on_new()
         return self.get(transfer_id, owner)
 
+    def reads_alone(self) -> bool:
+        """See ``Database.reads_alone``."""
+        return self._database.reads_alone()
+
     def counts(self) -> dict[str, int]:
         """How many files are in each state."""
         names = ("queued", "active", "waiting", "paused", "done", "failed", "cancelled")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from scigate.storage_backends.location import Location, redact
-from sqlalchemy import Select, select
+from sqlalchemy import Select, literal_column, select
 
 from ..db.schema import file, transfer, upload
 from ..resources import (
@@ -32,6 +32,9 @@ _OF_UPLOAD: Final = (
     upload.c.id.label("upload_id"), upload.c.name.label("upload_name"), upload.c.expires,
     file.c.state.label("file_state"),
 )  # fmt: skip
+
+
+_OPEN: Final = tuple(literal_column(f"'{state}'") for state in FileState if state not in FINAL)
 
 
 def when(seconds: float | None) -> datetime | None:
@@ -124,6 +127,12 @@ def receiving_query(seq: int, limit: int) -> Select[Any]:
     alive = (file.c.transfer == seq, file.c.state.not_in(FINAL))
     query = select(file, *_OF_UPLOAD).outerjoin(upload, upload.c.file == file.c.seq)
     return query.where(*alive).order_by(file.c.seq).limit(limit)
+
+
+def any_open(seq: Any) -> Select[Any]:
+    """One of the same: whether it is an upload. In no order, and by states, so that an index answers it at once."""
+    query = select(upload.c.id.label("upload_id")).select_from(file).outerjoin(upload, upload.c.file == file.c.seq)
+    return query.where(file.c.transfer == seq, file.c.state.in_(_OPEN)).limit(1)
 
 
 def files_query(seq: int, state: FileState | None, after: int, limit: int) -> Select[Any]:
