@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -48,9 +48,9 @@ def _made(folder: Path, kind: Callable[..., Any]) -> Iterator[Callable[..., Any]
 
 
 @pytest.fixture
-def mounts(tmp_path: Path, missing: Callable[[str], NoReturn]) -> Iterator[Mounts]:
+def mounts(tmp_path: Path, require: Callable[[str], Path]) -> Iterator[Mounts]:
     """Small, frail and faulty file systems; skips where they cannot be mounted."""
-    mounts = Mounts(tmp_path / "mounts", missing)
+    mounts = Mounts(tmp_path / "mounts", require)
     try:
         mounts.require()
         yield mounts

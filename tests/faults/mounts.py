@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+import pytest
 
 PROGRAM = Path(__file__).with_name("faulty_fs.py")
 
 
 class Mounts:
-    """Makes mount points below ``folder``; ``close`` unmounts what is left. ``missing`` ends a test that needs what
-    cannot be had here."""
+    """Makes mount points below ``folder``; ``close`` unmounts what is left. Where this cannot be done the test is
+    skipped; ``require`` does that for missing programs."""
 
-    def __init__(self, folder: Path, missing: Callable[[str], NoReturn]) -> None:
-        self._folder, self._missing = folder, missing
+    def __init__(self, folder: Path, require: Callable[[str], Path]) -> None:
+        self._folder, self._require = folder, require
         self._mounted: list[Path] = []
         self._programs: dict[Path, subprocess.Popen[bytes]] = {}
         self._folder.mkdir()
 
     def require(self) -> None:
-        """End the test if nobody may mount here."""
+        """Skip the test if nobody may mount here."""
         if os.geteuid() != 0:
-            self._missing("needs root, to mount file systems")
+            pytest.skip("needs root, to mount file systems")
 
     def tmpfs(self, name: str, **options: object) -> Path:
         """A file system in memory: ``size="4m"``, ``nr_inodes=20``."""
@@ -37,8 +38,7 @@ class Mounts:
 
     def ext4(self, name: str, size: int = 48 << 20) -> Path:
         """ext4 on a loop device."""
-        if not shutil.which("mkfs.ext4"):
-            self._missing("needs mkfs.ext4; it comes with the Debian package e2fsprogs")
+        self._require("e2fsprogs")
         image = self._folder / f"{name}.img"
         with image.open("wb") as file:
             file.truncate(size)
@@ -62,8 +62,9 @@ class Mounts:
 
     def faulty(self, name: str) -> Faulty:
         """A file system that does what its rules say; see faulty_fs.py."""
-        if not Path("/dev/fuse").exists() or not shutil.which("fusermount3"):
-            self._missing("needs /dev/fuse, and fusermount3 of the Debian package fuse3")
+        if not Path("/dev/fuse").exists():
+            pytest.skip("needs /dev/fuse")
+        self._require("fuse3")
         behind, place = self._folder / f"{name}.behind", self._folder / name
         behind.mkdir()
         place.mkdir()
@@ -76,7 +77,7 @@ class Mounts:
         end = time.monotonic() + 30
         while not place.is_mount():
             if self._programs[place].poll() is not None or time.monotonic() > end:
-                self._missing(f"FUSE does not mount: {log.read_text(errors='replace')[-500:]}")
+                pytest.skip(f"FUSE does not mount: {log.read_text(errors='replace')[-500:]}")
             time.sleep(0.02)
         self._mounted.append(place)
         return Faulty(place, behind, rules)
@@ -93,7 +94,7 @@ class Mounts:
         place.mkdir(exist_ok=True)
         done = subprocess.run(["mount", *words, place], check=False, capture_output=True)
         if done.returncode:
-            self._missing(f"may not mount: {done.stderr.decode().strip()}")
+            pytest.skip(f"may not mount: {done.stderr.decode().strip()}")
         self._mounted.append(place)
         return place
 

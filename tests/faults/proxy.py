@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import struct
 import threading
@@ -160,13 +161,14 @@ class Proxy:
                 if harm is Harm.HOLE:
                     wire.silent.set()
                 if wire.silent.is_set():
-                    self._closed.wait()
+                    break
                 if harm in (Harm.FIN, Harm.RST):
                     _end(wire.client, reset=harm is Harm.RST)
                     _end(wire.server, reset=harm is Harm.RST)
                     return
         if wire.silent.is_set():
-            self._closed.wait()
+            self._hold(wire)
+            return
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
         if way is Way.DOWN:  # a server that has ended its answer wants no more requests
@@ -174,6 +176,16 @@ class Proxy:
                 wire.client.shutdown(socket.SHUT_RDWR)
             for side in (wire.client, wire.server):
                 side.close()
+
+    def _hold(self, wire: Wire) -> None:
+        """Until the client has given up. Then the server learns of it: some wait for an hour, and others behind them."""
+        with suppress(OSError, ValueError):
+            poll = select.poll()
+            poll.register(wire.client, select.POLLRDHUP)
+            while not self._closed.is_set() and not poll.poll(100):
+                pass
+        _end(wire.server, reset=True)
+        _end(wire.client, reset=True)
 
     def _take_time(self, way: Way, count: int) -> None:
         time.sleep(self.latency.get(way, 0.0))

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from scigate.storage_backends.testing.servers import free_ports
 from sqlalchemy import create_engine
 
 from tests.audit import contradictions
+from tests.evidence import record
 
 USERS: Final = ("ada", "bo")
 TOKENS: Final = {name: f"token-of-{name}-{'x' * 16}" for name in USERS}
@@ -45,6 +47,7 @@ class Stand:
         self.config = folder / "scigate.toml"
         self.config.write_text(self._settings(tables, limits or {}, egress))
         self._clients: list[httpx.Client] = []
+        self._owners: dict[str, str] = {}
         self._service: Service | None = None
 
     @property
@@ -96,7 +99,9 @@ class Stand:
         """The path of a transfer that was accepted."""
         answer = self.post(*pairs, user=user, **options)
         assert answer.status_code == 202, answer.text
-        return str(answer.headers["Location"])
+        location = str(answer.headers["Location"])
+        self._owners[location] = user
+        return location
 
     def get(self, transfer: str) -> dict[str, Any]:
         return self._json(transfer)
@@ -131,7 +136,8 @@ class Stand:
         return f"{self.get(transfer)}\n{self.files(transfer)[:4]}\n{self.events(transfer)[-20:]}"
 
     def _json(self, path: str) -> dict[str, Any]:
-        answer = self.client().get(path)
+        owner = next((user for transfer, user in self._owners.items() if path.startswith(transfer)), "ada")
+        answer = self.client(owner).get(path)
         self._clients.pop().close()
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
@@ -143,6 +149,16 @@ class Stand:
         """What is wrong, once the gateway has stopped or rests: files that are DONE and not what was to be copied,
         drafts that nobody needs, records that contradict themselves."""
         return [*self.wrong_records(), *self.wrong_files(), *self.leftovers()]
+
+    def settle(self, area: str, began: float, runs: int = 1, **figures: Any) -> None:
+        """The end of a test: wait until nothing is left over, stop, look at everything, write the evidence of ``runs``
+        scenarios since ``began``, and fail if anything is wrong."""
+        with suppress(AssertionError):
+            until(lambda: not self.leftovers(), 30)
+        self.stop()
+        wrong = self.judge()
+        record(area, runs=runs, bad=len(wrong), seconds=time.monotonic() - began, **figures)
+        assert wrong == []
 
     def wrong_records(self) -> list[str]:
         engine = create_engine(self.url)
@@ -243,6 +259,14 @@ class Program(Stand):
         assert process.poll() is None, self.log()
         return self
 
+    @property
+    def pid(self) -> int:
+        """Of the gateway itself, also when it runs inside another program."""
+        pid = self.process.pid
+        while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            pid = int(children[0])
+        return pid
+
     def answers(self) -> bool:
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=10).status_code == 200
@@ -251,7 +275,7 @@ class Program(Stand):
 
     def stop(self) -> None:
         if self._process and self._process.poll() is None:
-            self._process.terminate()
+            os.kill(self.pid, signal.SIGTERM)
             try:
                 self._process.wait(60)
             except subprocess.TimeoutExpired:

@@ -10,23 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.evidence import record
-
 from .mounts import Mounts
 from .stand import Program, Stand, drafts, problem, until
 
 MiB = 1 << 20
 SMALL, LARGE = 100_000, 9 * MiB
 Make = Callable[..., Stand]
-
-
-def judged(area: str, began: float, stand: Stand, runs: int = 1, **figures: Any) -> None:
-    """Stop the gateway, look at everything, write the evidence, and fail if anything is wrong."""
-    until(lambda: not list(stand.leftovers()), 30, lambda: str(stand.leftovers()))
-    stand.stop()
-    wrong = stand.judge()
-    record(area, runs=runs, bad=len(wrong), seconds=time.monotonic() - began, **figures)
-    assert wrong == []
 
 
 def fill(folder: Path) -> Path:
@@ -61,7 +50,7 @@ def test_a_full_storage_is_waited_for_and_nobody_else_is_disturbed(stand: Make, 
     assert (disk / "f").read_bytes() == b"old"
     ballast.unlink()
     assert made.wait(stuck)["state"] == "DONE"
-    judged("faults.disk", began, made, fault="ENOSPC")
+    made.settle("faults.disk", began, fault="ENOSPC")
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -79,7 +68,7 @@ def test_a_disk_that_fills_up_while_it_is_written_leaves_nothing(stand: Make, mo
           tell=lambda: made.tell(transfer))  # fmt: skip
     mounts.remount(disk, "size=40m")
     assert made.wait(transfer)["state"] == "DONE"
-    judged("faults.disk", began, made, fault="ENOSPC while writing")
+    made.settle("faults.disk", began, fault="ENOSPC while writing")
 
 
 def test_a_storage_that_stays_full_pauses_the_file_until_its_owner_resumes(
@@ -98,7 +87,7 @@ def test_a_storage_that_stays_full_pauses_the_file_until_its_owner_resumes(
     mounts.remount(disk, "size=12m")
     made.ask(transfer, "resume")
     assert made.wait(transfer)["state"] == "DONE"
-    judged("faults.disk", began, made, fault="ENOSPC that lasts")
+    made.settle("faults.disk", began, fault="ENOSPC that lasts")
 
 
 def test_a_storage_without_inodes_is_full(stand: Make, mounts: Mounts) -> None:
@@ -115,7 +104,7 @@ def test_a_storage_without_inodes_is_full(stand: Make, mounts: Mounts) -> None:
     mounts.remount(disk, "nr_inodes=60")
     assert made.wait(transfer)["state"] == "DONE"
     assert len(os.listdir(disk)) == 20
-    judged("faults.disk", began, made, fault="no inodes")
+    made.settle("faults.disk", began, fault="no inodes")
 
 
 @pytest.mark.parametrize("call", ["write", "fsync"])
@@ -130,7 +119,7 @@ def test_a_quota_that_is_reached_is_no_space(stand: Make, mounts: Mounts, call: 
     assert made.wait_for(transfer, "WAITING")["cause"]["code"] == "no-space"
     disk.rules()
     assert made.wait(transfer)["state"] == "DONE"
-    judged("faults.disk", began, made, fault=f"EDQUOT at {call}")
+    made.settle("faults.disk", began, fault=f"EDQUOT at {call}")
 
 
 def test_a_full_volume_of_the_database_refuses_work_keeps_what_there_is_and_goes_on(
@@ -165,7 +154,7 @@ def test_a_full_volume_of_the_database_refuses_work_keeps_what_there_is_and_goes
     assert made.wait(first)["state"] == "DONE"
     until(lambda: all(t["finished"] for t in made.client().get("/api/v1/transfers?limit=1000").json()["items"]))
     assert made.integrity() == "ok"
-    judged("faults.database", began, made, fault="ENOSPC of the database")
+    made.settle("faults.database", began, fault="ENOSPC of the database")
 
 
 def test_a_full_volume_of_the_log_stops_nothing(tmp_path: Path, mounts: Mounts) -> None:
@@ -178,6 +167,6 @@ def test_a_full_volume_of_the_log_stops_nothing(tmp_path: Path, mounts: Mounts) 
         made.start()
         for number in range(5):
             assert made.wait(made.submit(("lab:/f", f"out:/f{number}")))["state"] == "DONE"
-        judged("faults.disk", began, made, fault="ENOSPC of the log")
+        made.settle("faults.disk", began, fault="ENOSPC of the log")
     finally:
         made.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from awscrt.checksums import crc64nvme
 from scigate.gateway_api.resources import FileState, Proof, TransferState
 from scigate.gateway_api.transfers.wishes import Wish
-from scigate.storage_backends.backend import Entry, Limits, MiB
+from scigate.storage_backends.backend import Buffer, Entry, Limits, MiB
 from scigate.storage_backends.layers.layer import Layer
 
 Lab = Any  # from conftest.py
@@ -343,3 +344,31 @@ def test_ten_thousand_files_of_one_user_do_not_keep_another_waiting(lab: Lab) ->
     assert his.state is TransferState.DONE
     assert lab.store.get(hers, None).files.done - before < 64 * 8
     assert lab.wait(hers, 60).files.done == 3000
+
+
+def test_a_large_file_found_in_a_batch_is_not_taken_for_lost_when_the_batch_ends(lab: Lab) -> None:
+    """It runs by itself long before the batch that gave it back is over."""
+    large_began, batch_is_over = threading.Event(), threading.Event()
+
+    class Paced(Layer):
+        extras = Layer.wrapped  # type: ignore[assignment]
+
+        def reading(self, path: str, offset: int, start: Callable[[], Iterator[Buffer]]) -> Iterator[Buffer]:
+            if path == "large":
+                large_began.set()
+                assert batch_is_over.wait(30)
+                time.sleep(1)  # more than three rounds of the reconciler
+            else:
+                assert large_began.wait(30)
+            yield from start()
+
+    source, out = lab.posix("lab", wrap=Paced), lab.posix("out")
+    (source / "large").write_bytes(b"l" * 9 * MiB)
+    (source / "small").write_bytes(b"s" * 1000)
+    lab.start()
+    transfer = lab.submit(("lab:/small", "out:/small"), ("lab:/large", "out:/large"))
+    lab.until(lambda: any(file.state is FileState.DONE for file in lab.files(transfer)))
+    batch_is_over.set()
+    assert lab.wait(transfer).state is TransferState.DONE
+    assert "lapse" not in lab.types(transfer)
+    assert (out / "large").stat().st_size == 9 * MiB

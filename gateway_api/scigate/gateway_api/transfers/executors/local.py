@@ -44,8 +44,9 @@ class LocalExecutor:
         with self._lock:
             self._running += 1
             why = Stop.SHUTDOWN if self._stopping else None
-            self._runtime.signs.update({task.held.seq: StopSign(why) for task in tasks})
-        self._pool.submit(self._run, tasks, over)
+            signs = {task.held.seq: StopSign(why) for task in tasks}
+            self._runtime.signs.update(signs)
+        self._pool.submit(self._run, tasks, signs, over)
 
     def tell(self, stops: Mapping[int, Stop]) -> None:
         """See ``Executor``."""
@@ -65,7 +66,7 @@ class LocalExecutor:
         self._pool.shutdown(wait=False, cancel_futures=True)
         return not self._running
 
-    def _run(self, tasks: Sequence[Task], over: Callable[[], None]) -> None:
+    def _run(self, tasks: Sequence[Task], signs: Mapping[int, StopSign], over: Callable[[], None]) -> None:
         try:
             self._move(tasks)
         except (LeaseLost, DatabaseUnavailable) as error:
@@ -76,10 +77,17 @@ class LocalExecutor:
         finally:
             with self._lock:
                 self._running -= 1
-            for task in tasks:
-                self._runtime.signs.pop(task.held.seq, None)
-                self._runtime.progress.ended(task.held.seq)
+            self._take_down(signs)
             over()
+
+    def _take_down(self, signs: Mapping[int, StopSign]) -> None:
+        """What was given back has perhaps begun anew already: then its sign is another one, and stays."""
+        with self._lock:
+            own = [seq for seq, sign in signs.items() if self._runtime.signs.get(seq) is sign]
+            for seq in own:
+                del self._runtime.signs[seq]
+        for seq in own:
+            self._runtime.progress.ended(seq)
 
     def _move(self, tasks: Sequence[Task]) -> None:
         if len(tasks) == 1 and (tasks[0].held.size or 0) > SMALL:
