@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,7 +81,7 @@ class Client:
             except NOT_ANSWERED as error:
                 self._history.write("info", what, key=key, error=repr(error))
             else:
-                if status not in (429, 500, 502, 503):
+                if status not in (429, 500, 502, 503, 507):
                     if what != "submit":
                         self._history.write("ok" if status < 400 else "fail", what, key=key, status=status)
                     return status, answer
@@ -118,7 +119,9 @@ def _request_of(operation: Operation) -> tuple[str, str, bytes]:
         storage, _, path = operation.files[0][1].partition(":/")
         return "PUT", f"/api/v1/files/{storage}/{path}", Path(operation.upload).read_bytes()
     files = [{"source": source, "destination": destination} for source, destination in operation.files]
-    body = {"files": files, "overwrite": operation.overwrite, "label": operation.key}
+    body: dict[str, Any] = {"files": files, "overwrite": operation.overwrite, "label": operation.key}
+    if operation.deadline is not None:
+        body["deadline"] = datetime.fromtimestamp(operation.deadline, UTC).isoformat()
     return "POST", TRANSFERS, json.dumps(body).encode()
 
 

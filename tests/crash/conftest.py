@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from .ground import EXPIRES, EXPIRES_SOON, Ground, World, ground, make_world
+from .point_run import PointRun
 from .power import CannotMount, PowerRun, volumes
 from .process import Nursery
 from .run import Result, Run
+from .scenes import Target
+from .syscalls import Injection, SyscallRun
 from .zombie import Scene, Zombie
 
 SLICE = 64  # kills of a usual test run, over all databases
@@ -31,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--kills", type=int, default=SLICE, help=f"kills in all (default {SLICE})")
     group.addoption("--seed", type=int, default=SEED, help=f"seed of the first run (default {SEED})")
     group.addoption("--power", type=int, default=CUTS, help=f"power cuts in all (default {CUTS})")
+    group.addoption("--points", nargs="?", const="all", help="every crash point, or 'POINT OCCURRENCE STORAGE, …'")
     group.addoption("--mutants", action="store_true", help="also put mistakes into gateways, freeze them; minutes")
     group.addoption("--results", type=Path, help="a file that gets a line of JSON about each run")
     group.addoption("--keep", action="store_true", help="keep the folders of runs that were good as well")
@@ -56,6 +60,12 @@ def kills(pytestconfig: pytest.Config) -> int:
 @pytest.fixture(scope="session")
 def cuts(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("--power", CUTS))
+
+
+@pytest.fixture(scope="session")
+def thorough(pytestconfig: pytest.Config) -> bool:
+    """Whether this is no usual test run, but one that may take as long as it takes."""
+    return bool(pytestconfig.getoption("--mutants", False))
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +131,19 @@ def crash(nursery: Nursery, judged: Callable[..., Result]) -> Callable[..., Resu
 
 
 @pytest.fixture
+def point_run(nursery: Nursery, judged: Callable[..., Result]) -> Callable[..., Result]:
+    """``point_run(seed, targets, database=None, twice=False)`` is the result of a run with a kill at each target."""
+
+    def run(seed: int, targets: Sequence[Target], **options: Any) -> Result:
+        def made(world: World, *its: Any, **more: Any) -> AbstractContextManager[Run]:
+            return nullcontext(PointRun(world, nursery, *its, targets=targets, **more))
+
+        return judged(seed, made, len(targets), **options)
+
+    return run
+
+
+@pytest.fixture
 def power(nursery: Nursery, judged: Callable[..., Result]) -> Callable[..., Result]:
     """``power(seed, cuts, split, points=…, mutant="", kinds=…)`` is the result of one run with power cuts; skips where
     file systems of our own cannot be mounted."""
@@ -137,6 +160,26 @@ def power(nursery: Nursery, judged: Callable[..., Result]) -> Callable[..., Resu
             pytest.skip(str(error))
 
     return run
+
+
+@pytest.fixture
+def syscalls(nursery: Nursery, judged: Callable[..., Result], require: Callable[[str], Path]) -> Callable[..., Result]:
+    """``syscalls(seed, injections, kinds=…)`` is the result of one run with a gateway for each injection."""
+    strace = require("strace")
+
+    def run(seed: int, injections: Sequence[Injection], **options: Any) -> Result:
+        def made(world: World, *its: Any, **more: Any) -> AbstractContextManager[Run]:
+            return nullcontext(SyscallRun(world, nursery, *its, strace, injections, **more))
+
+        return judged(seed, made, len(injections), **options)
+
+    return run
+
+
+@pytest.fixture
+def world(crash_ground: Ground) -> Callable[..., AbstractContextManager[World]]:
+    """``world(database)`` is a context that has empty storages."""
+    return lambda database=None: _world(crash_ground, database, EXPIRES)
 
 
 @pytest.fixture

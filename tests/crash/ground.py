@@ -165,6 +165,11 @@ def make_world(ground: Ground, folder: Path, database: str | None, expires: int 
     return world
 
 
+def settings_of(world: World, state: Path) -> str:
+    """The settings of one more gateway on the same database, with a folder and a port of its own."""
+    return _settings(world, free_port(), state, EXPIRES)
+
+
 def _settings(world: World, port: int, state: Path, expires: int) -> str:
     def s3(prefix: str) -> str:
         bucket = world.bucket

@@ -20,7 +20,7 @@ from .history import History
 
 UPLOADS: Final = "/api/v1/uploads"
 BYTES: Final = "application/offset+octet-stream"
-PASSING: Final = frozenset({423, 429, 500, 502, 503})
+PASSING: Final = frozenset({423, 429, 500, 502, 503, 507})
 SLEEP: Final = 11.5  # seconds: longer than the gateway keeps a slot for a silent sender
 CHUNK: Final = 128 << 10
 
@@ -120,7 +120,7 @@ class _Upload:
             if self._sending.kind != "final":
                 self._deliver()
         except Gone:
-            if not self._sending.ended:
+            if not (self._sending.ended or self._manner.promises):
                 raise
 
     @property
@@ -158,6 +158,7 @@ class _Upload:
         sending, operation = self._sending, self._operation
         headers = {"Idempotency-Key": sending.key}
         wishes = {"destination": operation.files[0][1], "overwrite": operation.overwrite, "label": operation.key}
+        wishes |= {"digest": operation.manner.promises} if operation.manner.promises else {}
         coded = ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in wishes.items())
         if sending.kind == "final":
             parts = " ".join(f"{UPLOADS}/{part.id}" for part in operation.sendings if part.kind == "partial")
@@ -198,7 +199,7 @@ class _Upload:
         if self._deferred and offset + len(data) == sending.length:
             headers["Upload-Length"] = str(sending.length)
         damaged = chance < 0.06 and len(data) > 0
-        if damaged or chance > 0.6:
+        if damaged or chance > 0.6 or self._manner.always_checked:
             headers["Upload-Checksum"] = _checksum(self._rng.choice(["sha1", "sha256", "crc32"]), data)
         body = bytes([data[0] ^ 1]) + data[1:] if damaged else data
         until = self._rng.choice([len(data), self._rng.randrange(len(data) + 1)]) if 0.06 <= chance < 0.2 else None
