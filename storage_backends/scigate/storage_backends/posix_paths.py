@@ -44,6 +44,7 @@ class Root:
         self.path = path
         self._opener = opener
         self._held: tuple[Descriptor, tuple[int, int]] | None = None
+        self._mounted = False
         self._lock = threading.Lock()
 
     def descriptor(self) -> Descriptor:
@@ -104,11 +105,21 @@ class Root:
             try:
                 held = Descriptor(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY))  # syncfs takes no O_PATH
                 found = os.fstat(held.fd)
+                self._require_mounted(held.fd, found.st_dev)
                 self._opener = self._opener or (open_beneath if has_openat2(held.fd) else open_stepwise)
             except OSError as error:
                 raise self._missing(error) from error
             self._held = (held, (found.st_dev, found.st_ino))
             return held
+
+    def _require_mounted(self, root: int, device: int) -> None:
+        """What is below a mount point is another folder: there files would not be found, or be written where the next
+        mount hides them. Known for as long as this process has seen the file system."""
+        mounted = os.stat("..", dir_fd=root).st_dev != device
+        if self._mounted and not mounted:
+            message = f"the file system of the root {self.path!r} of this storage is not mounted any more"
+            raise Unreachable(message, next_step=f"Mount {self.path!r} again; transfers then go on by themselves.")
+        self._mounted = mounted
 
     def _missing(self, error: OSError) -> Misconfigured | Unreachable:
         message = f"the root {self.path!r} of this storage cannot be opened: {os.strerror(error.errno or errno.EIO)}"

@@ -166,6 +166,14 @@ def test_the_breaker_trips_rests_longer_each_time_and_closes() -> None:
     assert breaker.resting(100.0) == set()
 
 
+def test_what_fails_together_is_one_failure_of_the_storage() -> None:
+    """A whole batch, because its common sync failed: the storage rests no longer than for the first three."""
+    breaker = Breaker()
+    for file in range(256):
+        breaker.failed("s", file, 5.0)
+    assert breaker.resting(5 + scheduler.FIRST_REST) == set()
+
+
 def test_one_file_that_always_fails_does_not_trip_the_breaker() -> None:
     breaker = Breaker()
     for second in range(100):

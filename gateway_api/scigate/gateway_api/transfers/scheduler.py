@@ -138,7 +138,7 @@ class Breaker:
         """The storage did not serve this file."""
         files = self._failed.setdefault(storage, set())
         files.add(file)
-        if len(files) >= TRIPS_AFTER:
+        if len(files) >= TRIPS_AFTER and self._until.get(storage, 0.0) <= now:  # what ran on tells nothing new
             self._until[storage] = now + min(LONGEST_REST, FIRST_REST * 2 ** min(self._rests[storage], 10))
             self._rests[storage] += 1
 
