@@ -38,6 +38,10 @@ class Manner:
     ends_at: int | None = None
     leaves_at: int | None = None
     sleeps_at: int | None = None
+    always_checked: bool = False
+    """Every piece has a checksum."""
+    promises: str = ""
+    """A digest that is promised for the whole, as ``algorithm value``, and is not that of its bytes."""
 
 
 @dataclass
@@ -90,6 +94,8 @@ class Operation:
     """A source that is removed a moment after the submit."""
     upload: str | None = None
     """The file whose bytes are sent with the request."""
+    deadline: float | None = None
+    """Seconds since 1970."""
     transfer: str | None = None
     """The id that was acknowledged, where the label cannot tell."""
     sendings: list[Sending] = field(default_factory=list)

@@ -1,7 +1,8 @@
 """What happens at the named points: the process dies there, stands still, or takes note.
 
-A plan is written as one line, as the nursery takes it: ``kill NAME N``, ``stop NAME N`` or ``record FILE``. In NAME,
-``*`` stands for anything, so that ``kill * 3`` dies at the third point that is reached, whichever it is.
+A plan is written as one line, as the nursery takes it: ``kill NAME N``, ``stop NAME N``, ``record FILE``, or several
+of them with ``; `` between. In NAME, ``*`` stands for anything, so that ``kill * 3`` dies at the third point that is
+reached, whichever it is.
 """
 
 from __future__ import annotations
@@ -68,8 +69,24 @@ class Record:
         return f"record {self.path}"
 
 
+class Both:
+    """One plan, and then another."""
+
+    def __init__(self, *plans: Plan) -> None:
+        self.plans = plans
+
+    def __call__(self, name: str) -> None:
+        for plan in self.plans:
+            plan(name)
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.plans))
+
+
 def plan_of(line: str) -> Plan:
     """The plan that ``str`` of it wrote."""
+    if "; " in line:
+        return Both(*map(plan_of, line.split("; ")))
     kind, _, rest = line.partition(" ")
     if kind == "record":
         return Record(Path(rest))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -63,7 +64,8 @@ class GatewayProcess:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._handle = os.pidfd_open(pid)
+        self.handle = os.pidfd_open(pid)
+        weakref.finalize(self, os.close, self.handle)
 
     def kill(self) -> None:
         """kill -9, and wait until nothing is left of it."""
@@ -75,11 +77,11 @@ class GatewayProcess:
 
     def freeze(self) -> None:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGSTOP)
+            signal.pidfd_send_signal(self.handle, signal.SIGSTOP)
 
     def thaw(self) -> None:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGCONT)
+            signal.pidfd_send_signal(self.handle, signal.SIGCONT)
 
     def stands_still(self) -> bool:
         """Whether it is stopped, by ``freeze`` or by its plan."""
@@ -92,13 +94,13 @@ class GatewayProcess:
 
     def _end(self, number: int, patience: float) -> bool:
         try:
-            signal.pidfd_send_signal(self._handle, number)
+            signal.pidfd_send_signal(self.handle, number)
         except ProcessLookupError:
             return True
         return self._has_ended(patience)
 
     def _has_ended(self, patience: float) -> bool:
-        return bool(select.select([self._handle], [], [], patience)[0])
+        return bool(select.select([self.handle], [], [], patience)[0])
 
 
 def _nurse() -> None:
@@ -136,7 +138,11 @@ def _become_gateway(log: str) -> None:
 
 
 def _mutate(name: str) -> None:
-    if name:
+    from .weather import WEATHER, arise
+
+    if name in WEATHER:
+        arise(name)
+    elif name:
         from .mutants import MUTANTS
 
         MUTANTS[name]()

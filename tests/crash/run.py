@@ -40,6 +40,10 @@ class Result:
     looks: int = 0
     interrupted: int = 0
     kept: Path | None = None
+    points: dict[str, int] = field(default_factory=dict)
+    """How often each crash point was reached."""
+    missed: list[str] = field(default_factory=list)
+    """Kills that were meant and did not come about."""
 
 
 class Run:

@@ -1,0 +1,287 @@
+"""What brings a gateway to each crash point: what is asked of it, what it lives with, what happens to it there."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from typing import Final
+
+from .case import Manner, Operation
+from .known import KNOWN, UNREACHED
+from .plan import ANY_END, Planner
+
+DESK, CLOUD = "desk", "cloud"
+LATER: Final = 0.0
+"""A deadline that is a few seconds after the submit."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """How a point is reached."""
+
+    kind: str
+    """What is asked of the gateway: a name of ``Scenes``."""
+    weather: str = ""
+    """Faults it lives with meanwhile, or a mutant."""
+    when: str = ""
+    """A point; when it has been reached ``then`` happens: a word for each thing, in their order."""
+    then: str = ""
+    after: str = ""
+    """A point at which the gateway before is killed, with its own scene, but the same request."""
+    only: str = ""
+    """The only storage with which this is possible."""
+    slow: bool = False
+    """Takes many seconds: only in the full runs."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kill: where, at the how many-th time, on the way to which storage."""
+
+    point: str
+    occurrence: int
+    storage: str
+
+    def __str__(self) -> str:
+        return f"{self.point} {self.occurrence} {self.storage}"
+
+
+CLAIMED, STARTED = "file.QUEUED.claim:committed", "file.CLAIMED.start:committed"
+COPIED, BLOCK = "file.COPYING.copied:committed", "block.recorded:committed"
+FAILED = "file.COPYING.failure:committed"
+PLACES: Final[dict[str, Scene]] = {
+    # files: what is right
+    "file.CLAIMED.skipped:*": Scene("same"),
+    "file.CLAIMED.recovered:*": Scene("over", after="publish:after"),
+    "file.COPYING.stored:*": Scene("inside"),
+    "file.COPYING.skipped:*": Scene("same_folder"),
+    "file.VERIFYING.damaged:*": Scene("over", "bits flip", only=DESK),
+    # files: what goes wrong
+    "file.QUEUED.failure:*": Scene("late", after="transfer.submitted:committed"),
+    "file.WAITING.failure:*": Scene("promised"),
+    "file.CLAIMED.failure:*": Scene("mended"),
+    "file.COPYING.failure:*": Scene("over", "writing fails"),
+    "file.VERIFYING.failure:*": Scene("over", "reading back fails", only=DESK),
+    "file.PUBLISHING.failure:*": Scene("over", "publishing fails"),
+    "file.WAITING.wake:*": Scene("over", after=FAILED),
+    # files: uploads
+    "file.WAITING.received:*": Scene("sent"),
+    "file.QUEUED.starved:*": Scene("sent_slowly", when="upload.recorded:committed", then="pause resume"),
+    "file.COPYING.starved:*": Scene("sent_with_a_break", slow=True),
+    "file.*.starved:*": Scene("sent_slowly"),
+    "file.PAUSED.expired:*": Scene("left", when="upload.created:committed", then="pause", slow=True),
+    "file.*.expired:*": Scene("left", slow=True),
+    "file.FAILED.cancel:*": Scene("ended_after_failure"),
+    # files: given back
+    "file.CLAIMED.release:*": Scene("pull"),
+    "file.COPYING.release:*": Scene("over", "slow", STARTED, "term"),
+    "file.VERIFYING.release:*": Scene("over", "slow", COPIED, "term", only=DESK),
+    "file.PUBLISHING.release:*": Scene("folder", "slow publishing", "draft.identity:committed", "term", only=DESK),
+    "file.CLAIMED.lapse:*": Scene("over", after=CLAIMED),
+    "file.COPYING.lapse:*": Scene("over", after=BLOCK),
+    "file.VERIFYING.lapse:*": Scene("over", after=COPIED),
+    "file.PUBLISHING.lapse:*": Scene("over", after="draft.identity:committed"),
+    "file.CANCELLING.lapse:*": Scene("over", after="file.COPYING.cancel:committed"),
+    # files: what people ask
+    "file.QUEUED.pause:*": Scene("many", "slow", CLAIMED, "pause"),
+    "file.QUEUED.cancel:*": Scene("many", "slow", CLAIMED, "cancel"),
+    "file.WAITING.pause:*": Scene("over", "writing fails", FAILED, "pause"),
+    "file.WAITING.resume:*": Scene("over", "writing fails", FAILED, "retry"),
+    "file.WAITING.cancel:*": Scene("over", "writing fails", FAILED, "cancel"),
+    "file.CLAIMED.pause:*": Scene("several", "slow", CLAIMED, "pause"),
+    "file.CLAIMED.cancel:*": Scene("over", "slow", CLAIMED, "cancel"),
+    "file.COPYING.pause:*": Scene("over", "slow", STARTED, "pause"),
+    "file.COPYING.cancel:*": Scene("over", "slow", STARTED, "cancel"),
+    "file.VERIFYING.pause:*": Scene("over", "slow", COPIED, "pause", only=DESK),
+    "file.VERIFYING.cancel:*": Scene("over", "slow", COPIED, "cancel", only=DESK),
+    "file.PAUSED.resume:*": Scene("over", "slow", STARTED, "pause file.COPYING.pause:committed resume"),
+    "file.PAUSED.cancel:*": Scene("over", "slow", STARTED, "pause file.COPYING.pause:committed cancel"),
+    "file.FAILED.retry:*": Scene("mended"),
+    "file.CANCELLING.stored:*": Scene("small", "slow puts", STARTED, "cancel", only=CLOUD),
+    "file.CANCELLING.cleaned:*": Scene("over", "slow", STARTED, "cancel"),
+    "transfer.cancel:*": Scene("over", "slow", STARTED, "cancel"),
+    "transfer.pause:*": Scene("over", "slow", STARTED, "pause"),
+    "transfer.resume:*": Scene("over", "slow", STARTED, "pause file.COPYING.pause:committed resume"),
+    "transfer.retry:*": Scene("mended"),
+    "transfer.settled:*": Scene("over", "slow", STARTED, "cancel"),
+    # other rows
+    "walk.given_back:*": Scene("no_folder"),
+    "walk.*": Scene("folder"),
+    "draft.forgotten:*": Scene("over", after=BLOCK),
+    "worker.forgotten:*": Scene("over", after=CLAIMED),
+    "worker.ended:*": Scene("over", "", CLAIMED, "term"),
+    "upload.length:*": Scene("deferred"),
+    "upload.refused:*": Scene("promised"),
+    "upload.terminated:*": Scene("ended"),
+    "upload.expired:*": Scene("left", slow=True),
+    "upload.*": Scene("sent"),
+    # storages
+    "put:*": Scene("small", only=CLOUD),
+    "s3.put:*": Scene("small", only=CLOUD),
+    "abandon:*": Scene("over", after="draft:after"),
+    "delete:*": Scene("removed"),
+    "move:*": Scene("renamed", only=DESK),
+    "posix.move:*": Scene("renamed", only=DESK),
+    "mkdir:*": Scene("made"),
+    "copy:*": Scene("inside"),
+    "sync:*": Scene("folder", only=DESK),
+    "posix.copy:*": Scene("inside", only=DESK),
+    "posix.take_over:renamed": Scene("over", after=BLOCK, only=DESK),
+    "posix.remove:*": Scene("over", after="draft:after", only=DESK),
+    "posix.*": Scene("over", only=DESK),
+    "s3.copy:copied": Scene("inside", only=CLOUD),
+    "s3.copy:*": Scene("inside", "copies_in_parts", only=CLOUD),
+    "s3.*": Scene("over", only=CLOUD),
+    # the gateway's own disk
+    "staging.put:*": Scene("upload"),
+    "staging.remove:*": Scene("upload"),
+    "staging.mark:*": Scene("checked"),
+    "staging.settle:*": Scene("checked", after="staging.append:written"),
+    "staging.*": Scene("sent"),
+    "*": Scene("over"),
+}
+"""Pattern of points → how they are reached; the first one that fits."""
+
+
+def scene_of(point: str) -> Scene:
+    """How a point is reached."""
+    return next(scene for pattern, scene in PLACES.items() if fnmatchcase(point, pattern))
+
+
+def targets(occurrences: int, seed: int) -> list[Target]:
+    """Every point that can be reached, with every storage, at each of its first occurrences."""
+    found = [
+        Target(point, occurrence, storage)
+        for point in sorted(KNOWN)
+        if not any(fnmatchcase(point, pattern) for pattern in UNREACHED)
+        for storage in (DESK, CLOUD)
+        if scene_of(point).only in ("", storage)
+        for occurrence in range(1, occurrences + 1)
+    ]
+    random.Random(seed).shuffle(found)
+    return found
+
+
+class Scenes(Planner):
+    """Operations that leave nothing to chance; all of them go to ``target``."""
+
+    target = DESK
+
+    def make(self, kind: str, key: str, target: str) -> Operation:
+        self.target = target
+        made = MAKERS[kind](self, key)
+        made.kind = f"{kind} {target}"
+        return made
+
+    def over(self, key: str) -> Operation:
+        return self._single(key, "over.bin", "lab:/", self.target)
+
+    def small(self, key: str) -> Operation:
+        return self._single(key, "small.bin", "lab:/", self.target)
+
+    def pull(self, key: str) -> Operation:
+        return self._single(key, "over.bin", f"http://127.0.0.1:{self._ground.web_port}/", self.target)
+
+    def same(self, key: str) -> Operation:
+        return self._single(key, "small.bin", "lab:/", self.target, old="small.bin", overwrite="skip-same")
+
+    def late(self, key: str) -> Operation:
+        made = self.small(key)
+        made.deadline, made.outcomes = LATER, frozenset({"FAILED", "DONE"})
+        return made
+
+    def several(self, key: str) -> Operation:
+        """Files whose sizes are not known before each is looked at."""
+        return self._group(key, self._ground.many[:12], listed=False)
+
+    def folder(self, key: str) -> Operation:
+        return self._group(key, [path for path in self._ground.many if path.startswith("many/3/")], listed=True)
+
+    def many(self, key: str) -> Operation:
+        return self._group(key, self._ground.many, listed=True)
+
+    def same_folder(self, key: str) -> Operation:
+        paths = [path for path in self._ground.many if path.startswith("many/3/")]
+        made = self._group(key, paths, listed=True, there=True)
+        made.overwrite = "skip-same"
+        return made
+
+    def no_folder(self, key: str) -> Operation:
+        """A folder that is not there: it stands among the files as one that has failed."""
+        piece = self._piece(self.target, f"{key}/", self._ground.contents["one.bin"])
+        made = Operation(key, "", [piece], [(f"lab:/{key}/", f"{self.target}:/{key}/")])
+        made.outcomes = frozenset({"FAILED"})
+        return made
+
+    def inside(self, key: str) -> Operation:
+        storage = DESK if self.target == DESK else "all"
+        original, copy = (path if storage == DESK else self._world.key(path) for path in (f"{key}/1", f"{key}/2"))
+        self._have(self.target, f"{key}/1", "over.bin")
+        piece = self._piece(storage, copy, self._ground.contents["over.bin"])
+        return Operation(key, "", [piece], [(f"{storage}:/{original}", f"{storage}:/{copy}")])
+
+    # --- uploads -------------------------------------------------------------------------------------------------
+
+    def sent(self, key: str) -> Operation:
+        return self._sent(key, "mid.bin")
+
+    def deferred(self, key: str) -> Operation:
+        """The sender's first throw of the dice, which its key decides, is that it does not say the length."""
+        return self._sent(next(k for n in range(1000) if random.Random(k := f"{key}-{n}").random() < 0.25), "mid.bin")
+
+    def checked(self, key: str) -> Operation:
+        made = self._sent(key, "mid.bin")
+        made.manner = Manner(always_checked=True)
+        return made
+
+    def promised(self, key: str) -> Operation:
+        """The bytes are not what was promised."""
+        made = self._sent(key, "mid.bin")
+        made.manner = Manner(promises=f"sha-256=:{base64.b64encode(sha256(key.encode()).digest()).decode()}:")
+        made.outcomes = frozenset({"FAILED"})
+        return made
+
+    def sent_slowly(self, key: str) -> Operation:
+        made = self._sent(key, "mid.bin")
+        made.manner = Manner(600_000, 0.5)
+        return made
+
+    def sent_with_a_break(self, key: str) -> Operation:
+        return Planner.sent_slowly(self, key)
+
+    def ended(self, key: str) -> Operation:
+        made = self._sent(key, "mid.bin")
+        made.manner, made.outcomes = Manner(ends_at=1), ANY_END
+        return made
+
+    def ended_after_failure(self, key: str) -> Operation:
+        """What is there already is not overwritten; then the upload is deleted, and its file with it."""
+        made = self._sent(key, "small.bin", "mid.bin")
+        made.manner, made.outcomes = Manner(ends_at=50_000), ANY_END | {"FAILED"}
+        return made
+
+    def _group(self, key: str, paths: list[str], *, listed: bool, there: bool = False) -> Operation:
+        folder = paths[0].rpartition("/")[0] + "/" if paths != self._ground.many else "many/"
+        names = {path: f"{key}/{path.removeprefix(folder) if listed else path}" for path in paths}
+        contents = self._ground.contents
+        pieces = [self._piece(self.target, names[path], contents[path], path if there else None) for path in paths]
+        if listed:
+            return Operation(key, "", pieces, [(f"lab:/{folder}", f"{self.target}:/{key}/")])
+        return Operation(key, "", pieces, [(f"lab:/{path}", f"{self.target}:/{names[path]}") for path in paths])
+
+    def _target(self) -> str:
+        return self.target
+
+
+MAKERS: Final[dict[str, Callable[[Scenes, str], Operation]]] = {
+    "over": Scenes.over, "small": Scenes.small, "pull": Scenes.pull, "same": Scenes.same, "late": Scenes.late,
+    "several": Scenes.several, "folder": Scenes.folder, "many": Scenes.many, "same_folder": Scenes.same_folder,
+    "no_folder": Scenes.no_folder, "inside": Scenes.inside, "mended": Planner.mended, "upload": Planner.upload,
+    "sent": Scenes.sent, "deferred": Scenes.deferred, "checked": Scenes.checked, "promised": Scenes.promised,
+    "sent_slowly": Scenes.sent_slowly, "sent_with_a_break": Scenes.sent_with_a_break, "ended": Scenes.ended,
+    "ended_after_failure": Scenes.ended_after_failure, "left": Planner.left,
+}  # fmt: skip
