@@ -7,11 +7,12 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scigate.gateway_api.client import GatewayError
 from scigate.gateway_api.units import parse_size
@@ -19,10 +20,13 @@ from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
 from . import cases, machine, report, uploads, uploads_report
 from .compare import Comparison, Plan
-from .peers import Rclone, SciGate
+from .others import AwsCli, S5cmd, Script, programs, version_of
+from .peers import RCLONE_FLAGS, Peer, Rclone, SciGate
 from .summary import summarise
 from .uploads_report import PAGE, RESULTS, ROOT
 from .workspace import MEMORY, Media, Sources, needs
+
+ALL_PEERS: Final = "rclone-default,s5cmd,aws-cli,boto3,s3fs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,27 +69,47 @@ def _claim(folder: Path) -> None:
 
 
 def _compare_all(options: argparse.Namespace, folder: Path, memory: Path) -> dict[str, Any]:
-    plan, media, rclone = _plan(options), Media(folder, folder, folder, options.tls), Rclone()
+    plan, media, chosen = _plan(options), Media(folder, folder, folder, options.tls), _peers(options)
     media = _placed(media, memory, options, plan)
     result: dict[str, Any] = {
         "name": _name(options),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "setup": {"rounds": plan.rounds, "seed": plan.seed, "cold": plan.cold, **media.describe()},
         "machine": machine.machine() | {"load": machine.load()},
-        "versions": machine.versions(),
-        "rclone": {"flags": list(rclone.flags), "startup": round(rclone.startup(folder), 3)},
+        "versions": machine.versions() | {name: version_of(name) for name in ("s5cmd", "awscli", "boto3", "s3fs")},
+        "rclone": {"flags": list(RCLONE_FLAGS), "startup": round(Rclone().startup(folder), 3)},
     }
-    comparison = Comparison(plan, [SciGate(), rclone], media, Sources(media.local / "source"), _tell)
-    result["cases"] = [summarise(case, comparison.run(case)) for case in plan.cases]
+    comparison = Comparison(plan, chosen, media, Sources(media.local / "source"), _tell)
+    result["cases"] = [
+        summarise(case, comparison.run(case), {peer.name: why for peer in chosen if (why := peer.cannot(case))})
+        for case in plan.cases
+    ]
     return result
 
 
+def _peers(options: argparse.Namespace) -> list[Peer]:
+    """SciGate and rclone tuned, which every ratio is of, and who else is asked for."""
+    others: dict[str, Callable[[], Peer]] = {
+        "rclone-default": partial(Rclone, (), "rclone-default"),
+        "s5cmd": S5cmd,
+        "aws-cli": AwsCli,
+    }
+    others |= {name: partial(Script, name) for name in ("boto3", "s3fs")}
+    names = ("" if options.quick else ALL_PEERS) if options.peers is None else options.peers
+    asked = [name for name in names.split(",") if name not in ("", "scigate", "rclone")]
+    if unknown := [name for name in asked if name not in others]:
+        raise cases.BenchmarkFailed(f"there is no peer {unknown[0]!r}; the peers are {', '.join(others)}")
+    if set(asked) - {"rclone-default"}:
+        programs()  # installed before any clock runs
+    return [SciGate(), Rclone(), *(others[name]() for name in asked)]
+
+
 def _plan(options: argparse.Namespace) -> Plan:
-    large, small = (cases.QUICK_LARGE, cases.QUICK_SMALL) if options.quick else (cases.LARGE, cases.SMALL)
+    large, small, mixed = cases.QUICK if options.quick else cases.FULL
     large = replace(large, size=options.large_size or large.size)
     small = replace(small, count=options.small_files or small.count)
-    chosen = cases.select(cases.all_cases([large, small]), [name for name in options.cases.split(",") if name])
-    rounds = options.rounds or (2 if options.quick else 5)
+    chosen = cases.select(cases.all_cases([large, small, mixed]), [name for name in options.cases.split(",") if name])
+    rounds = options.rounds or (2 if options.quick else 3)
     seed = random.getrandbits(32) if options.seed is None else options.seed
     return Plan(chosen, rounds, seed, cold=not options.warm)
 
@@ -94,22 +118,22 @@ def _placed(media: Media, memory: Path, options: argparse.Namespace, plan: Plan)
     """``auto`` is memory where it is large enough: the engines are compared, not the servers' disk."""
     wanted = {"local": options.local_on, "s3": options.s3_on}
     if wanted["s3"] == "auto":
-        wanted["s3"] = "memory" if _has_room(replace(media, s3=memory), memory, plan) else "disk"
+        wanted["s3"] = "memory" if _has_room(replace(media, s3=memory), memory, plan, len(_peers(options))) else "disk"
     if "memory" in wanted.values():
         memory.mkdir(mode=0o700)
     at = {"memory": memory, "disk": media.disk}
     return replace(media, local=at[wanted["local"]], s3=at[wanted["s3"]])
 
 
-def _has_room(media: Media, memory: Path, plan: Plan) -> bool:
+def _has_room(media: Media, memory: Path, plan: Plan, peers: int) -> bool:
     if not MEMORY.is_dir():
         return False
-    most = max(needs(case, media, plan.rounds * 2).get(memory, 0) for case in plan.cases)
+    most = max(needs(case, media, plan.rounds * peers).get(memory, 0) for case in plan.cases)
     return shutil.disk_usage(MEMORY).free > 2 * most
 
 
 def _is_whole(options: argparse.Namespace) -> bool:
-    return not (options.cases or options.large_size or options.small_files)
+    return not (options.cases or options.large_size or options.small_files or options.peers)
 
 
 def _name(options: argparse.Namespace) -> str:
@@ -129,7 +153,12 @@ def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
     if page := options.page or (PAGE if result["name"] == "full" else None):
         _write_page(page, result)
     print(report.table(result["cases"]))
-    print("\n".join(f"{report.title(case)}: wall ratio {case['ratios']['wall']['median']}" for case in result["cases"]))
+    print(
+        "\n".join(
+            f"{report.title(case)}: {1 / case['ratios']['wall']['median']:.2f} times as fast as rclone"
+            for case in result["cases"]
+        )
+    )
 
 
 def _write_page(page: Path, result: dict[str, Any]) -> None:
@@ -143,11 +172,12 @@ def _write_page(page: Path, result: dict[str, Any]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
-    add("--quick", action="store_true", help="smaller loads and 2 rounds: whether it works, not how fast it is")
-    add("--cases", default="", metavar="NAME,…", help="only these, such as large-local-s3 or small-s3-s3")
-    add("--rounds", type=int, metavar="N", help="how often each program runs each case [default: 5, quick: 2]")
+    add("--quick", action="store_true", help="smaller loads, 2 rounds, rclone tuned only: a quarter of an hour")
+    add("--cases", default="", metavar="NAME,…", help="only these, such as large-local-s3 or small-s3-inside")
+    add("--peers", metavar="NAME,…", help=f"beside SciGate and rclone tuned [default: {ALL_PEERS}, quick: nobody]")
+    add("--rounds", type=int, metavar="N", help="how often each program runs each case [default: 3, quick: 2]")
     add("--seed", type=int, help="draws the order of the runs [default: a new one, which the result names]")
-    add("--large-size", type=_size, metavar="SIZE", help="of the large file [default: 2 GiB]")
+    add("--large-size", type=_size, metavar="SIZE", help="of the large file [default: 4 GiB]")
     add("--small-files", type=int, metavar="N", help="how many small files [default: 5000]")
     add("--warm", action="store_true", help="sources are in the page cache; else they are read from the medium")
     add("--tls", action="store_true", help="speak HTTPS to the S3 servers")

@@ -57,8 +57,9 @@ class Comparison:
     def run(self, case: Case) -> list[Run]:
         """All rounds of one case. ``BenchmarkFailed`` when a peer fails, or did not deliver what it says."""
         runs: list[Run] = []
-        with stage(case, self.media, self.sources, Rclone(), self.plan.rounds * len(self.peers)) as made:
-            for number, row in enumerate(order(self.plan, case, self.peers), 1):
+        able = [peer for peer in self.peers if peer.cannot(case) is None]
+        with stage(case, self.media, self.sources, Rclone(), self.plan.rounds * len(able)) as made:
+            for number, row in enumerate(order(self.plan, case, able), 1):
                 for peer in row:
                     with made.job() as job:
                         figures = self._measure(job, peer)

@@ -1,4 +1,4 @@
-"""Who moves the files: SciGate with all that it promises, and rclone with flags chosen to make it fast."""
+"""Who moves the files: SciGate with all that it promises, and rclone as it comes or with flags that make it fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scigate.gateway_api.resources import TransferState
 from scigate.storage_backends.backend import KiB, MiB
 from scigate.storage_backends.testing.servers import program
 
-from .cases import DATA, BenchmarkFailed, Case
+from .cases import DATA, INSIDE, BenchmarkFailed, Case
 from .gateway import DESTINATION, SOURCE, gateway
 from .measure import Figures, MemoryPeak, Stopwatch, cpu_of, run_measured
 from .places import Place
@@ -55,6 +55,11 @@ class Peer(Protocol):
     """Somebody who moves files."""
 
     name: str
+    flags: tuple[str, ...]
+
+    def cannot(self, case: Case) -> str | None:
+        """Why it has no way to do this; None if it has."""
+        ...
 
     def run(self, job: Job) -> Figures:
         """Move all of the job's files. ``BenchmarkFailed`` when they did not all arrive."""
@@ -65,30 +70,43 @@ class SciGate:
     """A running gateway, from the submit until the client sees DONE."""
 
     name = "scigate"
+    flags: tuple[str, ...] = ()
+
+    def cannot(self, case: Case) -> str | None:
+        return None
 
     def run(self, job: Job) -> Figures:
         with (
             gateway(job.folder, job.source, job.destination) as running,
             Gateway(running.url, running.token, patience=timedelta(seconds=10)) as client,
         ):
-            warm_up(client)
+            warm_up(client, job)
             before = cpu_of(running.pid)
             with MemoryPeak(running.pid) as peak:
                 watch = Stopwatch()
-                path = path_of(job.case)
-                wait(client.copy(f"{SOURCE}:/{path}", f"{DESTINATION}:/{path}"), watch)
+                wait(client.copy(*ends(job)), watch)
                 wall = watch.read()
             return Figures(wall, cpu_of(running.pid) - before, peak.bytes, wall)
 
 
 def path_of(case: Case) -> str:
     """One file by its name, several by their folder."""
-    return f"{DATA}/{next(case.load.names())}" if case.load.count == 1 else f"{DATA}/"
+    return f"{DATA}/{next(case.load.names())}" if case.load.files == 1 else f"{DATA}/"
 
 
-def warm_up(client: Gateway) -> None:
+def ends(job: Job) -> tuple[str, str]:
+    """Source and destination as the gateway knows them. Inside one S3 both are at one storage of the gateway."""
+    return _pair(job, path_of(job.case))
+
+
+def _pair(job: Job, path: str) -> tuple[str, str]:
+    prefix = job.destination.prefix
+    return f"{SOURCE}:/{path}", f"{SOURCE if prefix else DESTINATION}:/{prefix}{path}"
+
+
+def warm_up(client: Gateway, job: Job) -> None:
     """Move two files that do not count: a service has loaded its libraries and made its connections."""
-    wait(client.submit((f"{SOURCE}:/{name}", f"{DESTINATION}:/{name}") for name in WARM_UP), Stopwatch())
+    wait(client.submit(_pair(job, name) for name in WARM_UP), Stopwatch())
 
 
 def wait(handle: TransferHandle, watch: Stopwatch) -> None:
@@ -112,37 +130,40 @@ def _pause(handle: TransferHandle, elapsed: float) -> float:
 class Rclone:
     """rclone, from the start of its process to its end."""
 
-    name = "rclone"
-
-    def __init__(self, flags: Sequence[str] = RCLONE_FLAGS) -> None:
+    def __init__(self, flags: Sequence[str] = RCLONE_FLAGS, name: str = "rclone") -> None:
+        self.name = name
         self.flags = tuple(flags)
         self._program = str(program("rclone"))
 
+    def cannot(self, case: Case) -> str | None:
+        return None
+
     def run(self, job: Job) -> Figures:
-        source, destination = job.source.remote("src"), job.destination.remote("dst")
+        source = job.source.remote("src")
+        destination = job.destination.remote("src" if job.case.destination == INSIDE else "dst")
         path = path_of(job.case).rstrip("/")
         command = [self._program, "--config=", *self.flags, "copyto", source.prefix + path, destination.prefix + path]
-        environment = {**_plain_environment(job.folder), **source.variables, **destination.variables}
+        environment = {**plain_environment(job.folder), **source.variables, **destination.variables}
         log = job.folder / "rclone.log"
         code, figures = run_measured(command, environment, log)
         if code != 0:
             raise BenchmarkFailed(f"rclone ended with {code}; it said:\n{log.read_text(errors='replace')[-4000:]}")
-        return _made_durable(figures, job.destination)
+        return made_durable(figures, job.destination)
 
     def startup(self, folder: Path) -> float:
         """Seconds that the program takes to do nothing; part of each of its runs."""
         log = folder / "rclone.log"
         command = [self._program, "version"]
-        return statistics.median(run_measured(command, _plain_environment(folder), log)[1].wall for _ in range(5))
+        return statistics.median(run_measured(command, plain_environment(folder), log)[1].wall for _ in range(5))
 
 
-def _plain_environment(folder: Path) -> dict[str, str]:
-    """Nothing of the user's own rclone settings."""
+def plain_environment(folder: Path) -> dict[str, str]:
+    """Nothing of the user's own settings."""
     return {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "TMPDIR": str(folder)}
 
 
-def _made_durable(figures: Figures, destination: Place) -> Figures:
-    """rclone leaves files in the page cache; SciGate says DONE when they are on the medium."""
+def made_durable(figures: Figures, destination: Place) -> Figures:
+    """The others leave files in the page cache; SciGate says DONE when they are on the medium."""
     watch = Stopwatch()
     destination.flush()
     return Figures(figures.wall, figures.cpu, figures.rss, figures.wall + watch.read())

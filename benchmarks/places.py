@@ -27,9 +27,12 @@ class Remote:
 
 
 class Place(Protocol):
-    """A folder or bucket, empty when it is made."""
+    """A folder or bucket, empty when it is made; ``prefix`` is where in it the data folder is."""
 
     is_local: bool
+
+    @property
+    def prefix(self) -> str: ...
 
     def storage(self, name: str) -> tuple[Mapping[str, Value], Mapping[str, str]]:
         """The keys of a storage in ``scigate.toml``, and the variables with its secrets."""
@@ -60,6 +63,7 @@ class Folder:
 
     path: Path
     is_local = True
+    prefix = ""
 
     def storage(self, name: str) -> tuple[Mapping[str, Value], Mapping[str, str]]:
         return {"type": "posix", "root": str(self.path)}, {}
@@ -87,6 +91,7 @@ class Bucket:
     server: S3Server
     name: str
     folder: Path
+    prefix: str = ""
     is_local = False
 
     def storage(self, name: str) -> tuple[Mapping[str, Value], Mapping[str, str]]:
@@ -117,9 +122,11 @@ class Bucket:
         variables = {f"RCLONE_CONFIG_{name.upper()}_{key}": value for key, value in values.items()}
         if self.server.ca_file:
             variables["RCLONE_CA_CERT"] = str(self.server.ca_file)
-        return Remote(f"{name}:{self.name}/", variables)
+        return Remote(f"{name}:{self.name}/{self.prefix}", variables)
 
     def prime(self) -> None:
+        if self.prefix:
+            return  # its bucket has been written to
         with _client(self.server) as client:
             client.create_bucket(Bucket=self.name)
             for number in range(8):  # SeaweedFS spreads a bucket over several volumes, made when first written to
@@ -133,12 +140,18 @@ class Bucket:
 
     def digests(self) -> dict[str, str]:
         with _client(self.server) as client:
-            return witness.in_bucket(client, self.name, f"{DATA}/")
+            return witness.in_bucket(client, self.name, f"{self.prefix}{DATA}/")
 
     def drop(self) -> None:
-        """Remove the bucket and all in it; SeaweedFS gives the disk space back at once."""
+        """Remove the bucket, or what is below the prefix; of a bucket SeaweedFS gives the disk space back at once."""
         with _client(self.server) as client:
-            client.delete_bucket(Bucket=self.name)
+            if not self.prefix:
+                client.delete_bucket(Bucket=self.name)
+                return
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self.prefix)
+            for page in pages:
+                if keys := [{"Key": entry["Key"]} for entry in page.get("Contents", [])]:
+                    client.delete_objects(Bucket=self.name, Delete={"Objects": keys})
 
     def flush(self) -> None:
         """Nothing: only the server can make an object durable, and it does the same for everybody."""

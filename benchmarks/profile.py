@@ -23,9 +23,9 @@ from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
 from . import cases
 from .compare import settle
-from .gateway import DESTINATION, SOURCE, settings
+from .gateway import settings
 from .measure import Stopwatch
-from .peers import Job, Rclone, path_of, wait, warm_up
+from .peers import Job, Rclone, ends, wait, warm_up
 from .sampler import Role, Sampler
 from .workspace import Media, Sources, stage
 
@@ -53,8 +53,8 @@ def profile(case: cases.Case, folder: Path, s3: Path, *, warm: bool) -> tuple[fl
     with stage(case, media, Sources(folder / "source"), Rclone(), 1) as made, made.job() as job:
         settle(job, cold=not warm)
         with _service(job) as client, Sampler() as sampler:
-            watch, path = Stopwatch(), path_of(case)
-            wait(client.copy(f"{SOURCE}:/{path}", f"{DESTINATION}:/{path}"), watch)
+            watch = Stopwatch()
+            wait(client.copy(*ends(job)), watch)
             return watch.read(), sampler
 
 
@@ -66,7 +66,7 @@ def _service(job: Job) -> Iterator[Gateway]:
     service.start()
     try:
         with Gateway(service.url, chosen.token) as client:
-            warm_up(client)
+            warm_up(client, job)
             yield client
     finally:
         service.stop()
@@ -94,7 +94,7 @@ def _top(counts: Counter[str], each: float, top: int) -> list[str]:
 
 
 def _loads(quick: bool) -> list[cases.Load]:
-    return [cases.QUICK_LARGE, cases.QUICK_SMALL] if quick else [cases.LARGE, cases.SMALL]
+    return list(cases.QUICK if quick else cases.FULL)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,14 +10,22 @@ _PAGE: Final = """\
 # Benchmarks
 
 Written by `./run bench` from [{name}.json](../../benchmarks/results/{name}.json), which holds every single run.
-Rounds of each case: {rounds}. In each round both programs ran once, in an order drawn anew. Figures are medians, in
-brackets the smallest and the largest. **Ratios are SciGate / rclone: below 1, SciGate needs less.**
+Rounds of each case: {rounds}. In each round every program ran once, in an order drawn anew. Figures are medians, in
+brackets the smallest and the largest. Where local files are written, *durable s* is the time until they are on the
+medium as well: SciGate's own, and for the others with one `sync -f` at the end.
 
 {table}
 
-| case | wall ratio | against rclone + sync | CPU ratio | peak memory ratio |
+**How many times as fast as rclone with tuned flags SciGate is: above 1, SciGate needs less time.** Beside the median,
+in brackets, the worst and the best round; *durable* is with that `sync -f` after rclone.
+
+| case | speed | speed, durable | CPU seconds of rclone's | peak memory of rclone's |
 |---|---|---|---|---|
 {ratios}
+
+The same against the other programs:
+
+{others}
 
 Measured on {machine}, {started}; its load average was {load} when the run
 began, and other work on a machine blurs times more than CPU seconds. {versions}
@@ -30,18 +38,32 @@ began, and other work on a machine blurs times more than CPU seconds. {versions}
   gateway is a service: its start does not count, and it has moved two files before the clock starts.
 - **rclone** {rclone}: `rclone copyto {flags}`, from the start of the process to its end, of which {startup:.2f} s are
   rclone's own start. Its checks are those it does by default: checksums after each copy where both sides have a common
-  one. It does not make files durable; *rclone + sync* adds the time of one `sync -f` where the destination is local.
-- **Storages**: {local}; S3 is SeaweedFS over {protocol} on the same machine, its data {s3}. S3 → S3 is between two
-  servers and local → local between two storages, so neither program can let a storage copy by itself. The servers share
-  the processor with the program that is measured: CPU seconds say more about the program than its time does.
-- **The same for both**: every run goes to a new folder or bucket; before it everything is synced and the source's
+  one. *rclone-default* is the same without these flags.
+{peers}- **Storages**: {local}; S3 is SeaweedFS over {protocol} on the same machine, its data {s3}. S3 → S3 is between
+  two servers and local → local between two storages, so no program can let a storage copy by itself; inside one S3 all
+  may. The servers share the processor with the program that is measured: CPU seconds say more about the program than
+  its time does.
+- **The same for all**: every run goes to a new folder or bucket; before it everything is synced and the source's
   files are {cache} the page cache.
 - **CPU** is user and system time of the program's processes, **memory** their largest resident size.
 - After each run every file at the destination was read by a third program and its SHA-256 compared ({digests} files in
   all). A result with a wrong file is not written.
 
-Run it yourself: `./run bench` (an hour), `./run bench --quick` (smaller loads, minutes), `./run bench --help`.
+Run it yourself: `./run bench` (hours), `./run bench --quick` (smaller loads, a quarter of an hour),
+`./run bench --help`.
 """
+
+
+NAMES: Final = {
+    "scigate": "SciGate", "rclone": "rclone", "rclone-default": "rclone, no flags", "s5cmd": "s5cmd",
+    "aws-cli": "aws-cli", "boto3": "boto3", "s3fs": "s3fs",
+}  # fmt: skip
+_HOW: Final = {
+    "s5cmd": "`s5cmd cp` (between servers, of one file, `s5cmd cat | s5cmd pipe`)",
+    "aws-cli": "`aws s3 cp --recursive`",
+    "boto3": "its managed transfers, 16 files at once",
+    "s3fs": "`put`, `get` and `copy` of its file system",
+}
 
 
 def page(result: dict[str, Any]) -> str:
@@ -52,6 +74,8 @@ def page(result: dict[str, Any]) -> str:
         rounds=setup["rounds"],
         table=table(result["cases"]),
         ratios="\n".join(_ratio_row(case) for case in result["cases"]),
+        others=_others(result["cases"]),
+        peers=_peers(result),
         machine=f"{machine['cores']} cores ({machine['processor']}), {machine['memory'] / GiB:.0f} GiB of memory, "
         f"Linux {machine['kernel']}, Python {machine['python']}",
         started=result["started"][:10],
@@ -69,17 +93,20 @@ def page(result: dict[str, Any]) -> str:
 
 
 def table(cases: list[dict[str, Any]]) -> str:
-    """Seconds, CPU seconds and memory of both."""
-    head = ["| case | program | wall s | CPU s | peak memory MiB |", "|---|---|---|---|---|"]
+    """Seconds, CPU seconds and memory of everybody."""
+    head = ["| case | program | wall s | durable s | CPU s | peak memory MiB |", "|---|---|---|---|---|---|"]
     return "\n".join(head + [row for case in cases for row in _rows(case)])
 
 
 def title(case: dict[str, Any]) -> str:
-    """``1 × 2 GiB, local → S3``."""
-    _, source, destination = case["name"].split("-")
+    """``1 × 2 GiB, local → S3``; ``mixed tree, 1,371 files, 934.1 MiB, inside one S3``."""
+    load, source, destination = case["name"].split("-")
     words = {"s3": "S3"}
     direction = f"{words.get(source, source)} → {words.get(destination, destination)}"
-    return f"{case['files']:,} × {size(case['file_size'])}, {direction}"
+    what = f"{case['files']:,} × {size(case['file_size'])}"
+    if load == "mixed":
+        what = f"mixed tree of {case['files']:,} files, {size(case['bytes'])}"
+    return f"{what}, {'inside one S3' if destination == 'inside' else direction}"
 
 
 def size(count: int) -> str:
@@ -91,28 +118,55 @@ def size(count: int) -> str:
 
 
 def _rows(case: dict[str, Any]) -> list[str]:
-    rclone, scigate = case["peers"]["rclone"], case["peers"]["scigate"]
-    rows = [_row(title(case), "SciGate", scigate, "wall"), _row("", "rclone", rclone, "wall")]
-    if is_synced(case):
-        rows.append(f"| | rclone + sync | {_spread(rclone['durable'])} | | |")
-    return rows
+    names = sorted(case["peers"], key=list(NAMES).index)
+    return [_row(title(case) if name == names[0] else "", name, case) for name in names]
 
 
-def _row(first: str, program: str, peer: dict[str, Any], wall: str) -> str:
-    memory = {name: value / MiB for name, value in peer["rss"].items()}
-    return f"| {first} | {program} | {_spread(peer[wall])} | {_spread(peer['cpu'])} | {memory['median']:.0f} |"
+def _row(first: str, name: str, case: dict[str, Any]) -> str:
+    peer = case["peers"][name]
+    durable = _spread(peer["durable"]) if is_synced(case) else ""
+    memory = f"{peer['rss']['median'] / MiB:.0f}"
+    return f"| {first} | {NAMES[name]} | {_spread(peer['wall'])} | {durable} | {_spread(peer['cpu'])} | {memory} |"
 
 
 def _ratio_row(case: dict[str, Any]) -> str:
     ratios = case["ratios"]
-    durable = _spread(ratios["durable"]) if is_synced(case) else "the same"
-    cells = [
-        title(case),
-        f"**{_spread(ratios['wall'])}**",
-        durable,
-        *(f"{ratios[of]['median']:.2f}" for of in ("cpu", "rss")),
-    ]
-    return f"| {' | '.join(cells)} |"
+    durable = f"**{_speed(ratios['durable'])}**" if is_synced(case) else "the same"
+    shares = (f"{100 * ratios[of]['median']:.0f} %" for of in ("cpu", "rss"))
+    return f"| {title(case)} | **{_speed(ratios['wall'])}** | {durable} | {' | '.join(shares)} |"
+
+
+def _others(cases: list[dict[str, Any]]) -> str:
+    names = [name for name in NAMES if name not in ("scigate", "rclone") and any(name in _told(case) for case in cases)]
+    if not names:
+        return "nobody else was measured."
+    rows = [f"| case | {' | '.join(NAMES[name] for name in names)} |", "|---" * (len(names) + 1) + "|"]
+    for case in cases:
+        cells = [_speed(found) if (found := case["wall_ratios"].get(name)) else "–" for name in names]
+        rows.append(f"| {title(case)} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _told(case: dict[str, Any]) -> set[str]:
+    return {*case["peers"], *case["left_out"]}
+
+
+def _peers(result: dict[str, Any]) -> str:
+    """Who else took part, in what version, and why not in which cases."""
+    versions, lines = result["versions"], []
+    for name in NAMES:
+        if name in ("scigate", "rclone", "rclone-default") or not any(name in _told(case) for case in result["cases"]):
+            continue
+        why = {case["left_out"][name] for case in result["cases"] if name in case["left_out"]}
+        version = versions[{"aws-cli": "awscli"}.get(name, name)]
+        missing = f" It is left out where it {' or '.join(sorted(why))}." if why else ""
+        lines.append(f"- **{NAMES[name]}** {version}, {_HOW[name]}.{missing}\n")
+    return "".join(lines)
+
+
+def _speed(ratio: dict[str, float]) -> str:
+    """A ratio of times as a ratio of speeds."""
+    return f"{1 / ratio['median']:.2f} ({1 / ratio['max']:.2f}–{1 / ratio['min']:.2f})"
 
 
 def is_synced(case: dict[str, Any]) -> bool:

@@ -6,14 +6,14 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from scigate.storage_backends.testing.certificates import Authority
 from scigate.storage_backends.testing.servers import S3Server, seaweedfs
 
-from .cases import LOCAL, S3, BenchmarkFailed, Case, Load, make_files, write_random
+from .cases import INSIDE, LOCAL, S3, BenchmarkFailed, Case, Load, make_files, write_random
 from .peers import WARM_UP, Job, Peer
 from .places import Bucket, Folder, Place
 
@@ -82,6 +82,9 @@ class Stage:
     def _destination(self, name: str) -> Place:
         if self._case.destination == LOCAL:
             return Folder(self._media.local / "destination" / name)
+        if self._case.destination == INSIDE:
+            assert isinstance(self._source, Bucket)
+            return replace(self._source, prefix=f"{name}/")
         return Bucket(self._servers["destination"], name, self._media.s3 / "destination-server")
 
 
@@ -94,7 +97,7 @@ def stage(case: Case, media: Media, sources: Sources, seeder: Peer, runs: int) -
         servers: dict[str, S3Server] = {}
         authority = stack.enter_context(_authority(media.disk / "authority")) if media.tls else None
         for role, kind in (("source", case.source), ("destination", case.destination)):
-            if kind != LOCAL:
+            if kind == S3:
                 servers[role] = stack.enter_context(_server(media.s3 / f"{role}-server", authority))
         local = sources.of(case.load)
         yield Stage(case, media, servers, _filled(case, media, servers, local, seeder))
@@ -152,4 +155,5 @@ def needs(case: Case, media: Media, runs: int) -> dict[Path, int]:
     copies[media.s3] += case.source == S3
     copies[media.local] += runs * (case.destination == LOCAL)
     copies[media.s3] += 2 * (case.destination == S3)  # a removed bucket's space may come back a moment later
+    copies[media.s3] += runs * (case.destination == INSIDE)  # that of removed objects does not
     return {folder: SPARE + count * case.load.bytes for folder, count in copies.items() if count}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cases, compare, measure, report, sampler, summary, uploads_report, workspace
+from benchmarks.others import AwsCli, S5cmd, Script
 from benchmarks.peers import Job, Rclone, SciGate
 from benchmarks.places import Folder
 
@@ -60,6 +61,21 @@ def test_cpu_and_memory_of_a_program_are_its_own(tmp_path: Path) -> None:
     assert code == 0
     assert 0.4 < seen.cpu < seen.wall + 0.1
     assert 64 << 20 < seen.rss < 200 << 20
+
+
+def test_a_mixed_load_names_every_file_with_its_size() -> None:
+    load = cases.Load("mixed", 2, 10, ((3, 20), (1, 5)))
+    assert [size for _, size in load.sizes()] == [10, 10, 20, 20, 20, 5]
+    assert len(set(load.names())) == load.files == 6
+    assert load.bytes == 85
+
+
+def test_who_has_no_way_to_do_a_case_is_left_out_with_the_reason() -> None:
+    between, inside = (cases.Case(cases.SMALL, "s3", to) for to in ("s3", "inside"))
+    for peer in (S5cmd(), AwsCli(), Script("boto3"), Script("s3fs")):
+        assert "server" in (peer.cannot(between) or "")
+        assert peer.cannot(inside) is None
+        assert peer.cannot(CASE)
 
 
 def test_room_is_asked_for_where_it_is_needed(tmp_path: Path) -> None:
