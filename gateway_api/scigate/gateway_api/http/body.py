@@ -13,6 +13,8 @@ from ..problems import Problem
 from ..validation import words
 
 FIELDS_MAX: Final = 32
+KEYS_MAX: Final = 100
+"""Of one JSON object. No model has as many; a million of them would cost seconds and a gigabyte to refuse one by one."""
 SECRETS_IN_URL: Final = frozenset({"token", "access_token", "api_key"})
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 M = TypeVar("M", bound=BaseModel)
@@ -88,6 +90,8 @@ def _refuse(constant: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > KEYS_MAX:
+        raise ValueError(f"An object has more than {KEYS_MAX} keys")
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("An object has the same key twice")
