@@ -14,7 +14,7 @@ from ..validation import words
 
 FIELDS_MAX: Final = 32
 KEYS_MAX: Final = 100
-"""Of one JSON object. No model has as many; a million of them would cost seconds and a gigabyte to refuse one by one."""
+"""Of one JSON object. No model has as many; to refuse a million of them one by one takes seconds and a gigabyte."""
 SECRETS_IN_URL: Final = frozenset({"token", "access_token", "api_key"})
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 M = TypeVar("M", bound=BaseModel)
