@@ -119,6 +119,11 @@ def interrupted(url: str) -> int:
     return int(_select(url, "SELECT count(*) AS found FROM event WHERE type = 'file.lapse'")[0]["found"])
 
 
+def recorded(url: str) -> int:
+    """Bytes of blocks that are recorded as being at a draft."""
+    return int(_select(url, "SELECT coalesce(sum(length), 0) AS found FROM block")[0]["found"])
+
+
 def _acknowledged(tables: Tables, acknowledged: Iterable[tuple[str, str]]) -> Iterator[str]:
     ids: dict[str, set[str]] = defaultdict(set)
     for key, transfer in acknowledged:

@@ -26,9 +26,9 @@ EVERYWHERE = [
 ]
 """Points outside of a transaction: on SQLite who stands still in one keeps all others from writing, on any host."""
 IN_A_TRANSACTION = [
-    Scene("file.DONE.published:written", "desk", "large-31.bin", "overwrite"),
-    Scene("file.DONE.published:written", "cloud", "large-31.bin"),
-    Scene("file.DONE.stored:written", "cloud", "small.bin"),
+    Scene("file.PUBLISHING.published:written", "desk", "large-31.bin", "overwrite"),
+    Scene("file.PUBLISHING.published:written", "cloud", "large-31.bin"),
+    Scene("file.COPYING.stored:written", "cloud", "small.bin"),
 ]
 CASES = [
     *(("postgresql", scene) for scene in EVERYWHERE + IN_A_TRANSACTION),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +15,11 @@ from tests.evidence import record
 from . import checker
 from .case import Case, Operation, Piece
 from .checker import DRAFT
-from .client import NOT_ANSWERED, Client
 from .ground import World, settings_of
 from .history import History
 from .process import Nursery
 from .race import Publications
+from .sending import all_finished, submit
 
 ENGINES = 8
 TRANSFERS = 8
@@ -42,25 +39,6 @@ def operations_in(world: World) -> list[Operation]:
     return made
 
 
-def submit(client: Client, history: History, operation: Operation) -> None:
-    files = [{"source": source, "destination": destination} for source, destination in operation.files]
-    body = json.dumps({"files": files, "label": operation.key}).encode()
-    while True:
-        with suppress(*NOT_ANSWERED):
-            status, answer = client.ask("POST", "/api/v1/transfers", body, operation.key)
-            assert status == 202, answer
-            history.write("ok", "submit", key=operation.key, transfer=answer["transfer"]["id"])
-            return
-        time.sleep(0.05)
-
-
-def all_finished(client: Client) -> bool:
-    with suppress(*NOT_ANSWERED):
-        status, page = client.ask("GET", "/api/v1/transfers?limit=1000")
-        return status == 200 and all(transfer["finished"] for transfer in page["items"])
-    return False
-
-
 def workers_of(database: str) -> int:
     return len(checker.Tables(database).workers)
 
@@ -72,18 +50,17 @@ def test_one_owner_and_one_publication(
     begun = time.monotonic()
     with world(new_database()) as made:
         operations, history = operations_in(made), History(made.folder / "history.jsonl")
-        client = Client(made.port, history, threading.Event())
         counting = Publications([made.desk / operation.key for operation in operations])
         gateways = [nursery.start(made.config, made.folder / "gateway.log")]
         try:
             for operation in operations:
-                submit(client, history, operation)
+                submit(made.port, history, operation)
             gateways.pop().kill()  # it has begun; the eight take its work over, and fight for the rest
             for config in configs(made):
                 gateways.append(nursery.start(config, made.folder / "gateway.log"))
             end = time.monotonic() + PATIENCE
             most = 0
-            while not all_finished(client) and time.monotonic() < end:
+            while not all_finished(made.port, history) and time.monotonic() < end:
                 most = max(most, workers_of(made.database))
                 time.sleep(0.1)
             ended = [gateway.stop() for gateway in gateways]

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 import tomllib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from . import checker
 from .case import Case, Content, Operation
-from .client import NOT_ANSWERED, Client
 from .ground import LEASE, World
 from .history import History
 from .plan import Planner
 from .points import StopAt
 from .process import GatewayProcess, Nursery
+from .sending import all_finished, submit
 
 PATIENCE: Final = 90.0  # seconds for each thing that has to come to pass
 AWAKE: Final = LEASE / 2  # seconds in which one that woke up does the harm that it would do
@@ -63,19 +60,17 @@ class Zombie:
         self._world, self._nursery, self._scene, self._mutant = world, nursery, scene, mutant
         self._operation = Plans(world, seed).of(scene)
         self._history = History(world.folder / "history.jsonl")
-        over = threading.Event()
-        self._ours = Client(world.port, self._history, over)
-        self._theirs = Client(tomllib.loads(world.other_config.read_text())["gateway"]["port"], self._history, over)
+        self._other_port = int(tomllib.loads(world.other_config.read_text())["gateway"]["port"])
 
     def violations(self) -> list[str]:
         """Play the scene; what it broke."""
         first = self._start(self._world.config, StopAt(self._scene.point))
         second = None
         try:
-            self._submit()
+            submit(self._world.port, self._history, self._operation)
             _until(first.stands_still, f"{self._scene.point} is reached")
             second = self._start(self._world.other_config)
-            _until(self._is_finished, "the other gateway finishes the work")
+            _until(lambda: all_finished(self._other_port, self._history), "the other gateway finishes the work")
             before = self._look()
             first.thaw()
             _until(self._is_back, "the zombie has a lease again")
@@ -90,29 +85,6 @@ class Zombie:
 
     def _start(self, config: Path, plan: object = "") -> GatewayProcess:
         return self._nursery.start(config, self._world.folder / "gateway.log", self._mutant, plan)
-
-    def _submit(self) -> None:
-        """The answer may never come: the point can lie before it."""
-        (source, destination), *_ = self._operation.files
-        files = [{"source": source, "destination": destination}]
-        body = json.dumps({"files": files, "overwrite": self._operation.overwrite, "label": self._operation.key})
-
-        def ask() -> bool:
-            with suppress(*NOT_ANSWERED):
-                status, answer = self._ours.ask("POST", "/api/v1/transfers", body.encode(), self._operation.key)
-                if status == 202:
-                    key, transfer = self._operation.key, answer["transfer"]["id"]
-                    self._history.write("ok", "submit", key=key, transfer=transfer)
-                return status == 202
-            return False
-
-        _until(ask, "the submit is acknowledged")
-
-    def _is_finished(self) -> bool:
-        with suppress(*NOT_ANSWERED):
-            status, page = self._theirs.ask("GET", "/api/v1/transfers?limit=10")
-            return status == 200 and all(transfer["finished"] for transfer in page["items"])
-        return False
 
     def _is_back(self) -> bool:
         return len(checker.Tables(self._world.database).workers) == 2
