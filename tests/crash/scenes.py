@@ -72,7 +72,6 @@ PLACES: Final[dict[str, Scene]] = {
     "file.WAITING.received:*": Scene("sent"),
     "file.QUEUED.starved:*": Scene("sent_slowly", when="upload.recorded:committed", then="pause resume"),
     "file.COPYING.starved:*": Scene("sent_with_a_break", slow=True),
-    "file.*.starved:*": Scene("sent_slowly"),
     "file.PAUSED.expired:*": Scene("left", when="upload.created:committed", then="pause", slow=True),
     "file.*.expired:*": Scene("left", slow=True),
     "file.FAILED.cancel:*": Scene("ended_after_failure"),
@@ -118,6 +117,7 @@ PLACES: Final[dict[str, Scene]] = {
     "upload.refused:*": Scene("promised"),
     "upload.terminated:*": Scene("ended"),
     "upload.expired:*": Scene("left", slow=True),
+    "upload.released:*": Scene("sent_long", "no room", only=CLOUD),
     "upload.*": Scene("sent"),
     # storages
     "put:*": Scene("small", only=CLOUD),
@@ -140,6 +140,7 @@ PLACES: Final[dict[str, Scene]] = {
     "staging.put:*": Scene("upload"),
     "staging.remove:*": Scene("upload"),
     "staging.mark:*": Scene("checked"),
+    "staging.window:*": Scene("sent_long", "no room", only=CLOUD),
     "staging.settle:*": Scene("checked", after="staging.append:written"),
     "staging.*": Scene("sent"),
     "*": Scene("over"),
@@ -250,6 +251,11 @@ class Scenes(Planner):
         made.manner = Manner(600_000, 0.5)
         return made
 
+    def sent_long(self, key: str) -> Operation:
+        made = self._sent(key, "large-47.bin")
+        made.manner = Manner(4 << 20, 0.2)
+        return made
+
     def sent_with_a_break(self, key: str) -> Operation:
         return Planner.sent_slowly(self, key)
 
@@ -283,5 +289,5 @@ MAKERS: Final[dict[str, Callable[[Scenes, str], Operation]]] = {
     "no_folder": Scenes.no_folder, "inside": Scenes.inside, "mended": Planner.mended, "upload": Planner.upload,
     "sent": Scenes.sent, "deferred": Scenes.deferred, "checked": Scenes.checked, "promised": Scenes.promised,
     "sent_slowly": Scenes.sent_slowly, "sent_with_a_break": Scenes.sent_with_a_break, "ended": Scenes.ended,
-    "ended_after_failure": Scenes.ended_after_failure, "left": Planner.left,
+    "sent_long": Scenes.sent_long, "ended_after_failure": Scenes.ended_after_failure, "left": Planner.left,
 }  # fmt: skip

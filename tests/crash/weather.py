@@ -6,11 +6,19 @@ from datetime import timedelta
 from typing import Final
 
 from scigate.gateway_api import storages
+from scigate.gateway_api.uploads import window
 from scigate.storage_backends.errors import NoSpace, Unreachable
 from scigate.storage_backends.layers import Fault, compose
 
 OWN: Final = "point-"
 """In the path of every destination of these runs, and of no source."""
+
+
+class Full(NoSpace):
+    """Long enough for somebody to ask for something else meanwhile."""
+
+    retry_after = timedelta(seconds=3)
+
 
 _LATE: Final = timedelta(seconds=0.4)
 WEATHER: Final = {
@@ -18,13 +26,23 @@ WEATHER: Final = {
     "slow puts": [Fault("put", delay=timedelta(seconds=1))],
     "slow publishing": [Fault("publish", delay=_LATE)],
     "publishing fails": [Fault("publish", error=Unreachable)],
-    "writing fails": [Fault("write", error=NoSpace)],
+    "writing fails": [Fault("write", error=Full)],
     "reading back fails": [Fault("read", path=OWN, error=Unreachable)],
+    "no room": [],
     "bits flip": [Fault("write", flip=0)],
 }
 
 
+def no_room() -> None:
+    """Every upload is thought to be more than there is room for."""
+    window.LEAST = 1 << 20  # type: ignore[misc]
+    window.Window.is_scarce = lambda self, more: True  # type: ignore[method-assign]
+
+
 def arise(name: str) -> None:
     """From now on every storage of this process has these faults."""
+    if name == "no room":
+        no_room()
+        return
     faults = WEATHER[name]
     storages.compose = lambda *arguments, **more: compose(*arguments, **more, faults=faults)  # type: ignore[attr-defined]
