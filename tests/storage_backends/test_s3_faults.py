@@ -74,6 +74,21 @@ def test_an_error_inside_a_200_to_a_put_is_an_error(backend: S3Backend, s3_shim:
         backend.put("x", b"data")
 
 
+def test_an_upload_whose_beginning_was_not_heard_of_is_not_begun_twice(
+    backend: S3Backend, seaweedfs: S3Server, s3_shim: Any, s3_error: Body
+) -> None:
+    backend.draft("first", 1, key="k").discard()
+    begun = datetime.now(UTC)
+    s3_shim.fault("POST", "uploads", status=500, body=s3_error("InternalError"), forwarded=True)
+    with pytest.raises(Unreachable):
+        backend.draft("lost", 1, key="k")
+    key = backend._key("lost")
+    client = seaweedfs.client()
+    assert len(client.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=key)["Uploads"]) == 1
+    backend.abandon("lost", key="k", ref=None, since=begun)
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=key)
+
+
 def test_an_error_inside_a_200_to_a_copy_is_an_error(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
     backend.put("from", b"data")
     s3_shim.fault("PUT", "/to", status=200, body=s3_error("InternalError"), times=2)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LINK_MAX: Final = timedelta(days=7)  # "Sharing objects with presigned URLs"
+TRIES: Final = 2  # the engine retries; this bridges a stale connection
 CONTROL_READ_TIMEOUT: Final = 300  # seconds; completing or copying a large object may take minutes without a byte
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # cannot stand in XML 1.0, section 2.2
 _NO_CHECKSUMS: Final = frozenset({"NotImplemented", "InvalidRequest", "InvalidArgument"})
@@ -42,13 +43,23 @@ class ControlPlane:
         self._bucket = options.bucket
         self._lock = threading.Lock()
         self._made: S3Client | None = None
+        self._made_once: S3Client | None = None
 
     @property
     def _client(self) -> S3Client:
+        """For requests that do no harm when they are sent twice."""
         with self._lock:
             if self._made is None:
-                self._made = _new_client(self._options)
+                self._made = _new_client(self._options, TRIES)
             return self._made
+
+    @property
+    def _once(self) -> S3Client:
+        """For requests that must not be sent twice: an upload that is begun again after its id got lost is nobody's."""
+        with self._lock:
+            if self._made_once is None:
+                self._made_once = _new_client(self._options, 1)
+            return self._made_once
 
     def create_upload(self, key: str, path: str, identity: str) -> tuple[str, bool]:
         """Begin a multipart upload: its id, and whether the storage takes a checksum over the whole object."""
@@ -67,7 +78,7 @@ class ControlPlane:
         return self._create(key, path, about), False
 
     def _create(self, key: str, path: str, arguments: Mapping[str, Any]) -> str:
-        answer = self._call(self._client.create_multipart_upload, key, path, **arguments)
+        answer = self._call(self._once.create_multipart_upload, key, path, **arguments)
         return str(answer["UploadId"])
 
     def complete(
@@ -168,7 +179,7 @@ class ControlPlane:
         return translated(operation, path, Bucket=self._bucket, Key=key, **arguments)
 
 
-def _new_client(options: S3Options) -> S3Client:
+def _new_client(options: S3Options, tries: int) -> S3Client:
     """A client that knows only what the options say: no file, profile or variable of the environment counts."""
     import botocore.session
     from botocore.config import Config
@@ -182,7 +193,7 @@ def _new_client(options: S3Options) -> S3Client:
         signature_version="s3v4",
         connect_timeout=10,
         read_timeout=CONTROL_READ_TIMEOUT,
-        retries={"total_max_attempts": 2, "mode": "standard"},  # the engine retries; this bridges a stale connection
+        retries={"total_max_attempts": tries, "mode": "standard"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         max_pool_connections=options.concurrency,
