@@ -1,0 +1,121 @@
+"""Targets of the benchmarks: their figures are read from the results that the benchmarks left, not measured here."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from scigate.storage_backends.backend import MiB
+
+from .verdict import Row, Verdict, judged
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """``read`` finds the figure in the result ``name``.json, and raises ``LookupError`` where it was not measured.
+
+    ``limit`` is the most it may be, or with ``at_least`` the least."""
+
+    group: str
+    name: str
+    promise: str
+    limit: float
+    unit: str
+    read: Callable[[Result], float]
+    at_least: bool = False
+
+    @property
+    def goal(self) -> str:
+        """In words."""
+        return f"{'at least' if self.at_least else 'at most'} {self.limit:,.6g}{self.unit}"
+
+    def is_met(self, figure: float) -> bool:
+        """Whether it is on the right side."""
+        return figure >= self.limit if self.at_least else figure <= self.limit
+
+
+def of_case(case: str, ratio: str, result: Result) -> float:
+    """The median ratio of one case of the comparison, SciGate / tuned rclone."""
+    found = next((one for one in result["cases"] if one["name"] == case), None)
+    if found is None:
+        raise LookupError(case)
+    return float(found["ratios"][ratio]["median"])
+
+
+def _times(case: str, times: float, promise: str, ratio: str = "wall") -> Target:
+    read = partial(of_case, case, ratio)
+    return Target("Peers: time, SciGate / tuned rclone", "full", promise, round(1 / times, 2), "", read)
+
+
+def in_result(*path: str) -> Callable[[Result], float]:
+    """Reads one figure by the names that lead to it."""
+
+    def read(result: Result) -> float:
+        found: Any = result
+        for name in path:
+            found = found[name]
+        return float(found)
+
+    return read
+
+
+def _percent(read: Callable[[Result], float], result: Result) -> float:
+    return 100 * read(result)
+
+
+def _memory(result: Result) -> float:
+    programs = result["first_leg"]["programs"]
+    ours = [one["rss"]["max"] for name, one in programs.items() if name != "bare"]
+    return float(max(*ours, *(run["rss"] for run in result["second_leg"])) / MiB)
+
+
+def _blocks(result: Result) -> float:
+    by_size: dict[int, list[float]] = defaultdict(list)
+    for run in result["second_leg"]:
+        by_size[run["size"]].append(run["done"])
+    return max(median(done) for done in by_size.values()) / float(result["block_seconds"])
+
+
+PEERS: Final = (
+    _times("large-local-s3", 2, "one large file, local → S3"),
+    _times("large-s3-s3", 2, "one large file, S3 → S3"),
+    _times("large-s3-local", 1.2, "one large file, S3 → local, both synced", "durable"),
+    _times("small-local-s3", 2.5, "thousands of small files, local → S3"),
+    _times("small-s3-local", 2.5, "thousands of small files, S3 → local"),
+    _times("small-s3-s3", 2.5, "thousands of small files, S3 → S3"),
+    _times("small-local-local", 2.5, "thousands of small files, local → local"),
+)
+
+_OF_UPLOADS: Final = "Uploads by one client"
+_SPEED: Final = partial(_percent, in_result("first_leg", "programs", "one", "speed", "median"))
+UPLOADS: Final = (
+    Target(_OF_UPLOADS, "uploads", "2 GiB, against a bare handler that writes the same bytes", 90, " %", _SPEED, True),
+    Target(_OF_UPLOADS, "uploads", "memory of the gateway", 150, " MiB", _memory),
+    Target(_OF_UPLOADS, "uploads", "from the last byte to DONE on S3, any size", 2, " blocks' time", _blocks),
+)
+
+TARGETS: Final = (*PEERS, *UPLOADS)
+
+
+def rows(folder: Path, commit: str, targets: Iterable[Target] = TARGETS) -> list[Row]:
+    """A row for each target; of what was never measured as well."""
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    return [_row(target, results.get(target.name), commit) for target in targets]
+
+
+def _row(target: Target, result: Result | None, commit: str) -> Row:
+    try:
+        figure = target.read(result or {})
+    except LookupError:
+        return Row(target.group, target.promise, target.goal, "–", Verdict.NOT_RUN)
+    measured = str(result["versions"]["commit"]) if result else ""
+    return Row(target.group, target.promise, target.goal, f"{figure:,.3g}{target.unit}", judged(target.is_met(figure)),
+               commit="" if measured == commit else measured)  # fmt: skip
