@@ -44,8 +44,8 @@ class GatewaySettings:
     variables: Mapping[str, str] = field(repr=False)
 
 
-def settings(state: Path, source: Place, destination: Place) -> GatewaySettings:
-    """Everything that is not said here stays at its default."""
+def settings(state: Path, source: Place, destination: Place, extra: str = "") -> GatewaySettings:
+    """Everything that is not said here, or in the lines ``extra``, stays at its default."""
     token = secrets.token_hex(32)
     lines = ["[gateway]", "port = 0", f"state_dir = {json.dumps(str(state))}"]
     lines += ["[users.bench]", f'token_hash = "sha256:{sha256(token.encode()).hexdigest()}"']
@@ -54,13 +54,13 @@ def settings(state: Path, source: Place, destination: Place) -> GatewaySettings:
         keys, hidden = place.storage(name)
         lines += [f"[storages.{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())]
         variables |= hidden
-    return GatewaySettings("\n".join(lines) + "\n", token, variables)
+    return GatewaySettings("\n".join([*lines, extra]) + "\n", token, variables)
 
 
 @contextmanager
-def gateway(folder: Path, source: Place, destination: Place) -> Iterator[RunningGateway]:
+def gateway(folder: Path, source: Place, destination: Place, extra: str = "") -> Iterator[RunningGateway]:
     """A new gateway with an empty database in ``folder``; ended by its own process id."""
-    chosen = settings(folder / "state", source, destination)
+    chosen = settings(folder / "state", source, destination, extra)
     config, log = folder / "scigate.toml", folder / "gateway.log"
     config.write_text(chosen.text)
     command = [sys.executable, "-c", COMMAND, "serve", "--json", "--config", str(config)]

@@ -113,8 +113,8 @@ def _write_transfer(connection: Connection, transfer_id: str, owner: str, submis
         "id": transfer_id, "owner": owner, "label": request.label, "wish": RUN, "settled": True,
         "overwrite": str(request.overwrite), "verify": str(request.verify), "priority": request.priority,
         "created": now, "deadline": submission.deadline.timestamp(), "cause": _WAITS if waiting else None,
-        "total": len(files), "queued": len(files) - waiting, "waiting": waiting, "listing": len(submission.pairs) - len(files),
-        "bytes_total": sum(pair.size or 0 for pair in files),
+        "total": len(files), "queued": len(files) - waiting, "waiting": waiting,
+        "listing": len(submission.pairs) - len(files), "bytes_total": sum(pair.size or 0 for pair in files),
     }  # fmt: skip
     return int(_TRANSFER.rows(connection, **values)[0].seq)
 

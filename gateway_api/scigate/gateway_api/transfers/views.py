@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from scigate.storage_backends.location import Location, redact
-from sqlalchemy import Select, literal_column, select
+from sqlalchemy import ColumnElement, Select, literal_column, select
 
 from ..db.schema import file, transfer, upload
 from ..resources import (
@@ -34,7 +34,7 @@ _OF_UPLOAD: Final = (
 )  # fmt: skip
 
 
-_OPEN: Final = tuple(literal_column(f"'{state}'") for state in FileState if state not in FINAL)
+_OPEN: Final[tuple[ColumnElement[str], ...]] = tuple(literal_column(f"'{state}'") for state in FileState if state not in FINAL)
 
 
 def when(seconds: float | None) -> datetime | None:
