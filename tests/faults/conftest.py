@@ -48,7 +48,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=later)
 
 
-def _running(starter: Callable[[Path], AbstractContextManager[S3Server]], folder: Path, missing: Missing) -> Iterator[S3Server]:
+def _running(
+    starter: Callable[[Path], AbstractContextManager[S3Server]], folder: Path, missing: Missing
+) -> Iterator[S3Server]:
     with ExitStack() as running:
         try:
             server = running.enter_context(starter(folder))

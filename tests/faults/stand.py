@@ -129,8 +129,14 @@ class Stand:
 
     def wait_for(self, transfer: str, *states: str, seconds: float = 60) -> dict[str, Any]:
         """Its one file once it is in one of these states."""
-        until(lambda: self.file(transfer)["state"] in states, seconds, lambda: self.tell(transfer))
-        return self.file(transfer)
+        seen: list[dict[str, Any]] = []
+
+        def reached() -> bool:
+            seen[:] = [self.file(transfer)]
+            return seen[0]["state"] in states
+
+        until(reached, seconds, lambda: self.tell(transfer))
+        return seen[0]
 
     def tell(self, transfer: str) -> str:
         return f"{self.get(transfer)}\n{self.files(transfer)[:4]}\n{self.events(transfer)[-20:]}"

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -125,7 +124,7 @@ def test_a_quota_that_is_reached_is_no_space(stand: Make, mounts: Mounts, call: 
 def test_a_full_volume_of_the_database_refuses_work_keeps_what_there_is_and_goes_on(
     stand: Make, mounts: Mounts
 ) -> None:
-    """Nothing hangs: what only reads is answered, what would be recorded is refused soon, and says when to come again."""
+    """Nothing hangs: who only reads is answered, who wants something recorded is refused soon."""
     began = time.monotonic()
     volume = mounts.ext4("volume", 24 * MiB)
     made = stand(state=volume / "state")

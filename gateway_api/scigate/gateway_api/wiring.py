@@ -18,11 +18,14 @@ from scigate.storage_backends.layers import Meter, Totals, compose
 from scigate.storage_backends.registry import BackendRegistry
 from scigate.storage_backends.web_url import parse_web_url
 from scigate.storage_backends.wire import Pool
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import logs
 from .db.database import Database
 from .db.migrate import migrate
+from .db.sqlite_file import SqliteFile
+from .db.watermark import Watermark
 from .entries import surl
 from .gateway import Gateway
 from .http.server import HttpServer, Site
@@ -37,7 +40,7 @@ from .transfers.runtime import OUTSIDE, OpenUrl
 from .transfers.scheduler import SlotLimits, upload_slots
 from .transfers.store import TransferStore
 from .wiring_events import events, raise_descriptors
-from .wiring_uploads import UploadParts
+from .wiring_uploads import GATEWAY_ID, UploadParts
 from .wiring_webhooks import webhooks
 
 log = logging.getLogger(__name__)
@@ -50,15 +53,20 @@ class Service:
         self.settings, self._registry = settings, registry
         folder = _state_folder(settings)
         self._claim = _claimed(folder, settings)
-        self._database = _database(settings.database_url.reveal())
+        try:
+            self._database = _database(settings.database_url.reveal(), folder)
+        except SettingsError:
+            os.close(self._claim)
+            raise
+        self._watermark = Watermark(self._database, folder)
         uploads = self._uploads = UploadParts(settings, folder, self._database)
         self._storages = Storages(settings.storages, registry, {uploads.name: uploads.source})
         self._outside = Meter()
         egress = Egress(settings.egress)
-        store = TransferStore(self._database, self._surl)
+        store = self._store = TransferStore(self._database, self._surl)
         self._engine = Engine(
             self._database, self._backend, _url_opener(egress, self._outside), _engine_settings(settings), folder,
-            chores=(self._sweep_uploads,), each_round=self._watch_uploads, staging=uploads.source,
+            chores=(self._sweep_uploads, self._watermark.keep), each_round=self._watch_uploads, staging=uploads.source,
             window=uploads.window(self._backend),
         )  # fmt: skip
         store.progress, store.on_new = self._engine.progress, self._engine.look
@@ -97,6 +105,8 @@ class Service:
         Plug-ins that are broken are logged; so are, a little later, storages that do not answer.
         """
         self._registry.load_all()
+        if self._watermark.is_older_copy():
+            self._store.pause_all()
         self._uploads.prepare()
         self._engine.start()
         self._sweep_uploads()
@@ -123,6 +133,7 @@ class Service:
         self._feed.stop()
         self._engine.stop()
         self._storages.close()
+        self._watermark.keep()
         self._database.close()
         os.close(self._claim)
 
@@ -212,8 +223,9 @@ def _name(settings: Settings) -> str:
     return str(settings.source or "The gateway with its defaults")
 
 
-def _database(url: str) -> Database:
+def _database(url: str, folder: Path) -> Database:
     """The database, its tables brought to the newest schema."""
+    _require_sound(SqliteFile(make_url(url)), folder)
     try:
         migrate(url)
         return Database(url)
@@ -221,6 +233,22 @@ def _database(url: str) -> Database:
         why = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         problem = f"database.url: the database cannot be opened: {logs.redact(why)}. Start it, or correct the URL."
         raise SettingsError("The database", [problem]) from None
+
+
+def _require_sound(file: SqliteFile, folder: Path) -> None:
+    """Nothing is begun anew over a database that is lost or damaged: it knows what people were promised."""
+    if not file.exists() and (folder / GATEWAY_ID).exists():
+        problem = (
+            f"database.url: the file {file.path} is gone, and with it every transfer that was accepted. Restore it "
+            "from a backup; or, to begin with an empty one, run 'scigate migrate'."
+        )
+        raise SettingsError("The database", [problem])
+    if wrong := file.what_is_wrong():
+        problem = (
+            f"database.url: the file {file.path} is damaged: {wrong}. Nothing was changed. Restore it from a backup, "
+            "or recover what is left of it with 'sqlite3 FILE .recover'."
+        )
+        raise SettingsError("The database", [problem])
 
 
 def _state_folder(settings: Settings) -> Path:

@@ -34,6 +34,7 @@ from .uploads.window import Window
 from .uploads.writer import Reception
 
 CHECKPOINTS: Final = 4  # uploads that are made durable beside their streams at once
+GATEWAY_ID: Final = "gateway-id"
 log = logging.getLogger(__name__)
 
 
@@ -93,7 +94,7 @@ class UploadParts:
 def gateway_id(folder: Path) -> str:
     """This gateway's own id (8 hexadecimal digits), made when it is first asked for: the uploads on its disk are its
     own, also when several gateways share one database."""
-    path = folder / "gateway-id"
+    path = folder / GATEWAY_ID
     if not path.exists():
         new = path.with_suffix(".new")
         with new.open("w") as file:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import Pool, QueuePool, StaticPool
 
 from . import points
+from .sqlite_file import SqliteFile
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -29,6 +30,7 @@ Job = Callable[[Connection], T]
 
 GROUP: Final = 256  # most jobs in one commit
 PATIENCE: Final = 30.0  # seconds that a write waits for a database that is locked or restarting
+WAL_KEPT: Final = 64 << 20  # bytes of SQLite's log that stay on the disk after a reader has held up its end for long
 TURN: Final = 0x5C16A7E  # names the lock by which writers of one PostgreSQL take turns
 _STOP: Final = None
 
@@ -43,7 +45,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.is_sqlite, self._file = self.url.get_backend_name() == "sqlite", SqliteFile(self.url)
         self._writer = _sqlite(url, "BEGIN IMMEDIATE") if self.is_sqlite else _server(url)
         self._reader = _sqlite(url, "BEGIN") if self.is_sqlite else self._writer
         self._jobs: queue.Queue[tuple[Job[Any], Future[Any]] | None] = queue.Queue()
@@ -83,6 +85,8 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading a consistent snapshot."""
+        if happened := self._file.what_has_happened():
+            raise DatabaseUnavailable(happened)
         try:
             with getattr(self._own, "reader", self._reader).connect() as connection:
                 yield connection
@@ -131,7 +135,11 @@ class Database:
 
     def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
         deadline, attempts = time.monotonic() + PATIENCE, 0
+        answers: list[_Result | BaseException]
         while True:
+            if happened := self._file.what_has_happened():
+                answers = [DatabaseUnavailable(happened)] * len(group)
+                break
             try:
                 answers = self._attempt([job for job, _ in group])
                 break
@@ -241,11 +249,14 @@ def _server(url: str) -> Engine:
     parsed = make_url(url)
     libpq = parsed.get_driver_name().startswith("psycopg")
     alive = {name: value for name, value in _ALIVE.items() if libpq and name not in parsed.query}
-    return create_engine(url, pool_pre_ping=True, pool_size=16, max_overflow=16, connect_args=alive)
+    return create_engine(
+        url, pool_pre_ping=True, pool_size=16, max_overflow=16, connect_args=alive, hide_parameters=True
+    )
 
 
 def _sqlite(url: str | URL, begin: str, pool: type[Pool] = QueuePool) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": PATIENCE, "check_same_thread": False}, poolclass=pool)
+    arguments = {"timeout": PATIENCE, "check_same_thread": False}
+    engine = create_engine(url, connect_args=arguments, poolclass=pool, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
@@ -255,6 +266,7 @@ def _sqlite(url: str | URL, begin: str, pool: type[Pool] = QueuePool) -> Engine:
             "synchronous=FULL",
             "foreign_keys=ON",
             f"busy_timeout={int(PATIENCE * 1000)}",
+            f"journal_size_limit={WAL_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 

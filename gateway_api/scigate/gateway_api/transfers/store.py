@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -15,7 +17,7 @@ from ..db.paging import cursor, newest, next_cursor
 from ..db.schema import transfer
 from ..events import journal
 from ..events.cloudevents import event_of
-from ..problems import not_found
+from ..problems import Problem, not_found
 from ..resources import Cause, Event, FileState, Page, Transfer, TransferFile, TransferState
 from ..uploads.arrivals import Hindrance
 from ..uploads.hindrances import cause_told
@@ -23,6 +25,7 @@ from . import intake, views, wishes
 from .submission import Submission
 from .wishes import Wish
 
+log = logging.getLogger(__name__)
 FIRST_OF = 100  # files of a transfer that are looked at for what holds it up
 
 
@@ -143,6 +146,17 @@ class TransferStore:
         self._database.write(job)
         self.on_new()
         return self.get(transfer_id, owner)
+
+    def pause_all(self) -> None:
+        """Pause what is not finished. The database is an older copy: what was done since is not known in it, and doing
+        it again could undo what people have done with their files meanwhile. Owners resume what they still want."""
+        unfinished = select(transfer.c.id).where(transfer.c.finished.is_(None))
+        with self._database.read() as connection:
+            ids = connection.execute(unfinished).scalars().all()
+        for transfer_id in ids:
+            with suppress(Problem):  # it is being cancelled
+                self.ask(transfer_id, None, Wish.PAUSE)
+        log.error("the database was restored from a backup: %d transfers are paused until resumed", len(ids))
 
     def reads_alone(self) -> bool:
         """See ``Database.reads_alone``."""
