@@ -31,9 +31,11 @@ def serve(common: Common, port: int | None) -> int:
     from scigate.storage_backends.registry import BackendRegistry
 
     from .. import logs
+    from ..cores import forbid_cores
     from ..settings import Settings
     from ..wiring import serve as run
 
+    forbid_cores()  # before there is a secret in memory
     logs.configure()  # before the settings: a plug-in that they name may be broken
     registry = BackendRegistry()
     settings = Settings.load(common.config, registry=registry)
