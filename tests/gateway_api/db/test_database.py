@@ -86,6 +86,15 @@ def test_the_failure_of_one_job_does_not_undo_another(database: Database) -> Non
     assert owners(database) == {"ada", "bo", "cy"}
 
 
+def test_an_error_of_a_statement_does_not_tell_its_values(database: Database) -> None:
+    """They can be a signed URL, and errors go to the log."""
+    database.write(add("ada"))
+    with pytest.raises(IntegrityError) as raised:
+        database.write(add("ada"))
+    assert "lane" in str(raised.value)
+    assert "'ada'" not in str(raised.value)
+
+
 def test_a_failure_before_the_first_statement_is_waited_for_not_the_end_of_the_writer(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
