@@ -25,6 +25,13 @@ class Piece:
     is_object: bool
     new: Content
     old: Content | None = None
+    also: Content | None = None
+    """What may be there instead of ``new``: the source was changed while it was copied."""
+
+    @property
+    def fresh(self) -> tuple[Content, ...]:
+        """What may be there when it is stored."""
+        return (self.new,) if self.also is None else (self.new, self.also)
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,8 @@ class Operation:
     """(path, original): a source that is only put there after the transfer has failed; then it is tried again."""
     vanishing: str | None = None
     """A source that is removed a moment after the submit."""
+    changing: tuple[str, dict[int, bytes]] | None = None
+    """(path, offset → bytes): a source in which that is written a moment after the submit."""
     upload: str | None = None
     """The file whose bytes are sent with the request."""
     deadline: float | None = None

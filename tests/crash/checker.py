@@ -3,17 +3,30 @@
 Looks at the database, the folders and the buckets themselves, and knows from the plan what should be where. The
 invariants are numbered:
 
+    I0  everything that was accepted ends, in a state that its request allows
+        _ends: each operation's transfer is finished; each file is in a state that the plan says it may have
     I1  every acknowledged submit exists, under one id
+        _acknowledged: each (key, id) that a client was answered, against the rows of the database
     I2  DONE means that the destination holds the bytes of the source
+        _contents: each destination is read to its end and hashed; the plan knows the hash
     I3  one transfer per idempotency key, one publication per DONE file, no other ones
-    I4  no reader ever saw anything but a whole old or a whole new object (see ``watcher``)
+        _keys counts rows; _history counts the arrows to DONE; test_race counts the renames that the kernel saw, and
+        zombie compares inode or ETag before and after
+    I4  no reader ever saw anything but a whole old or a whole new object
+        watcher: looks at the destinations all through the run
     I5  no draft, multipart upload, staged upload, lock or record of one stays behind
+        leftovers: walks the folders, lists the bucket and its uploads, and asks for records of drafts
     I6  what failed leaves the destination as it was; what was cancelled, as it was or whole (the cancel came between
         the publication and its record)
+        _contents, as for I2; watcher: what was there never goes away
     I7  FAILED has a cause that a program can read, and is only left by a retry, or when an upload is terminated
+        _causes reads those of the rows, _history those of the journal
     I8  counters are the sums of what they count
+        _counters: adds up the files of each transfer by itself
     I9  the history of a file is a path of the state machine, and its epochs count up
-    I0  everything that was accepted ends, in a state that its request allows
+        _history: follows the journal along ARROWS
+    I10 a kill costs no more bytes than the parts that were in flight
+        resent: counts the bytes on the wire, and asks recorded() what need not come again
 """
 
 from __future__ import annotations
@@ -191,14 +204,14 @@ def _content(operation: Operation, piece: Piece, row: Row | None, there: Content
     state = row["state"] if row else "not there"
     name = f"{operation.name}: {piece.storage}:/{piece.path} is {state}"
     if row and state == "DONE":
-        right = (piece.old,) if row["skipped"] and piece.old else (piece.new,)
+        right = (piece.old,) if row["skipped"] and piece.old else piece.fresh
         if there not in right:
             yield f"I2 {name}, but the destination holds {_said(there, piece)}"
         if row["bytes_done"] != row["size"] or row["size"] != right[0].size:
             yield f"I8 {name}, with {row['bytes_done']} of {row['size']} bytes, not {right[0].size}"
         if not row["skipped"] and row["proof"] not in ("A", "B", "C", "D"):
             yield f"I2 {name} without a grade of proof"
-    elif there != piece.old and not (state == "CANCELLED" and there == piece.new):
+    elif there != piece.old and not (state == "CANCELLED" and there in piece.fresh):
         yield f"I6 {name}, but the destination holds {_said(there, piece)}"
 
 
@@ -367,7 +380,7 @@ def _named(row: Row) -> str:
 def _said(there: Content | None, piece: Piece) -> str:
     if there is None:
         return "nothing"
-    known = {piece.new: "the new content", piece.old: "the old content"}
+    known = {piece.also: "the changed content", piece.new: "the new content", piece.old: "the old content"}
     return known.get(there) or f"{there.size} other bytes ({there.sha256[:12]})"
 
 

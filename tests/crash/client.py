@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +43,9 @@ class Client:
         if operation.vanishing:
             self._stop.wait(rng.uniform(0, 1.5))
             Path(operation.vanishing).unlink()
+        if operation.changing:
+            self._stop.wait(rng.uniform(0, 1.5))
+            _change(*operation.changing)
         if operation.missing:
             self._mend(operation, transfer)
         self._ask(operation, transfer)
@@ -112,6 +116,13 @@ class Client:
             return answer.status, json.loads(text) if text else {}
         finally:
             connection.close()
+
+
+def _change(path: str, pieces: Mapping[int, bytes]) -> None:
+    with Path(path).open("r+b", buffering=0) as file:
+        for offset, data in pieces.items():
+            file.seek(offset)
+            file.write(data)
 
 
 def _request_of(operation: Operation) -> tuple[str, str, bytes]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final
 
+from . import mutants_storage
+
 
 def acknowledged_before_commit() -> None:
     """The answer goes out before the transfer is stored."""
@@ -242,6 +244,6 @@ MUTANTS: Final[dict[str, Callable[[], None]]] = {
         acknowledged_before_commit, drafts_only_forgotten, bits_flip, copies_in_parts, verification_skipped,
         keys_forgotten, existence_trusted, published_in_place, published_before_recorded, bytes_uncounted,
         epochs_unchecked, told_before_recorded, checksums_unchecked, expired_early, staged_bytes_kept,
-        ended_but_not_cancelled,
+        ended_but_not_cancelled, *mutants_storage.MUTANTS,
     )
 }  # fmt: skip

@@ -88,7 +88,7 @@ class Watcher:
 
     def _judge(self, piece: Piece, there: Content) -> None:
         self.looks += 1
-        if there not in (piece.new, piece.old):
+        if there not in (*piece.fresh, piece.old):
             self.seen.add(f"I4 a reader of {piece.storage}:/{piece.path} saw {there.size} bytes that are neither "
                           f"the old nor the new content")  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import tomllib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,10 @@ from .sending import all_finished, submit
 
 PATIENCE: Final = 90.0  # seconds for each thing that has to come to pass
 AWAKE: Final = LEASE / 2  # seconds in which one that woke up does the harm that it would do
+
+
+class InATransaction(Exception):
+    """Another thread of the zombie stands in a transaction of SQLite."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,8 @@ class Zombie:
         try:
             submit(self._world.port, self._history, self._operation)
             _until(first.stands_still, f"{self._scene.point} is reached")
+            if not self._others_can_write():
+                raise InATransaction
             second = self._start(self._world.other_config)
             _until(lambda: all_finished(self._other_port, self._history), "the other gateway finishes the work")
             before = self._look()
@@ -85,6 +93,19 @@ class Zombie:
 
     def _start(self, config: Path, plan: object = "") -> GatewayProcess:
         return self._nursery.start(config, self._world.folder / "gateway.log", self._mutant, plan)
+
+    def _others_can_write(self) -> bool:
+        """On SQLite a gateway that happens to stand still in a transaction keeps everybody out until it goes on."""
+        url = self._world.database
+        if not url.startswith("sqlite:///"):
+            return True
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0.2)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.rollback()
+            return True
 
     def _is_back(self) -> bool:
         return len(checker.Tables(self._world.database).workers) == 2
