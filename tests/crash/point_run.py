@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,8 @@ from .tidying import TIDYING, Tidying
 from .watcher import Watcher
 
 REACHED_IN: Final = 60.0  # seconds from the start of a gateway until its point is reached
+SOON: Final = 20.0  # the same where something has to happen in the right moment, and it is tried again
+TRIES: Final = 3
 SLOWLY: Final = 90.0  # the same of what waits for something to expire
 DEADLINE: Final = 4.0  # seconds that a request has that shall be too late
 
@@ -40,32 +41,39 @@ class PointRun(Run):
         self._targets, self._twice = targets, twice
         self._scenes = Scenes(world, seed)
         self._record = world.folder / "points"
-        self._asked: dict[str, str] = {}  # key → the last wish
-        self._tidyings: list[Tidying] = []
+        self._paused: set[str] = set()  # transfers that somebody has asked to pause
         self._prepared = [self._prepare(number, target) for number, target in enumerate(targets)]
 
-    def _prepare(self, number: int, target: Target) -> list[Operation | Tidying]:
+    def _prepare(self, number: int, target: Target) -> list[list[Operation | Tidying]]:
+        """What is asked for, once for each try."""
         scene = scene_of(target.point)
-        count = 1 if scene.after else target.occurrence
-        keys = [f"point-{self._seed}-{number}-{one}" for one in range(count)]
+        tries = TRIES if scene.when or scene.after else 1
+        keys = [
+            [f"point-{self._seed}-{number}-{one}-{two}" for two in range(target.occurrence)] for one in range(tries)
+        ]
         if scene.kind in TIDYING:
-            made = [TIDYING[scene.kind](self._world, self._scenes, key, target.storage) for key in keys]
-            self._tidyings += made
-            return list(made)
-        return [self._scenes.make(scene.kind, key, target.storage) for key in keys]
+            return [
+                [TIDYING[scene.kind](self._world, self._scenes, key, target.storage) for key in its] for its in keys
+            ]
+        return [[self._scenes.make(scene.kind, key, target.storage) for key in its] for its in keys]
 
     def execute(self, kills: int = 0, freezes: int = 0) -> Result:
         """Kill at every target, let all end, and judge."""
-        operations = [one for its in self._prepared for one in its if isinstance(one, Operation)]
+        every = [one for tries in self._prepared for its in tries for one in its]
+        operations = [one for one in every if isinstance(one, Operation)]
         watcher = Watcher(self._world.bucket, operations)
         watcher.start()
         clients: list[Future[None]] = []
         try:
-            with ThreadPoolExecutor(sum(map(len, self._prepared)), thread_name_prefix="client") as pool:
+            with ThreadPoolExecutor(len(every) + 1, thread_name_prefix="client") as pool:
                 try:
-                    for target, its in zip(self._targets, self._prepared, strict=True):
-                        clients += [pool.submit(self._begin, one) for one in its]
-                        self._kill_at(target, its)
+                    for target, tries in zip(self._targets, self._prepared, strict=True):
+                        for its in tries:
+                            clients += [pool.submit(self._begin, one) for one in its]
+                            if self._kill_at(target, its):
+                                break
+                        else:
+                            self.result.missed.append(str(target))
                     self._settle([self._start()], [*clients, pool.submit(self._resume_all)], operations)
                 finally:
                     self._over.set()
@@ -73,7 +81,8 @@ class PointRun(Run):
             watcher.stop()
             self.history.close()
         found = checker.check(self._case(operations), self.history.acknowledged)
-        self.result.violations += [*sorted(watcher.seen), *found, *(x for its in self._tidyings for x in its.judge())]
+        tidied = [found for one in every if isinstance(one, Tidying) and one.begun for found in one.judge()]
+        self.result.violations += [*sorted(watcher.seen), *found, *tidied]
         self.result.points = dict(counts(self._record))
         return self.result
 
@@ -87,15 +96,16 @@ class PointRun(Run):
 
     # --- one kill ------------------------------------------------------------------------------------------------
 
-    def _kill_at(self, target: Target, its: Sequence[Operation | Tidying]) -> None:
+    def _kill_at(self, target: Target, its: Sequence[Operation | Tidying]) -> bool:
+        """Whether it came about."""
         scene = scene_of(target.point)
         if scene.after:
             self._die_at(scene.after, 1, scene_of(scene.after), its)
             self._let_it_be_late(its)
-        if not self._die_at(target.point, target.occurrence, scene, its):
-            self.result.missed.append(str(target))
-        if self._twice:
+        died = self._die_at(target.point, target.occurrence, scene, its)
+        if died and self._twice:
             self._die_at("*", random.Random(f"{self._seed} {target}").randrange(1, 25), Scene(""), ())
+        return died
 
     def _let_it_be_late(self, its: Sequence[Operation | Tidying]) -> None:
         for one in its:
@@ -104,68 +114,65 @@ class PointRun(Run):
 
     def _die_at(self, point: str, occurrence: int, scene: Scene, its: Sequence[Operation | Tidying]) -> bool:
         """A gateway that dies at this point; whether it did."""
-        before = counts(self._record)
         plan = Both(Record(self._record), KillAt(point, occurrence))
         log = self._world.folder / "gateway.log"
         gateway = self._nursery.start(self._world.config, log, scene.weather, plan)
         begun = time.monotonic()
-        patience = SLOWLY if scene.slow else REACHED_IN
-        done = self._happens(scene, its, gateway, before) if scene.when else None
+        patience = SLOWLY if scene.slow else SOON if scene.when or scene.after else REACHED_IN
+        done = self._happens(scene, its, gateway) if scene.when else None
         while gateway.runs() and time.monotonic() < begun + patience:
             select.select([gateway.handle], [], [], 0.2)
-        if done:
-            done.join()
         died = not gateway.runs() and _last_words(log).startswith("--- SIGKILL at ")
         gateway.kill()
+        if done:
+            done.join()
         self.result.kills += died
         self.history.write("info", "killed", at=point, occurrence=occurrence, died=died,
                            after=round(time.monotonic() - begun, 2))  # fmt: skip
         return died
 
-    def _happens(
-        self, scene: Scene, its: Sequence[Operation | Tidying], gateway: GatewayProcess, before: dict[str, int]
-    ) -> threading.Thread:
+    def _happens(self, scene: Scene, its: Sequence[Operation | Tidying], gateway: GatewayProcess) -> threading.Thread:
         def run() -> None:
-            if not self._await(scene.when, gateway, before):
-                return
-            for word in scene.then.split():
+            for word in [scene.when, *scene.then.split()]:
                 if word == "term":
                     gateway.stop(0)
-                elif ":" in word:
-                    self._await(word, gateway, before)
-                else:
-                    for one in its:
+                    continue
+                for one in its:
+                    assert isinstance(one, Operation)
+                    if word.isupper():
+                        self._await(one, word, gateway)
+                    else:
                         self._wish(one, word, gateway)
 
         thread = threading.Thread(target=run, name="happens")
         thread.start()
         return thread
 
-    def _await(self, point: str, gateway: GatewayProcess, before: dict[str, int]) -> bool:
-        """Whether the point was reached since then, and the gateway lives."""
-        end = time.monotonic() + REACHED_IN
-        while gateway.runs() and time.monotonic() < end:
-            now = counts(self._record)
-            if any(now[name] > before.get(name, 0) for name in now if fnmatchcase(name, point)):
-                return True
+    def _await(self, one: Operation, state: str, gateway: GatewayProcess) -> None:
+        """Until a file of this request is in the state, or the gateway has died."""
+        while gateway.runs() and not self._over.is_set():
+            if transfer := self._transfer_of(one):
+                with suppress(*NOT_ANSWERED):
+                    if self._client.ask("GET", f"{TRANSFERS}/{transfer}/files?state={state}&limit=1")[1].get("items"):
+                        return
             time.sleep(0.02)
-        return False
 
-    def _wish(self, one: Operation | Tidying, wish: str, gateway: GatewayProcess) -> None:
-        assert isinstance(one, Operation)
+    def _transfer_of(self, one: Operation) -> str | None:
+        return next((transfer for key, transfer in self.history.acknowledged if key == one.key), None)
+
+    def _wish(self, one: Operation, wish: str, gateway: GatewayProcess) -> None:
         one.outcomes = one.outcomes | {"CANCELLED"} if wish == "cancel" else one.outcomes
         while gateway.runs() and not self._over.is_set():
-            found = [transfer for key, transfer in self.history.acknowledged if key == one.key]
-            if found:
-                self._asked[found[-1]] = wish
+            if transfer := self._transfer_of(one):
+                self._paused |= {transfer} if wish == "pause" else set()
                 with suppress(*NOT_ANSWERED):
-                    if self._client.ask("POST", f"{TRANSFERS}/{found[-1]}/{wish}")[0] < 500:
+                    if self._client.ask("POST", f"{TRANSFERS}/{transfer}/{wish}")[0] < 500:
                         return
             time.sleep(0.02)
 
     def _resume_all(self) -> None:
-        """What was paused goes on, else it would not end."""
-        for transfer in [transfer for transfer, wish in self._asked.items() if wish == "pause"]:
+        """What was paused goes on, else it would not end; whether a later wish was stored nobody knows."""
+        for transfer in self._paused:
             while not self._over.is_set():
                 with suppress(*NOT_ANSWERED):
                     if self._client.ask("POST", f"{TRANSFERS}/{transfer}/resume")[0] < 500:

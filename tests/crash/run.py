@@ -44,6 +44,7 @@ class Result:
     """How often each crash point was reached."""
     missed: list[str] = field(default_factory=list)
     """Kills that were meant and did not come about."""
+    seconds: float = 0.0
 
 
 class Run:

@@ -28,14 +28,21 @@ class Scene:
     weather: str = ""
     """Faults it lives with meanwhile, or a mutant."""
     when: str = ""
-    """A point; when it has been reached ``then`` happens: a word for each thing, in their order."""
+    """A state; when a file of the request is in it ``then`` happens: a word for each thing, in their order."""
     then: str = ""
     after: str = ""
     """A point at which the gateway before is killed, with its own scene, but the same request."""
     only: str = ""
     """The only storage with which this is possible."""
+    once: bool = False
+    """No gateway reaches it twice."""
     slow: bool = False
     """Takes many seconds: only in the full runs."""
+
+    @property
+    def is_once(self) -> bool:
+        """Whether its point has a first occurrence only: it is part of the start, of setting right, or of the end."""
+        return self.once or self.slow or self.after != "" or "term" in self.then
 
 
 @dataclass(frozen=True)
@@ -50,9 +57,8 @@ class Target:
         return f"{self.point} {self.occurrence} {self.storage}"
 
 
-CLAIMED, STARTED = "file.QUEUED.claim:committed", "file.CLAIMED.start:committed"
-COPIED, BLOCK = "file.COPYING.copied:committed", "block.recorded:committed"
-FAILED = "file.COPYING.failure:committed"
+CLAIMED, BLOCK = "file.QUEUED.claim:committed", "block.recorded:committed"
+COPIED, FAILED = "file.COPYING.copied:committed", "file.COPYING.failure:committed"
 PLACES: Final[dict[str, Scene]] = {
     # files: what is right
     "file.CLAIMED.skipped:*": Scene("same"),
@@ -70,54 +76,57 @@ PLACES: Final[dict[str, Scene]] = {
     "file.WAITING.wake:*": Scene("over", after=FAILED),
     # files: uploads
     "file.WAITING.received:*": Scene("sent"),
-    "file.QUEUED.starved:*": Scene("sent_slowly", when="upload.recorded:committed", then="pause resume"),
+    "file.QUEUED.starved:*": Scene("sent_slowly", when="WAITING", then="pause resume"),
     "file.COPYING.starved:*": Scene("sent_with_a_break", slow=True),
-    "file.PAUSED.expired:*": Scene("left", when="upload.created:committed", then="pause", slow=True),
+    "file.PAUSED.expired:*": Scene("left", when="WAITING", then="pause", slow=True),
+    "file.COPYING.expired:*": Scene("left_late", slow=True),
     "file.*.expired:*": Scene("left", slow=True),
     "file.FAILED.cancel:*": Scene("ended_after_failure"),
     # files: given back
     "file.CLAIMED.release:*": Scene("pull"),
-    "file.COPYING.release:*": Scene("over", "slow", STARTED, "term"),
-    "file.VERIFYING.release:*": Scene("over", "slow", COPIED, "term", only=DESK),
-    "file.PUBLISHING.release:*": Scene("folder", "slow publishing", "draft.identity:committed", "term", only=DESK),
+    "file.COPYING.release:*": Scene("over", "slow", "COPYING", "term"),
+    "file.VERIFYING.release:*": Scene("over", "slow", "VERIFYING", "term", only=DESK),
+    "file.PUBLISHING.release:*": Scene("folder", "slow publishing", "PUBLISHING", "term", only=DESK),
     "file.CLAIMED.lapse:*": Scene("over", after=CLAIMED),
     "file.COPYING.lapse:*": Scene("over", after=BLOCK),
     "file.VERIFYING.lapse:*": Scene("over", after=COPIED),
     "file.PUBLISHING.lapse:*": Scene("over", after="draft.identity:committed"),
     "file.CANCELLING.lapse:*": Scene("over", after="file.COPYING.cancel:committed"),
     # files: what people ask
-    "file.QUEUED.pause:*": Scene("many", "slow", CLAIMED, "pause"),
-    "file.QUEUED.cancel:*": Scene("many", "slow", CLAIMED, "cancel"),
-    "file.WAITING.pause:*": Scene("over", "writing fails", FAILED, "pause"),
-    "file.WAITING.resume:*": Scene("over", "writing fails", FAILED, "retry"),
-    "file.WAITING.cancel:*": Scene("over", "writing fails", FAILED, "cancel"),
-    "file.CLAIMED.pause:*": Scene("several", "slow", CLAIMED, "pause"),
-    "file.CLAIMED.cancel:*": Scene("over", "slow", CLAIMED, "cancel"),
-    "file.COPYING.pause:*": Scene("over", "slow", STARTED, "pause"),
-    "file.COPYING.cancel:*": Scene("over", "slow", STARTED, "cancel"),
-    "file.VERIFYING.pause:*": Scene("over", "slow", COPIED, "pause", only=DESK),
-    "file.VERIFYING.cancel:*": Scene("over", "slow", COPIED, "cancel", only=DESK),
-    "file.PAUSED.resume:*": Scene("over", "slow", STARTED, "pause file.COPYING.pause:committed resume"),
-    "file.PAUSED.cancel:*": Scene("over", "slow", STARTED, "pause file.COPYING.pause:committed cancel"),
+    "file.QUEUED.pause:*": Scene("many", "slow", "COPYING", "pause"),
+    "file.QUEUED.cancel:*": Scene("many", "slow", "COPYING", "cancel"),
+    "file.WAITING.pause:*": Scene("over", "writing fails", "WAITING", "pause"),
+    "file.WAITING.resume:*": Scene("over", "writing fails", "WAITING", "retry"),
+    "file.WAITING.cancel:*": Scene("over", "writing fails", "WAITING", "cancel"),
+    "file.CLAIMED.pause:*": Scene("several", "slow", "CLAIMED", "pause"),
+    "file.CLAIMED.cancel:*": Scene("over", "slow", "CLAIMED", "cancel"),
+    "file.COPYING.pause:*": Scene("over", "slow", "COPYING", "pause"),
+    "file.COPYING.cancel:*": Scene("over", "slow", "COPYING", "cancel"),
+    "file.VERIFYING.pause:*": Scene("over", "slow", "VERIFYING", "pause", only=DESK),
+    "file.VERIFYING.cancel:*": Scene("over", "slow", "VERIFYING", "cancel", only=DESK),
+    "file.PAUSED.resume:*": Scene("over", "slow", "COPYING", "pause PAUSED resume"),
+    "file.PAUSED.cancel:*": Scene("over", "slow", "COPYING", "pause PAUSED cancel"),
     "file.FAILED.retry:*": Scene("mended"),
-    "file.CANCELLING.stored:*": Scene("small", "slow puts", STARTED, "cancel", only=CLOUD),
-    "file.CANCELLING.cleaned:*": Scene("over", "slow", STARTED, "cancel"),
-    "transfer.cancel:*": Scene("over", "slow", STARTED, "cancel"),
-    "transfer.pause:*": Scene("over", "slow", STARTED, "pause"),
-    "transfer.resume:*": Scene("over", "slow", STARTED, "pause file.COPYING.pause:committed resume"),
+    "file.CANCELLING.stored:*": Scene("small", "slow puts", "COPYING", "cancel", only=CLOUD),
+    "file.CANCELLING.cleaned:*": Scene("over", "slow", "COPYING", "cancel"),
+    "transfer.cancel:*": Scene("over", "slow", "COPYING", "cancel"),
+    "transfer.pause:*": Scene("over", "slow", "COPYING", "pause"),
+    "transfer.resume:*": Scene("over", "slow", "COPYING", "pause PAUSED resume"),
     "transfer.retry:*": Scene("mended"),
-    "transfer.settled:*": Scene("over", "slow", STARTED, "cancel"),
+    "transfer.settled:*": Scene("over", "slow", "COPYING", "cancel"),
     # other rows
     "walk.given_back:*": Scene("no_folder"),
     "walk.*": Scene("folder"),
     "draft.forgotten:*": Scene("over", after=BLOCK),
+    "worker.started:*": Scene("over", once=True),
     "worker.forgotten:*": Scene("over", after=CLAIMED),
-    "worker.ended:*": Scene("over", "", CLAIMED, "term"),
+    "worker.ended:*": Scene("over", "", "CLAIMED", "term"),
     "upload.length:*": Scene("deferred"),
     "upload.refused:*": Scene("promised"),
     "upload.terminated:*": Scene("ended"),
     "upload.expired:*": Scene("left", slow=True),
     "upload.released:*": Scene("sent_long", "no room", only=CLOUD),
+    "upload.time_given:*": Scene("sent", once=True),
     "upload.*": Scene("sent"),
     # storages
     "put:*": Scene("small", only=CLOUD),
@@ -139,6 +148,8 @@ PLACES: Final[dict[str, Scene]] = {
     # the gateway's own disk
     "staging.put:*": Scene("upload"),
     "staging.remove:*": Scene("upload"),
+    "staging.recovery:*": Scene("sent", once=True),
+    "staging.boot:*": Scene("sent", once=True),
     "staging.mark:*": Scene("checked"),
     "staging.window:*": Scene("sent_long", "no room", only=CLOUD),
     "staging.settle:*": Scene("checked", after="staging.append:written"),
@@ -161,7 +172,7 @@ def targets(occurrences: int, seed: int) -> list[Target]:
         if not any(fnmatchcase(point, pattern) for pattern in UNREACHED)
         for storage in (DESK, CLOUD)
         if scene_of(point).only in ("", storage)
-        for occurrence in range(1, occurrences + 1)
+        for occurrence in range(1, 2 if scene_of(point).is_once else occurrences + 1)
     ]
     random.Random(seed).shuffle(found)
     return found
@@ -251,6 +262,12 @@ class Scenes(Planner):
         made.manner = Manner(600_000, 0.5)
         return made
 
+    def left_late(self, key: str) -> Operation:
+        """When its sender leaves, the file is copied already."""
+        made = Planner.left(self, key)
+        made.manner = Manner(4 << 20, 0.0, leaves_at=20_000_000)
+        return made
+
     def sent_long(self, key: str) -> Operation:
         made = self._sent(key, "large-47.bin")
         made.manner = Manner(4 << 20, 0.2)
@@ -289,5 +306,6 @@ MAKERS: Final[dict[str, Callable[[Scenes, str], Operation]]] = {
     "no_folder": Scenes.no_folder, "inside": Scenes.inside, "mended": Planner.mended, "upload": Planner.upload,
     "sent": Scenes.sent, "deferred": Scenes.deferred, "checked": Scenes.checked, "promised": Scenes.promised,
     "sent_slowly": Scenes.sent_slowly, "sent_with_a_break": Scenes.sent_with_a_break, "ended": Scenes.ended,
-    "sent_long": Scenes.sent_long, "ended_after_failure": Scenes.ended_after_failure, "left": Planner.left,
+    "left_late": Scenes.left_late, "sent_long": Scenes.sent_long, "left": Planner.left,
+    "ended_after_failure": Scenes.ended_after_failure,
 }  # fmt: skip

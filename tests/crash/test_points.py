@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from tests.evidence import record
-
+from .ground import EXPIRES
 from .run import Result
 from .scenes import CLOUD, DESK, Target, scene_of, targets
-from .test_kills import judge
+from .test_kills import judge, told
 
 PER_WORLD = 24  # kills in one world, before it is judged
+OCCURRENCES = 3  # of each point in the full runs
+GONE_AFTER = 6  # seconds without a byte after which an upload expires: sooner than its file is given back
+FEW = 12  # in the usual run, of so many kills one is followed by another one during the recovery
 
 
 @pytest.fixture(scope="session")
-def chosen(pytestconfig: pytest.Config, seed: int) -> list[Target]:
-    """The kills of this run: all of them with ``--points``, or those that its value names; else one of each point."""
-    wish = pytestconfig.getoption("--points", None)
-    if wish and wish != "all":
-        return [_read(line) for line in wish.split(",")]
-    every = targets(3 if wish else 1, seed)
-    return every if wish else _one_of_each([target for target in every if not scene_of(target.point).slow])
+def wish(pytestconfig: pytest.Config) -> str | None:
+    """What ``--points`` says."""
+    return pytestconfig.getoption("--points", None)
+
+
+def _chosen(wish: str | None, seed: int, half: int, *, twice: bool) -> Sequence[Target]:
+    """All kills with ``--points``, or those that its value names; else one at each point, on one of the databases."""
+    if wish is not None and wish != "all":
+        return [_read(line.strip()) for line in wish.split(",")]
+    if wish == "all":
+        return targets(1 if twice else OCCURRENCES, seed)
+    quick = [target for target in targets(1, seed) if not scene_of(target.point).slow]
+    mine = list({target.point: target for target in quick}.values())[half::2]
+    return mine[::FEW] if twice else mine
 
 
 def _read(text: str) -> Target:
@@ -31,48 +40,52 @@ def _read(text: str) -> Target:
     return Target(point, int(occurrence), storage)
 
 
-def _one_of_each(every: Sequence[Target]) -> list[Target]:
-    """Each point once, with one of the storages."""
-    return list({target.point: target for target in every}.values())
-
-
-def _worlds(chosen: Sequence[Target], half: int | None) -> Iterator[Sequence[Target]]:
-    mine = chosen if half is None else chosen[half::2]
-    for storage in (DESK, CLOUD):  # apart, so that no kill is at a point that the other storage has reached
-        its = [target for target in mine if target.storage == storage]
+def _worlds(chosen: Sequence[Target]) -> Iterator[Sequence[Target]]:
+    """Storages apart, so that no kill is at a point that the other one has reached, and those who leave apart."""
+    for storage, leave in itertools.product((DESK, CLOUD), (False, True)):
+        its = [target for target in chosen if (target.storage, _leaves(target)) == (storage, leave)]
         for first in range(0, len(its), PER_WORLD):
             yield its[first : first + PER_WORLD]
 
 
+def _leaves(target: Target) -> bool:
+    return scene_of(target.point).kind.startswith("left")
+
+
 def _run(
-    point_run: Callable[..., Result], chosen: Sequence[Target], half: int | None, seed: int,
-    database: Callable[[], str | None], name: str, *, twice: bool = False,
+    point_run: Callable[..., Result], chosen: Sequence[Target], seed: int, database: Callable[[], str | None],
+    name: str, *, twice: bool,
 ) -> None:  # fmt: skip
-    begun, results, missed = time.monotonic(), [], []
-    for its in _worlds(chosen, half):
-        result = point_run(seed, its, database=database(), twice=twice)
-        results.append(result)
-        missed += result.missed
-    bad = [result for result in results if result.violations]
-    kills = sum(result.kills for result in results)
-    record("crash.points", runs=kills, bad=len(bad), seconds=time.monotonic() - begun, seed=seed, database=name,
-           missed=len(missed))  # fmt: skip
-    judge(bad, name)
-    assert missed == [], f"these points were not reached (./run crash --points '{', '.join(missed)}')"
+    runs = []
+    for its in _worlds(chosen):
+        expires = GONE_AFTER if _leaves(its[0]) else EXPIRES
+        runs.append((its, point_run(seed, its, database=database(), twice=twice, expires=expires)))
+    results = [result for _, result in runs]
+    told("crash.points", results, name, seed)
+    which = f"{name.lower()} and {'twice' if twice else 'once'}"
+    commands = {id(result): _again(its, result, which) for its, result in runs}
+    judge(results, name, lambda result: commands[id(result)])
+    missed = [target for result in results for target in result.missed]
+    assert missed == [], f"these points were not reached: ./run crash --points '{', '.join(missed)}'"
+
+
+def _again(its: Sequence[Target], result: Result, which: str) -> str:
+    """The kills that a violation names its request of, and the command that brings all of this world again."""
+    text = " ".join(result.violations)
+    blamed = [str(target) for number, target in enumerate(its) if f"point-{result.seed}-{number}-" in text]
+    line = f"./run crash --seed {result.seed} -k '{which}' --points"
+    return f"{line} '{', '.join(blamed)}', or with all before them: {line} '{', '.join(map(str, its))}'"
 
 
 @pytest.mark.timeout(0)
-def test_points_on_sqlite(
-    point_run: Callable[..., Result], chosen: list[Target], seed: int, pytestconfig: pytest.Config
-) -> None:
-    half = None if pytestconfig.getoption("--points", None) else 0
-    _run(point_run, chosen, half, seed, lambda: None, "SQLite")
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+def test_points_on_sqlite(point_run: Callable[..., Result], wish: str | None, seed: int, twice: bool) -> None:
+    _run(point_run, _chosen(wish, seed, 0, twice=twice), seed, lambda: None, "SQLite", twice=twice)
 
 
 @pytest.mark.timeout(0)
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
 def test_points_on_postgresql(
-    point_run: Callable[..., Result], chosen: list[Target], seed: int, new_database: Callable[[], str],
-    pytestconfig: pytest.Config,
-) -> None:  # fmt: skip
-    half = None if pytestconfig.getoption("--points", None) else 1
-    _run(point_run, chosen, half, seed, new_database, "PostgreSQL")
+    point_run: Callable[..., Result], wish: str | None, seed: int, twice: bool, new_database: Callable[[], str]
+) -> None:
+    _run(point_run, _chosen(wish, seed, 1, twice=twice), seed, new_database, "PostgreSQL", twice=twice)

@@ -24,11 +24,12 @@ class Tidying:
         self._world, self._key, self._storage = world, key, storage
         self._old, self._new = f"{key}/old", f"{key}/new"
         self._content = world.ground.contents["small.bin"]
-        self._done = False
+        self.begun = self._done = False
         planner._have(storage, self._old, "small.bin")
 
     def do(self, client: Client, over: threading.Event) -> None:
         """Ask until it is answered."""
+        self.begun = True
         while not over.is_set() and not self._done:
             try:
                 status, _ = client.ask(*self._request())

@@ -20,7 +20,7 @@ class Full(NoSpace):
     retry_after = timedelta(seconds=3)
 
 
-_LATE: Final = timedelta(seconds=0.4)
+_LATE: Final = timedelta(seconds=0.7)
 WEATHER: Final = {
     "slow": [Fault("read", delay=_LATE), Fault("stat", delay=_LATE)],
     "slow puts": [Fault("put", delay=timedelta(seconds=1))],
