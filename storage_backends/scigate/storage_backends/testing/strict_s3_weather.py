@@ -1,7 +1,8 @@
-"""What a busy S3 does to requests that are right: by a fixed count, so that a test sees the same every time."""
+"""What a busy S3 does to requests that are right, by a fixed count, or by chance at that rate."""
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ class Weather:
     ``conflict_every``: writes with a condition; of an upload that was to be completed nothing is left.
     ``close_every``: the connection is closed after the answer, without saying so. ``bare_xml``: documents come
     without Content-Type. ``only`` names the operations that are meant.
+    ``seed``: not every n-th, but one in n by chance: who tries again in a fixed rhythm would meet a count for ever.
     """
 
     slow_down_every: int = 0
@@ -38,9 +40,14 @@ class Weather:
     close_every: int = 0
     bare_xml: bool = False
     only: frozenset[str] = frozenset()
+    seed: int | None = None
     met: Counter[str] = field(default_factory=Counter)
     _asked: Counter[str] = field(default_factory=Counter, repr=False)
+    _chance: random.Random = field(init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)
 
     def mood(self, operation: str, *, conditional: bool = False) -> Mood:
         """What happens to the next request."""
@@ -75,6 +82,8 @@ class Weather:
     def _due(self, what: str, every: int) -> bool:
         if not every:
             return False
+        if self.seed is not None:
+            return self._chance.random() * every < 1
         self._asked[what] += 1
         return self._asked[what] % every == 0
 
