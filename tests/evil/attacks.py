@@ -28,7 +28,8 @@ WINDOWS: Final = (
     "C:/canary.txt", "C:\\canary.txt", "c:canary.txt", "//server/share/canary.txt", "\\\\server\\share\\canary.txt",
     "\\\\?\\C:\\canary.txt", "\\\\.\\C:", "CON", "PRN", "AUX", "NUL", "COM1", "LPT1", "CON.txt", "nul.tar.gz",
     "file::$DATA", "file:stream", "folder/NUL", "CLOCK$", "aux ", "con.", "..\\..\\windows\\win.ini",
-    "%5c%5cserver%5cshare", "PROGRA~1", "canary~1.txt", "file.", "file ", "file...", "file. . .", "folder.", "folder /x",
+    "%5c%5cserver%5cshare",
+    "PROGRA~1", "canary~1.txt", "file.", "file ", "file...", "file. . .", "folder.", "folder /x",
 )  # fmt: skip
 ABSOLUTE: Final = (
     "/etc/passwd", "//etc/passwd", "///etc/passwd", "%2fetc%2fpasswd", "%2f%2fetc/passwd", "file:///etc/passwd",
@@ -42,7 +43,8 @@ CONTROL: Final = tuple(
     for before, after in (("file", ""), ("", "file"), ("..", "/canary.txt"))
 )
 UNICODE: Final = (
-    "‮txt.yranac", "file‮gpj.exe", "‪..‬/canary.txt", "﻿../canary.txt", "​..​/canary.txt", "‥/canary.txt",
+    "\u202etxt.yranac", "file\u202egpj.exe", "\u202a..\u202c/canary.txt", "\ufeff../canary.txt",
+    "\u200b..\u200b/canary.txt", "‥/canary.txt",
     "․․/canary.txt", "︰/canary.txt", "︙/canary.txt", "﹒﹒/canary.txt", "．．／canary.txt", "..∕canary.txt",
     "..⁄canary.txt", "..⧸canary.txt", "..╱canary.txt", "..╲canary.txt", "..／canary.txt", "..＼canary.txt",
     "..﹨canary.txt", "..⧵canary.txt", "café", "cafe%cc%81", "Å", "%e2%84%ab", "ﬁle", "file\u2028", "file\u0085",
@@ -60,8 +62,9 @@ OWN: Final = (
     "peer:/file", "mem:/file", "staging:/file", "lab:/../canary.txt", "http://127.0.0.1/file", "s3://bucket/key",
     "folder/..", "folder/../file", "folder/../../canary.txt", "folder/./file", "folder//file", "file/", "file/.",
     "file/..", "file/../file", ".", "./", "..", "../", "/", "//", "/.", "/..", "...", "....", ". ", " .", " ..",
-    ".. ", ".../", ".hidden", "folder/.", "link", "link/canary.txt", "uplink", "uplink/canary.txt", "rootlink/etc/passwd",
-    "selflink", "selflink/x", "proclink/environ", "fifo", "socket", "?meta=1", "#fragment", "file?archive=zip", "a=b&c=d",
+    ".. ", ".../", ".hidden", "folder/.", "link", "link/canary.txt", "uplink", "uplink/canary.txt",
+    "rootlink/etc/passwd", "selflink", "selflink/x", "proclink/environ", "fifo", "socket", "?meta=1", "#fragment",
+    "file?archive=zip", "a=b&c=d",
 )  # fmt: skip
 
 

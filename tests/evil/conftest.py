@@ -31,7 +31,7 @@ def evil_factor(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture(scope="session")
 def start_evil() -> Starter:
-    """``with start_evil(extra, environment, changes, wrapper) as evil`` runs a gateway in a new folder; see ``running``."""
+    """``with start_evil(extra, environment, changes, wrapper) as evil`` runs one in a new folder, see ``running``."""
     return _start
 
 

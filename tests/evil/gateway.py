@@ -83,7 +83,7 @@ class Evil:
 def settings(folder: Path, port: int, extra: str = "") -> str:
     """The settings of a gateway for hostile requests; makes the folders that they name."""
     lab, peer = folder / "around" / "lab", folder / "around" / "peer"
-    for path in (lab, peer):
+    for path in (lab, peer, folder / "adas"):
         path.mkdir(parents=True, exist_ok=True)
     users = "".join(
         f'[users.{name}]\ntoken_hash = "sha256:{sha256(TOKENS[name].encode()).hexdigest()}"\n{more}\n'
@@ -102,7 +102,8 @@ root = {json.dumps(str(peer))}
 [storages.mem]
 type = "memory"
 [storages.adas]
-type = "memory"
+type = "posix"
+root = {json.dumps(str(folder / "adas"))}
 users = ["ada"]
 [storages.community]
 type = "memory"

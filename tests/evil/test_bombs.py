@@ -227,7 +227,7 @@ def test_no_request_is_smuggled_in_another(evil: Evil) -> None:
     """Whatever two readers could read differently is refused, and the connection with it."""
     begun, bad = time.monotonic(), []
     for name, rest in SMUGGLED.items():
-        message = f"POST {TRANSFERS} HTTP/1.1\r\n{HEAD}{rest}".encode("utf-8")
+        message = f"POST {TRANSFERS} HTTP/1.1\r\n{HEAD}{rest}".encode()
         said = spoken(evil.port, message)
         answers = said.count(b"HTTP/1.1 ")
         refused = said.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413", b"HTTP/1.1 422", b"HTTP/1.1 501")) or not said

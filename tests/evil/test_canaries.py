@@ -57,7 +57,7 @@ class Reflector(BaseHTTPRequestHandler):
         said = f"{self.requestline}\n{self.headers}"
         code = "<?xml version='1.0'?><Error><Code>Odd</Code><Message>" + said + "</Message></Error>"
         body = code.encode("latin-1", "replace")
-        self.send_response(400 if self.command != "GET" else 403, said.split("\n")[0][:100])
+        self.send_response(400 if self.command != "GET" else 403, said.split("\n", maxsplit=1)[0][:100])
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", "application/xml")
         self.end_headers()

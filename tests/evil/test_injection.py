@@ -22,10 +22,12 @@ from .wire import Reply
 V1 = "/api/v1"
 FILES = f"{V1}/files/lab"
 INJECTED = "X-Injected"
+NOBODY = "http://127.0.0.1:9"
 PAYLOADS = (
     f"a\r\n{INJECTED}: yes", f"a\n{INJECTED}: yes", f"a\r{INJECTED}: yes", f"a\r\n\r\nHTTP/1.1 200 OK\r\n{INJECTED}: y",
     f"a%0d%0a{INJECTED}: yes", f"a\u560d\u560a{INJECTED}: yes", f"a\u2028{INJECTED}: yes", f"a\x85{INJECTED}: yes",
-    "\x1b[2J\x1b[31mred", "\x1b]0;title\x07", "\x1b]52;c;aGFja2Vk\x07", "\x9b31mred", "\x1b[1A\x1b[2Kgone", "a\x08\x08b",
+    "\x1b[2J\x1b[31mred", "\x1b]0;title\x07", "\x1b]52;c;aGFja2Vk\x07", "\x9b31mred", "\x1b[1A\x1b[2Kgone",
+    "a\x08\x08b",
     '"}\n{"level": "error", "message": "INJECTED"}', '\\"}\n{"logger": "scigate.access", "user": "root"}', "a\x00b",
     "a\tb\x0bc\x0cd", "a\x7fb", "\u202etxt.exe", "\u2066a\u2069", "${jndi:ldap://127.0.0.1/a}", "%(levelname)s %s %n",
     "{0.__class__}", "{{7*7}}", "<script>alert(1)</script>", '"; filename="evil.sh', "'; DROP TABLE file; --",
@@ -69,10 +71,11 @@ def shots_of(payload: str) -> list[Shot]:
         Shot("GET", f"{V1}/events?topics={quoted}"), Shot("GET", f"{V1}/uploads?after={quoted}"),
         transfer(), transfer(label=payload), transfer(**{tidy: 1}),
         Shot("POST", f"{V1}/transfers", {"files": [{"source": f"lab:/{payload}", "destination": "peer:/a"}]}),
-        Shot("POST", f"{V1}/transfers", {"files": [{"source": f"http://127.0.0.1:9/{payload}", "destination": "peer:/a"}]}),
+        Shot("POST", f"{V1}/transfers", {"files": [{"source": f"{NOBODY}/{payload}", "destination": "peer:/a"}]}),
         Shot("POST", f"{V1}/moves", {"source": f"lab:/{payload}", "destination": f"lab:/{payload}2"}),
-        Shot("POST", f"{V1}/manifests", {"destination": "peer:/m/", "files": [{"path": payload, "size": 0}], "label": payload}),
-        Shot("POST", f"{V1}/webhooks", {"url": f"http://127.0.0.1:9/{payload}"}),
+        Shot("POST", f"{V1}/manifests", {"destination": "peer:/m/", "files": [{"path": payload, "size": 0}],
+                                         "label": payload}),
+        Shot("POST", f"{V1}/webhooks", {"url": f"{NOBODY}/{payload}"}),
         Shot("POST", f"{V1}/webhooks", {"url": f"http://{payload}/"}),
         Shot("POST", f"{V1}/webhooks", {"url": "http://127.0.0.1:9/", "topics": [payload]}),
         Shot("POST", f"{V1}/webhooks", {"url": "http://127.0.0.1:9/", "types": [payload]}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -70,15 +71,23 @@ class Wire:
         reply = self.send(message, method)
         return reply if reply.status or fresh else self.send(message, method)  # it had been closed meanwhile
 
+    def head_of(self, target: str) -> Reply:
+        """The head of the answer to a GET whose body does not end; the connection is closed then."""
+        request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self._token or ''}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", self._port), self._timeout) as connection:
+            connection.sendall(request.encode())
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            body = answer.read() if answer.status >= 400 else b""
+            return Reply(answer.status, tuple(answer.getheaders()), body)
+
     def send(self, message: bytes, method: str = "GET") -> Reply:
         """These bytes, and the first answer to them."""
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self._port), self._timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
+        with contextlib.suppress(OSError):  # it may have answered and hung up
             self._socket.sendall(message)
-        except OSError:
-            pass  # it may have answered and hung up
         try:
             answer = http.client.HTTPResponse(self._socket, method=method)
             answer.begin()
