@@ -40,8 +40,7 @@ KNOWN: Final = frozenset(
 UNREACHED: Final = {
     "file.PUBLISHING.damaged:*": "the table allows it, but nothing takes it today: drafts are verified before",
     "file.CLAIMED.starved:*": "the engine waits for a sender's bytes only once it copies",
-    "file.QUEUED.expired:*": "is queued for moments, when enough has come: its sender would have to be late just then",
-    "file.CLAIMED.expired:*": "as above, in the moment between the claim and the first byte",
+    "file.CLAIMED.expired:*": "its sender would have to be too late in the moment between the claim and the first byte",
     "discard:*": "the engine never discards: it abandons by name, which also works after a death",
     "posix.take_over:copied": "another process must still write to the draft: see test_zombies",
     "s3.publish:put": "what has no bytes is small, and put at once; the conformance suite publishes such drafts",

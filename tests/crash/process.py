@@ -138,9 +138,9 @@ def _become_gateway(log: str) -> None:
 
 
 def _mutate(name: str) -> None:
-    from .weather import WEATHER, arise
+    from .weather import OTHERS, WEATHER, arise
 
-    if name in WEATHER:
+    if name in WEATHER or name in OTHERS:
         arise(name)
     elif name:
         from .mutants import MUTANTS

@@ -79,6 +79,7 @@ PLACES: Final[dict[str, Scene]] = {
     "file.QUEUED.starved:*": Scene("sent_slowly", when="WAITING", then="pause resume"),
     "file.COPYING.starved:*": Scene("sent_with_a_break", slow=True),
     "file.PAUSED.expired:*": Scene("left", when="WAITING", then="pause", slow=True),
+    "file.QUEUED.expired:*": Scene("left_late", "no slot", slow=True),
     "file.COPYING.expired:*": Scene("left_late", slow=True),
     "file.*.expired:*": Scene("left", slow=True),
     "file.FAILED.cancel:*": Scene("ended_after_failure"),
@@ -93,8 +94,8 @@ PLACES: Final[dict[str, Scene]] = {
     "file.PUBLISHING.lapse:*": Scene("over", after="draft.identity:committed"),
     "file.CANCELLING.lapse:*": Scene("over", after="file.COPYING.cancel:committed"),
     # files: what people ask
-    "file.QUEUED.pause:*": Scene("many", "slow", "COPYING", "pause"),
-    "file.QUEUED.cancel:*": Scene("many", "slow", "COPYING", "cancel"),
+    "file.QUEUED.pause:*": Scene("over", "no slot", "QUEUED", "pause"),
+    "file.QUEUED.cancel:*": Scene("over", "no slot", "QUEUED", "cancel"),
     "file.WAITING.pause:*": Scene("over", "writing fails", "WAITING", "pause"),
     "file.WAITING.resume:*": Scene("over", "writing fails", "WAITING", "retry"),
     "file.WAITING.cancel:*": Scene("over", "writing fails", "WAITING", "cancel"),
@@ -213,9 +214,6 @@ class Scenes(Planner):
     def folder(self, key: str) -> Operation:
         return self._group(key, [path for path in self._ground.many if path.startswith("many/3/")], listed=True)
 
-    def many(self, key: str) -> Operation:
-        return self._group(key, self._ground.many, listed=True)
-
     def same_folder(self, key: str) -> Operation:
         paths = [path for path in self._ground.many if path.startswith("many/3/")]
         made = self._group(key, paths, listed=True, there=True)
@@ -288,7 +286,7 @@ class Scenes(Planner):
         return made
 
     def _group(self, key: str, paths: list[str], *, listed: bool, there: bool = False) -> Operation:
-        folder = paths[0].rpartition("/")[0] + "/" if paths != self._ground.many else "many/"
+        folder = paths[0].rpartition("/")[0] + "/"
         names = {path: f"{key}/{path.removeprefix(folder) if listed else path}" for path in paths}
         contents = self._ground.contents
         pieces = [self._piece(self.target, names[path], contents[path], path if there else None) for path in paths]
@@ -302,7 +300,7 @@ class Scenes(Planner):
 
 MAKERS: Final[dict[str, Callable[[Scenes, str], Operation]]] = {
     "over": Scenes.over, "small": Scenes.small, "pull": Scenes.pull, "same": Scenes.same, "late": Scenes.late,
-    "several": Scenes.several, "folder": Scenes.folder, "many": Scenes.many, "same_folder": Scenes.same_folder,
+    "several": Scenes.several, "folder": Scenes.folder, "same_folder": Scenes.same_folder,
     "no_folder": Scenes.no_folder, "inside": Scenes.inside, "mended": Planner.mended, "upload": Planner.upload,
     "sent": Scenes.sent, "deferred": Scenes.deferred, "checked": Scenes.checked, "promised": Scenes.promised,
     "sent_slowly": Scenes.sent_slowly, "sent_with_a_break": Scenes.sent_with_a_break, "ended": Scenes.ended,

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from scigate.gateway_api import storages
+from scigate.gateway_api.transfers import scheduler
 from scigate.gateway_api.uploads import window
 from scigate.storage_backends.errors import NoSpace, Unreachable
 from scigate.storage_backends.layers import Fault, compose
@@ -28,7 +29,6 @@ WEATHER: Final = {
     "publishing fails": [Fault("publish", error=Unreachable)],
     "writing fails": [Fault("write", error=Full)],
     "reading back fails": [Fault("read", path=OWN, error=Unreachable)],
-    "no room": [],
     "bits flip": [Fault("write", flip=0)],
 }
 
@@ -39,10 +39,18 @@ def no_room() -> None:
     window.Window.is_scarce = lambda self, more: True  # type: ignore[method-assign]
 
 
+def no_slot() -> None:
+    """All slots are taken for good: what is queued stays so."""
+    scheduler.Share.is_free = property(lambda self: False)  # type: ignore[assignment,method-assign]
+
+
+OTHERS: Final = {"no room": no_room, "no slot": no_slot}
+
+
 def arise(name: str) -> None:
     """From now on every storage of this process has these faults."""
-    if name == "no room":
-        no_room()
+    if name in OTHERS:
+        OTHERS[name]()
         return
     faults = WEATHER[name]
     storages.compose = lambda *arguments, **more: compose(*arguments, **more, faults=faults)  # type: ignore[attr-defined]
