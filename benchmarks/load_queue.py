@@ -79,7 +79,7 @@ def million(folder: Path, count: int) -> dict[str, Any]:
     """One transfer of so many files in one request; its memory is the largest from before the request to the end."""
     with held_gateway(folder) as gateway, MemoryPeak(gateway.pid) as peak:
         watch, cpu = Stopwatch(), gateway.cpu()
-        target = "/api/v1/transfers?overwrite=skip-same"
+        target = "/api/v1/transfers/bulk?overwrite=skip-same"
         answer = gateway.ask("POST", target, _lines(count), "application/x-ndjson")["transfer"]
         answered, path = watch.read(), f"/api/v1/transfers/{answer['id']}"
         longest = _until_listed(gateway, path)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 
 from scigate.storage_backends.backend import Entry as StoredEntry
 from scigate.storage_backends.errors import (
@@ -49,6 +49,8 @@ from .status import Health
 from .storages import OpenStorage, Storages
 from .transfers import submission
 from .transfers.egress import Egress
+from .transfers.manifest import Lines
+from .transfers.manifests import Incoming
 from .transfers.store import TransferStore
 from .transfers.wishes import Wish
 from .uploads.sessions import Uploads
@@ -156,6 +158,26 @@ class Gateway:
         if request.deadline is None:
             accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
         id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=submission.fingerprint(request))
+        return Submitted(transfer=self._store.get(id, None), replayed=replayed)
+
+    def begin_manifest(self, actor: Actor) -> Incoming:
+        """Take a transfer of very many files line by line, each checked when it comes."""
+        check = partial(
+            submission.pair,
+            may_read=cache(partial(_refusing, self._readable, actor)),
+            may_write=cache(partial(_refusing, self._writable, actor)),
+            check_url=partial(_check_url, self._egress, set()),
+        )
+        return self._store.begin_manifest(Lines(check))
+
+    def submit_manifest(self, actor: Actor, lines: Incoming, wishes: TransferRequest, key: str | None) -> Submitted:
+        """Accept it; from the answer on it is never lost, though its files are listed only afterwards."""
+        accepted = submission.of_manifest(wishes, lines.end())
+        if wishes.deadline is None:
+            accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
+        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=lines.fingerprint(wishes))
+        if replayed:
+            lines.discard()
         return Submitted(transfer=self._store.get(id, None), replayed=replayed)
 
     def list_transfers(

@@ -175,6 +175,8 @@ def _send(world: World, route: Route) -> tuple[int, Mapping[str, str], str]:
     body = None if example.body is None else world.real(_as_text(example.body))
     if isinstance(route.body, type):
         headers["Content-Type"] = "application/json"
+    elif route.body == "application/x-ndjson":
+        headers["Content-Type"] = route.body
     client = world.gateway.client("root") if route.rule is Rule.ADMIN else world.client
     with client.stream(route.method, path, params=query, headers=headers, content=body) as answer:
         if answer.headers.get("Content-Type") == "text/event-stream":

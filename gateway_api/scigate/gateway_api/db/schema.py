@@ -200,6 +200,15 @@ walk: Final = Table(
     Index("ix_walk_open", "next_try", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")),
 )
 
+manifest: Final = Table(
+    "manifest",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("lines", LargeBinary, nullable=False),  # see transfers.manifest
+    Column("created", Double, nullable=False),
+)
+
 worker: Final = Table(
     "worker",
     metadata,

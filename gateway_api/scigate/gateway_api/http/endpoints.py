@@ -21,6 +21,7 @@ from ..resources import (
     Submitted,
     TransferRequest,
     TransferState,
+    Verify,
 )
 from ..transfers.wishes import Wish
 from .route import Answer, Call, Query
@@ -84,6 +85,16 @@ class UploadQuery(Query):
         default=None, description="when the file was changed, which 'newer' compares; default: now"
     )
     label: Label = Field(default=None, description="for people, e.g. the name of the file")
+
+
+class ManifestQuery(Query):
+    """What else is wished for a transfer whose files come line by line; as in ``TransferRequest``."""
+
+    overwrite: Overwrite = Overwrite.FAIL
+    verify: Verify = Verify.AUTO
+    priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
+    label: Label = None
+    deadline: AwareDatetime | None = Field(default=None, description="retried until then; default 7 days from now")
 
 
 def list_storages(gateway: Gateway, call: Call) -> Answer:

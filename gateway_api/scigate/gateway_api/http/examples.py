@@ -58,6 +58,10 @@ _MANIFEST: Final = {
     "destination": "archive:/run8/",
     "files": [{"path": "raw/a.dat", "size": 15}, {"path": "plots/a.png", "size": 20480}],
 }
+_LINES: Final = (
+    '{"source":"lab:/run7/a.dat","destination":"archive:/run7/a.dat"}\n'
+    '{"source":"lab:/run7/plots/b.png","destination":"archive:/run7/plots/"}\n'
+)
 
 EXAMPLES: Final[Mapping[tuple[str, str], Example]] = {
     ("GET", f"{V1}/storages"): Example(),
@@ -75,6 +79,9 @@ EXAMPLES: Final[Mapping[tuple[str, str], Example]] = {
         body={"source": "lab:/run7/draft.csv", "destination": "lab:/run7/final.csv", "overwrite": True}
     ),
     ("POST", f"{V1}/transfers"): Example(headers=_KEY, body=_TRANSFER_BODY),
+    ("POST", f"{V1}/transfers/bulk"): Example(
+        query={"overwrite": "skip-same", "label": "run 7"}, headers={"Idempotency-Key": "run7-all"}, body=_LINES
+    ),
     ("GET", f"{V1}/transfers"): Example(query={"state": "DONE", "limit": "1"}),
     ("GET", TRANSFER): _of("done"),
     ("GET", f"{TRANSFER}/files"): _of("failed", query={"state": "FAILED"}),

@@ -71,6 +71,7 @@ _HEADERS: Final[Mapping[tuple[str, str, int], tuple[str, ...]]] = {
     ("PUT", FILE, 202): ("Location", "Idempotent-Replayed"),
     ("POST", FILE, 201): ("Location",),
     ("POST", "/api/v1/transfers", 202): ("Location", "Idempotent-Replayed"),
+    ("POST", "/api/v1/transfers/bulk", 202): ("Location", "Idempotent-Replayed"),
     ("POST", "/api/v1/manifests", 201): ("Location", "Idempotent-Replayed"),
     ("GET", "/api/v1/events/ws", 101): ("Sec-WebSocket-Protocol",),
     ("GET", "/api/v1/events/ws", 426): ("Upgrade",),

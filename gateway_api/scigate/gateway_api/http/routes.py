@@ -24,6 +24,7 @@ from .download import FileHandler
 from .endpoints import FILE, TRANSFER
 from .events.routes import EVENTS
 from .events.webhooks import WEBHOOKS
+from .manifest import ManifestHandler
 from .route import Route
 from .upload import UploadHandler
 from .uploads.routes import ROUTES as UPLOADS
@@ -59,6 +60,10 @@ _ROUTES: Final = (
           Entry, body=MoveRequest, storage=True),
     Route("POST", f"{V1}/transfers", Rule.USER, "Submit a transfer", do.submit, Submitted, 202,
           body=TransferRequest, headers=_KEY),
+    Route("POST", f"{V1}/transfers/bulk", Rule.USER,
+          "Submit a transfer of very many files: a line of JSON with source and destination for each",
+          ManifestHandler, Submitted, 202, query=do.ManifestQuery, body="application/x-ndjson", headers=_KEY,
+          refusals=(413,)),
     Route("GET", f"{V1}/transfers", Rule.USER, "Your transfers, newest first", do.list_transfers, Page[Transfer],
           query=do.TransfersQuery, quick=do.is_short),
     Route("GET", TRANSFER, Rule.TRANSFER, "One transfer with its progress", do.show_transfer, Transfer,

@@ -86,8 +86,9 @@ class Engine:
         )
         self._executor = LocalExecutor(self._runtime, settings.slots.total + settings.uploads.total)
         self._reconciler = Reconciler(database, self._runtime, folder / "workers")
-        self._listing = Listing(Walks(database, self._lease), backend, self.look)
-        self._chores, self._each_round = (self._reconciler.run, *chores), each_round
+        walks = Walks(database, self._lease)
+        self._listing = Listing(walks, backend, self.look)
+        self._chores, self._each_round = (self._reconciler.run, walks.sweep, *chores), each_round
         self._shares = (Share(settings.slots, uploads=False), Share(settings.uploads, uploads=True))
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -231,7 +232,7 @@ class Listing:
 
     def _list(self, walk: Walk) -> None:
         try:
-            self._walks.run(walk, self._backend(walk.source_storage))
+            self._walks.run(walk, self._backend)
         except LeaseLost:
             log.warning("engine: a listing stopped: the lease was lost")
         except StorageError as error:

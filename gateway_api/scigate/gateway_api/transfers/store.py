@@ -22,6 +22,8 @@ from ..resources import Cause, Event, FileState, Page, Transfer, TransferFile, T
 from ..uploads.arrivals import Hindrance
 from ..uploads.hindrances import cause_told
 from . import intake, views, wishes
+from .manifest import Lines
+from .manifests import Incoming, Manifests
 from .submission import Submission
 from .wishes import Wish
 
@@ -100,6 +102,10 @@ class TransferStore:
             answer = self._database.write(job)
         self.on_new()
         return answer
+
+    def begin_manifest(self, lines: Lines) -> Incoming:
+        """See ``Incoming``."""
+        return Incoming(Manifests(self._database), lines)
 
     def get(self, transfer_id: str, owner: str | None) -> Transfer:
         """One transfer. Raises ``Problem`` 404."""

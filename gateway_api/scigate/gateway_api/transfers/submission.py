@@ -60,7 +60,7 @@ def read(
     pairs: list[Pair] = []
     for index, wanted in enumerate(request.files):
         try:
-            pairs.append(_pair(wanted, may_read, may_write, check_url, staged))
+            pairs.append(pair(wanted, may_read, may_write, check_url, staged))
         except Permanent as error:
             errors.append({"pointer": f"/files/{index}", "message": error.message, "next_step": error.next_step})
     errors += _twins(pairs) if not errors else []
@@ -68,6 +68,15 @@ def read(
     if errors:
         raise _refused(errors)
     return Submission(request, pairs, deadline)
+
+
+def of_manifest(request: TransferRequest, listed: Pair) -> Submission:
+    """The same of files that have been checked one by one. Raises ``Problem`` 422."""
+    errors: list[dict[str, str]] = []
+    deadline = _deadline(request, datetime.now(UTC), errors)
+    if errors:
+        raise _refused(errors)
+    return Submission(request, [listed], deadline)
 
 
 def _refused(errors: list[dict[str, str]]) -> Problem:
@@ -81,13 +90,14 @@ def fingerprint(request: TransferRequest) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _pair(
+def pair(
     wanted: FileRequest,
     may_read: Callable[[str], None],
     may_write: Callable[[str], None],
     check_url: Callable[[str], None],
-    staged: str | None,
+    staged: str | None = None,
 ) -> Pair:
+    """One of them, checked as ``read`` does. Raises ``Permanent``."""
     source = parse_source(wanted.source)
     destination = parse(wanted.destination)
     if isinstance(source, Url):
@@ -132,11 +142,11 @@ def _name_of(source: Source) -> str:
 def _twins(pairs: Sequence[Pair]) -> list[dict[str, str]]:
     seen: set[Location] = set()
     errors = []
-    for index, pair in enumerate(pairs):
-        if pair.destination in seen and not pair.source.is_folder:
-            message = f"two files would have the same destination {pair.destination}"
+    for index, each in enumerate(pairs):
+        if each.destination in seen and not each.source.is_folder:
+            message = f"two files would have the same destination {each.destination}"
             errors.append({"pointer": f"/files/{index}/destination", "message": message})
-        seen.add(pair.destination)
+        seen.add(each.destination)
     return errors
 
 

@@ -34,7 +34,9 @@ _OF_UPLOAD: Final = (
 )  # fmt: skip
 
 
-_OPEN: Final[tuple[ColumnElement[str], ...]] = tuple(literal_column(f"'{state}'") for state in FileState if state not in FINAL)
+_OPEN: Final[tuple[ColumnElement[str], ...]] = tuple(
+    literal_column(f"'{state}'") for state in FileState if state not in FINAL
+)
 
 
 def when(seconds: float | None) -> datetime | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 from scigate.storage_backends.backend import Backend, Entry, Kind
+from scigate.storage_backends.location import Url
 from sqlalchemy import Connection, Select, select, update
 
 from ..db import points
@@ -20,6 +21,8 @@ from .counters import CANCELLED, RUN, change_counters, finish, journal
 from .intake import add_files, lane_of, rank_of, target_of
 from .lease import Lease
 from .machine import Failure, retry_delay, too_late
+from .manifests import MANIFEST, Manifests, forget
+from .submission import Pair
 
 CHUNK: Final = 1000  # entries that are written in one commit
 
@@ -39,13 +42,18 @@ class Walk:
     failures: int
     deadline: float
 
+    @property
+    def manifest(self) -> str | None:
+        """The id of the manifest that it is; None: it is a folder of a storage."""
+        return self.source_path.rstrip("/") if self.source_storage == MANIFEST else None
+
 
 class Walks:
     """The folders that are still to be listed."""
 
     def __init__(self, database: Database, lease: Lease) -> None:
         self._database = database
-        self._lease = lease
+        self._lease, self._manifests = lease, Manifests(database)
         self._stopping = False
 
     def claim(self) -> Walk | None:
@@ -67,9 +75,9 @@ class Walks:
                 return None
         return self._database.write(job)
 
-    def run(self, task: Walk, source: Backend) -> None:
+    def run(self, task: Walk, open_source: Callable[[str], Backend]) -> None:
         """List the folder to its end, or until stopped. Raises what the storage raises, and ``LeaseLost``."""
-        entries = source.scan(task.source_path)
+        entries = self._entries(task, open_source)
         while chunk := list(islice(entries, CHUNK)):
             self._lease.check()
             if self._stopping:
@@ -79,6 +87,15 @@ class Walks:
                 return
         self._database.write(lambda connection: self._end(connection, task))
 
+    def _entries(self, task: Walk, open_source: Callable[[str], Backend]) -> Iterator[Entry | Pair]:
+        if (manifest := task.manifest) is not None:
+            return self._manifests.pairs(manifest)
+        return open_source(task.source_storage).scan(task.source_path)
+
+    def sweep(self) -> None:
+        """Remove what nobody will list."""
+        self._manifests.sweep()
+
     def stop(self) -> None:
         """Running listings end at the next chunk; they begin anew at the next start."""
         self._stopping = True
@@ -87,16 +104,20 @@ class Walks:
         """The listing broke off: try again later, or give up when that cannot help."""
         self._database.write(lambda connection: self._give_back(connection, task, failure))
 
-    def _add(self, connection: Connection, task: Walk, chunk: Sequence[Entry]) -> bool:
+    def _add(self, connection: Connection, task: Walk, chunk: Sequence[Entry | Pair]) -> bool:
         """Write a chunk of entries; whether the listing is still wanted."""
         if connection.execute(select(transfer.c.wish).where(transfer.c.seq == task.transfer)).scalar() == CANCELLED:
             return False
         now = self._database.now(connection)
-        lane = lane_of(connection, task.owner, task.source_storage, task.destination_storage)
-        common = {"transfer": task.transfer, "lane": lane, "rank": task.rank, "created": now}
+        common = {"transfer": task.transfer, "rank": task.rank, "created": now}
         rows = [{**common, **row} for row in _rows(task, chunk, now)]
-        added = list(add_files(connection, rows))
-        added += add_files(connection, _doubles(connection, rows, {row.target for row in added}, now))
+        lanes = {ends: lane_of(connection, task.owner, *ends) for ends in {_storages(row) for row in rows}}
+        rows = [{**row, "lane": lanes[_storages(row)]} for row in rows]
+        first, later = _apart(rows)
+        added = list(add_files(connection, first))
+        new = {row.target for row in added}
+        later += [row for row in first if row["target"] not in new]
+        added += add_files(connection, _doubles(connection, later, now))
         _count(connection, task.transfer, added)
         points.written(connection, "walk.chunk")
         return True
@@ -104,6 +125,8 @@ class Walks:
     def _end(self, connection: Connection, task: Walk) -> None:
         now = self._database.now(connection)
         open_still = update(walk).where(walk.c.id == task.id, walk.c.done.is_(False)).values(done=True, worker=None)
+        if (manifest := task.manifest) is not None:
+            forget(connection, manifest)
         if connection.execute(open_still).rowcount == 1:
             change_counters(connection, task.transfer, {"listing": -1})
             journal(connection, task.transfer, "transfer.listed", {"folder": task.id}, now)
@@ -140,20 +163,23 @@ def _count(connection: Connection, seq: int, added: Sequence[Any]) -> None:
     change_counters(connection, seq, counts, cause=cause)
 
 
-def _doubles(
-    connection: Connection, rows: Sequence[dict[str, Any]], added: set[bytes], now: float
-) -> list[dict[str, Any]]:
-    """Rows whose destination another source of this transfer has already: as failed files, so that none is missing."""
-    known = {row["target"]: row for row in rows if row["target"] not in added}
+def _apart(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The first row of each destination, and those that come after it."""
+    first = {row["target"]: row for row in reversed(rows)}
+    return list(first.values()), [row for row in rows if first[row["target"]] is not row]
+
+
+def _doubles(connection: Connection, rows: Sequence[dict[str, Any]], now: float) -> list[dict[str, Any]]:
+    """Of rows whose destination this transfer has already, those from another source: as failed files, so that none is
+    missing."""
+    if not rows:
+        return []
     query = select(file.c.target, file.c.source_storage, file.c.source_path)
-    where = (file.c.transfer == rows[0]["transfer"], file.c.target.in_(known))
-    there = connection.execute(query.where(*where)).all() if known else []
-    return [
-        _double(row, now)
-        for found in there
-        if (found.source_storage, found.source_path)
-        != ((row := known[found.target])["source_storage"], row["source_path"])
-    ]
+    where = (file.c.transfer == rows[0]["transfer"], file.c.target.in_({row["target"] for row in rows}))
+    found = connection.execute(query.where(*where))
+    there = {row.target: (row.source_storage, row.source_path) for row in found}
+    doubles = [row for row in rows if there[row["target"]] != (row["source_storage"], row["source_path"])]
+    return [_double(row, now) for row in doubles]
 
 
 def _double(row: dict[str, Any], now: float) -> dict[str, Any]:
@@ -176,9 +202,15 @@ def _open_walks(now: float) -> Select[Any]:
     )
 
 
-def _rows(task: Walk, chunk: Sequence[Entry], now: float) -> Iterator[dict[str, Any]]:
+def _storages(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["source_storage"], row["destination_storage"]
+
+
+def _rows(task: Walk, chunk: Sequence[Entry | Pair], now: float) -> Iterator[dict[str, Any]]:
     for entry in chunk:
-        if entry.kind is Kind.FILE:
+        if isinstance(entry, Pair):
+            yield _named_row(entry)
+        elif entry.kind is Kind.FILE:
             yield _queued_row(task, entry)
         else:
             yield _failed_row(task, entry.path, _not_regular(entry), now)
@@ -190,6 +222,16 @@ def _queued_row(task: Walk, entry: Entry) -> dict[str, Any]:
         **_ends(task, entry.path), "state": FileState.QUEUED, "size": entry.size, "source_version": entry.version,
         "source_modified": modified, "cause": None, "finished": None,
     }  # fmt: skip
+
+
+def _named_row(pair: Pair) -> dict[str, Any]:
+    """Of a line of a manifest: nothing is known but where it is and where it goes."""
+    source, to = pair.source, pair.destination
+    storage, path = ("", source.value) if isinstance(source, Url) else (source.storage, source.path)
+    ends = {"source_storage": storage, "source_path": path}
+    ends |= {"destination_storage": to.storage, "destination_path": to.path}
+    unknown = dict.fromkeys(("size", "source_version", "source_modified", "cause", "finished"))
+    return {**ends, **unknown, "state": FileState.QUEUED, "target": target_of(ends)}
 
 
 def _failed_row(task: Walk, path: str, cause: Cause, now: float) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""``POST`` of a transfer of very many files: a line of JSON for each, read and checked while they come."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scigate.storage_backends.backend import MiB
+from scigate.storage_backends.errors import StorageError
+
+from ..db.database import DatabaseUnavailable
+from ..problems import Problem
+from ..resources import TransferRequest
+from ..transfers.manifests import Incoming
+from .endpoints import ManifestQuery, submitted
+from .handler import idempotency_key, too_large
+from .receiving import BodyHandler
+
+KIND: Final = "application/x-ndjson"
+LARGEST: Final = 1024 * MiB
+
+
+class ManifestHandler(BodyHandler):
+    """Keeps what comes piece by piece; of a manifest that breaks off or is wrong nothing is kept."""
+
+    query: ManifestQuery
+    lines: Incoming | None = None
+
+    async def prepare_body(self) -> None:
+        if self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != KIND:
+            raise Problem(415, "unsupported-media-type", "The body has to be lines of JSON.",
+                          next_step=f"Send it with 'Content-Type: {KIND}', one file a line.")  # fmt: skip
+        if (self.size or 0) > LARGEST:
+            raise too_large(LARGEST)
+        self._key, self._taken = idempotency_key(self.request.headers.get("Idempotency-Key")), 0
+        self.lines = await self.run(self.site.gateway.begin_manifest, self.actor)
+        self.expect_body()
+
+    async def take(self, buffers: list[bytes]) -> None:
+        if self.lines is None or self._finished:
+            return
+        self._taken += sum(map(len, buffers))
+        try:
+            if self._taken > LARGEST:
+                raise too_large(LARGEST)
+            for buffer in buffers:
+                await self.run(self.lines.take, buffer)
+        except (Problem, StorageError, DatabaseUnavailable) as error:  # the rest of the body need not come
+            if not self._finished:
+                self.error_headers["Connection"] = "close"
+                self.send_error(exc_info=(type(error), error, None))
+
+    async def post(self) -> None:
+        self.raise_refusal()
+        await self.all_taken()
+        if self.lines is None or self._finished:
+            return
+        wishes = TransferRequest.model_construct(files=[], **self.query.model_dump())
+        answer = await self.run(self.site.gateway.submit_manifest, self.actor, self.lines, wishes, self._key)
+        self.lines = None
+        self.write_answer(submitted(answer, self.site.url))
+
+    def on_finish(self) -> None:
+        self._end()
+        super().on_finish()
+
+    def on_connection_close(self) -> None:
+        self._end()
+        super().on_connection_close()
+
+    def _end(self) -> None:
+        if self.lines is not None:
+            self.site.pool.submit(self.lines.discard)
+            self.lines = None

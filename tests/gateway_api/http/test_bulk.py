@@ -1,0 +1,103 @@
+"""Transfers of very many files: a line of JSON for each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from scigate.gateway_api.db.schema import manifest
+from sqlalchemy import func, select
+
+from .conftest import Running, finished, problem
+
+BULK = "/api/v1/transfers/bulk"
+LINES = {"Content-Type": "application/x-ndjson"}
+COUNT = 2500  # more than the engine lists in one commit
+
+
+def line(source: str, destination: str) -> bytes:
+    return json.dumps({"source": source, "destination": destination}).encode() + b"\n"
+
+
+def is_forgotten(gateway: Running) -> bool:
+    """Whether no piece of a manifest is kept, or soon none."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with gateway.service._database.read() as connection:
+            if connection.execute(select(func.count()).select_from(manifest)).scalar_one() == 0:
+                return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="module")
+def folder(gateway: Running) -> str:
+    path = gateway.folder / "lab" / "bulk"
+    path.mkdir()
+    for number in range(COUNT):
+        (path / f"{number}").write_bytes(b"%d" % number)
+    return "lab:/bulk"
+
+
+def test_every_line_becomes_a_file(gateway: Running, ada: httpx.Client, folder: str) -> None:
+    def body() -> Iterator[bytes]:
+        for number in range(COUNT):
+            yield line(f"{folder}/{number}", f"mem:/bulk/{number}")
+
+    answer = ada.post(BULK, params={"label": "all", "priority": "7"}, content=body(), headers=LINES)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["transfer"]["listing"] is True
+    transfer = finished(ada, answer.headers["Location"])
+    assert (transfer["state"], transfer["label"], transfer["priority"]) == ("DONE", "all", 7)
+    assert transfer["files"]["done"] == transfer["files"]["total"] == COUNT
+    assert ada.get("/api/v1/files/mem/bulk/2499").content == b"2499"
+    assert is_forgotten(gateway), "what is listed is not kept twice"
+
+
+def test_a_key_accepts_a_manifest_once(gateway: Running, ada: httpx.Client, folder: str) -> None:
+    headers, body = {**LINES, "Idempotency-Key": "bulk"}, line(f"{folder}/1", "mem:/once")
+    first = ada.post(BULK, content=body, headers=headers)
+    again = ada.post(BULK, content=body, headers=headers)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.headers["Location"] == again.headers["Location"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    problem(ada.post(BULK, content=line(f"{folder}/2", "mem:/once"), headers=headers), 422, "idempotency-key-reused")
+    finished(ada, first.headers["Location"])
+    assert is_forgotten(gateway)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (b"{", "not a line of JSON"),
+        (line("lab:/x", "no-such:/x"), "no-such"),
+        (line("lab:/folder/", "mem:/folder/"), "a manifest names files"),
+        (line("lab:/../x", "mem:/x"), "'..'"),
+        (b'{"source": "lab:/x"}', "destination: Field required"),
+        (b'"' + b"x" * 70_000, "longer than"),
+    ],
+)
+def test_a_wrong_line_is_named_and_nothing_is_kept(
+    gateway: Running, ada: httpx.Client, wrong: bytes, said: str
+) -> None:
+    before = len(ada.get("/api/v1/transfers").json()["items"])
+    answer = ada.post(BULK, content=line("lab:/a", "mem:/a") + wrong, headers=LINES)
+    detail = problem(answer, 422, "invalid-transfer")["detail"]
+    assert said in detail
+    assert len(ada.get("/api/v1/transfers").json()["items"]) == before
+    assert is_forgotten(gateway)
+
+
+def test_it_has_files_and_is_lines(ada: httpx.Client) -> None:
+    assert "no file" in problem(ada.post(BULK, content=b"\n\n", headers=LINES), 422, "invalid-transfer")["detail"]
+    problem(ada.post(BULK, json={}), 415, "unsupported-media-type")
+
+
+def test_two_lines_for_one_destination_leave_a_failed_file(ada: httpx.Client, folder: str) -> None:
+    body = line(f"{folder}/1", "mem:/twin") + line(f"{folder}/2", "mem:/twin") + line(f"{folder}/1", "mem:/twin")
+    transfer = finished(ada, ada.post(BULK, content=body, headers=LINES).headers["Location"])
+    assert (transfer["state"], transfer["files"]["done"], transfer["files"]["failed"]) == ("FAILED", 1, 1)
+    assert transfer["cause"]["code"] == "same-destination"
