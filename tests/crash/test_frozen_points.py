@@ -46,5 +46,5 @@ def test_it_changes_nothing(
     """On SQLite both gateways work on one database file of one machine, which nobody should but anybody can."""
     begun = time.monotonic()
     found = zombie(seed, scene, database=new_database() if kind == "postgresql" else None)
-    record("crash.zombies", runs=1, bad=bool(found), seconds=time.monotonic() - begun, seed=seed, database=kind)
+    record("crash.zombies", runs=1, bad=int(bool(found)), seconds=time.monotonic() - begun, seed=seed, database=kind)
     assert found == [], f"again: ./run crash --seed {seed} -k test_frozen_points"

@@ -70,7 +70,7 @@ def test_one_owner_and_one_publication(
             counting.stop()
             history.close()
         found = judge(made, operations, history, counting)
-    record("crash.race", runs=ENGINES, bad=bool(found), seconds=time.monotonic() - begun, seed=seed, engines=most)
+    record("crash.race", runs=ENGINES, bad=int(bool(found)), seconds=time.monotonic() - begun, seed=seed, engines=most)
     assert (found, all(ended), counting.lost) == ([], True, False), f"again: ./run crash --seed {seed} -k test_race"
     assert most >= ENGINES, "all of them worked at the same time"
 

@@ -22,6 +22,6 @@ def test_injections(syscalls: Callable[..., Result], seed: int, thorough: bool) 
     chosen = (KILLS + ERRORS) * 2 if thorough else [*KILLS[:2], KILLS[5], *ERRORS[:2]]
     result = syscalls(seed, chosen, kinds=KINDS * (3 if thorough else 1))
     spent = time.monotonic() - begun
-    record("crash.syscalls", runs=result.kills, bad=bool(result.violations), seconds=spent, seed=seed)
+    record("crash.syscalls", runs=result.kills, bad=int(bool(result.violations)), seconds=spent, seed=seed)
     judge([result], "SQLite", lambda result: f"./run crash --seed {result.seed} -k test_injections")
     assert result.kills == len(chosen)

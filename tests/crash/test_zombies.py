@@ -24,5 +24,12 @@ def test_it_changes_nothing(
 ) -> None:
     begun = time.monotonic()
     found = zombie(seed, scene, database=new_database())
-    record("crash.zombies", runs=1, bad=bool(found), seconds=time.monotonic() - begun, seed=seed, database="postgresql")
+    record(
+        "crash.zombies",
+        runs=1,
+        bad=int(bool(found)),
+        seconds=time.monotonic() - begun,
+        seed=seed,
+        database="postgresql",
+    )
     assert found == [], f"again: ./run crash --seed {seed} -k test_zombies"
