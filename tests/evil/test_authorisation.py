@@ -5,6 +5,7 @@ The table names every caller in every row, so that a new route, and a new role, 
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from .wire import Reply
 V1 = "/api/v1"
 FILE = f"{V1}/files/{{storage}}/{{path}}"
 TRANSFER = f"{V1}/transfers/{{id}}"
+BULK = f"{V1}/transfers/bulk"
 UPLOADS = f"{V1}/uploads"
 UPLOAD = f"{V1}/uploads/{{id}}"
 WEBHOOKS = f"{V1}/webhooks"
@@ -78,6 +80,7 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("POST", f"{V1}/moves"): own(),
     ("POST", f"{V1}/transfers"): REFUSED_AS_WRONG,
     ("POST", f"{V1}/transfers/bulk"): REFUSED_AS_WRONG,
+    ("POST", BULK): REFUSED_AS_WRONG,
     ("GET", f"{V1}/transfers"): everybodys(),
     ("GET", TRANSFER): own(),
     ("GET", f"{TRANSFER}/files"): own(),
@@ -191,6 +194,10 @@ def request_for(route: Route, storage: str, id: str) -> tuple[str, Any, dict[str
         target, headers = target + "?overwrite=overwrite", {"Content-Type": "application/x-ndjson"}
     if route.path in (UPLOADS, UPLOAD):
         headers = {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    if route.path == BULK:
+        pair = {"source": f"{storage}:/source", "destination": f"{storage}:/copy"}
+        target, body = target + "?overwrite=overwrite", json.dumps(pair).encode()
+        headers = {"Content-Type": "application/x-ndjson"}
     if (route.method, route.path) == ("POST", UPLOADS):
         target, headers = f"{target}?destination={storage}:/up", {**TUS, "Upload-Length": "4"}
     if route.path == EVENTS:

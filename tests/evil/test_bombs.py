@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import pytest
+from scigate.gateway_api.http.routes import ROUTES
 
 from tests.evidence import record
 
@@ -184,6 +185,26 @@ def is_bare_refusal(reply: Reply) -> bool:
 
 def serves(evil: Evil) -> bool:
     return evil.wire().ask("GET", f"{V1}/storages").status == 200
+
+
+TYPES = ("", "text/plain", "text/plain;charset=application/json", "application/x-www-form-urlencoded", "text/json",
+         "multipart/form-data; boundary=x", "application/xml", "text/xml", "application/octet-stream", "application",
+         "application/json5", "application/jsonx", "application/x-json", "*/*", "application/*", "json", "\x0b",
+         "application/x-python-pickle", "application/yaml", "text/html", "application/problem+json")  # fmt: skip
+
+
+def test_json_is_taken_as_json_only(evil: Evil) -> None:
+    """A form of a foreign page can send other types without being asked, so they are refused."""
+    routes = [route for route in ROUTES if isinstance(route.body, type)]
+    begun, wire, bad = time.monotonic(), evil.wire(), []
+    for route in routes:
+        for kind in TYPES:
+            reply = wire.ask(route.method, route.path.format(id="0" * 32), b"{}", {"Content-Type": kind})
+            if reply.status not in (400, 415) or (reply.fault() and not is_bare_refusal(reply)):
+                bad.append(f"{route.method} {route.path} as {kind}: {reply.status} {reply.body[:100]!r}")
+    record("evil.bombs", runs=len(routes) * len(TYPES), bad=len(bad), seconds=time.monotonic() - begun, kind="types")
+    assert len(routes) >= 4
+    assert bad == []
 
 
 HEAD = f"Host: 127.0.0.1\r\nAuthorization: Bearer {TOKENS['ada']}\r\nContent-Type: application/json\r\n"

@@ -27,6 +27,7 @@ from .gateway import COMMAND, TOKENS, Evil, command_environment
 from .wire import Reply
 
 V1 = "/api/v1"
+OTHERS = "WHERE pid <> pg_backend_pid() AND datname = current_database()"
 NAMES = ("s3-secret", "s3-session", "user-token", "master-key", "url-password", "url-signature", "webhook-query",
          "database-password", "typed-token", "basic-password", "proxy-password")  # fmt: skip
 CANARIES = {name: f"CaNaRy{number:02}{name.replace('-', '')}{'z' * 24}" for number, name in enumerate(NAMES)}
@@ -291,6 +292,34 @@ def test_secrets_are_really_in_use(planted: Planted) -> None:
     assert len(found_in(database, kept)) == len(kept)
     hidden = base64.b64encode(b"ab" + CANARIES["user-token"].encode())
     assert found_in({"x": hidden}, CANARIES) == ["user-token in x"]
+
+
+def test_the_password_of_the_database_is_told_nowhere(
+    start_evil: Starter, postgresql_database: str, tmp_path: Path
+) -> None:
+    """Also when the server throws everybody out, so that errors of the driver are logged."""
+    import psycopg
+
+    password = postgresql_database.partition("@")[0].rpartition(":")[2]
+    where = tmp_path / "url"
+    where.touch(mode=0o600)
+    where.write_text(postgresql_database)
+    with start_evil(f'[database]\nurl = {{ file = "{where}" }}\n') as evil:
+        planted = Planted(evil)
+        with psycopg.connect(postgresql_database.replace("+psycopg", ""), autocommit=True) as connection:
+            for _ in range(3):
+                connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {OTHERS}")
+                for target in (f"{V1}/transfers", f"{V1}/status", "/metrics", "/readyz", f"{V1}/uploads"):
+                    planted.ask("GET", target, user="root")
+        planted.command("doctor", "--config", str(evil.folder / "scigate.toml"), "--debug")
+        process = Path(f"/proc/{evil.process.pid}")
+        state = [path for path in (evil.folder / "state").rglob("*") if path.is_file()]
+        places = {**planted.said, "log": evil.log.read_bytes(), "cmdline": (process / "cmdline").read_bytes(),
+                  "environ": (process / "environ").read_bytes(),
+                  **{str(path): path.read_bytes() for path in state}}  # fmt: skip
+    found = found_in(places, {"the password": password})
+    record("evil.canaries", runs=len(places), bad=len(found), seconds=0, where="postgresql")
+    assert found == []
 
 
 def test_a_crash_leaves_no_core(start_evil: Starter, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_no_name_leads_out_of_the_prefix(evil: Evil, server: tuple[S3Server, Pat
     shots = [shot for number, attack in enumerate(attacks) for shot in shots_of(number, attack)]
     bad = fire(evil, shots)
     settle(evil)
-    asked = [found for found in _LINE.findall(log.read_bytes()[said:])]
+    asked = _LINE.findall(log.read_bytes()[said:])
     strayed = [f"{method.decode()} {target.decode()}" for method, target in asked if not is_inside(target, s3.bucket)]
     changed = [key for key, value in state(client, s3.bucket).items() if before.get(key) != value]
     gone = before.keys() - state(client, s3.bucket).keys()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 
 import pytest
+from scigate.gateway_api.http.routes import ROUTES
 
 from tests.evidence import record
 
@@ -18,12 +20,21 @@ from .volley import Shot, fire
 
 V1 = "/api/v1"
 SHARES = 4
+WITH_PATHS = {"/api/v1/moves", "/api/v1/transfers", "/api/v1/transfers/bulk", "/api/v1/manifests", "/api/v1/uploads"}
+WITHOUT = {"/api/v1/webhooks", "/api/v1/webhooks/{id}/replay", "/api/v1/uploads/{id}"}
+IN_ITS_URL = {"/api/v1/files/{storage}/{path}"}
+"""Tried in ``test_paths_in_urls``."""
 
 
 @pytest.fixture(scope="module")
 def around(evil: Evil) -> Iterator[CanaryTree]:
     with planted(evil) as tree:
         yield tree
+
+
+def test_every_route_with_a_body_is_known() -> None:
+    """A new one has to be added to those above, and to the requests below if paths are in it."""
+    assert {route.path for route in ROUTES if route.body} == WITH_PATHS | WITHOUT | IN_ITS_URL
 
 
 def metadata(**values: str) -> str:
@@ -36,6 +47,11 @@ def creation(length: int = 0, **values: str) -> Shot:
     """An empty upload, so that its file is written at once."""
     given = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": metadata(**values)}
     return Shot("POST", f"{V1}/uploads", b"", given)
+
+
+def bulk(source: str, destination: str) -> Shot:
+    line = json.dumps({"source": source, "destination": destination}).encode() + b"\n"
+    return Shot("POST", f"{V1}/transfers/bulk?overwrite=overwrite", line, {"Content-Type": "application/x-ndjson"})
 
 
 def shots_of(name: str) -> list[Shot]:
@@ -51,6 +67,8 @@ def shots_of(name: str) -> list[Shot]:
         Shot("POST", files, pair(f"lab:/{name}", "peer:/in/")),
         Shot("POST", files, pair("lab:/folder/file", f"lab:/{name}")),
         Shot("POST", files, pair(name, "peer:/plain")),
+        bulk(f"lab:/{name}", "peer:/bulk"),
+        bulk("lab:/folder/file", f"peer:/{name}"),
         creation(destination=f"lab:/{name}"),
         creation(destination="lab:/up/", filename=name),
         creation(destination="lab:/up/", relativePath=name),

@@ -4,6 +4,7 @@ and no answer differs from the description."""
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 from scigate.gateway_api.http.openapi import document
 from scigate.gateway_api.http.routes import ROUTES
+
+from tests.evidence import record
 
 from .conftest import TOKENS, Running, finished
 
@@ -70,18 +73,27 @@ def test_no_request_breaks_it(described: Any, gateway: Running, method: str, pat
     operation = described[path][method]
     headers = {"Authorization": f"Bearer {TOKENS['root']}"}
 
+    sent = 0
+
     @settings(
         max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(case=operation.as_strategy(generation_mode=mode))
     def send(case: schemathesis.Case) -> None:
+        nonlocal sent
+        sent += 1
         case.call_and_validate(base_url=gateway.service.url, headers=headers, checks=CHECKS, timeout=30)
 
+    begun, bad = time.monotonic(), 1
     try:
         send()
+        bad = 0
     except Unsatisfiable:
         assert mode is GenerationMode.NEGATIVE, "there is a good request of each kind"
+        bad = 0
+    finally:
+        record("evil.fuzz", runs=sent, bad=bad, seconds=time.monotonic() - begun, kind=mode.value)
 
 
 @pytest.mark.parametrize("path", sorted({route.path for route in ROUTES}))
