@@ -103,6 +103,8 @@ class Operation:
     """(path, offset → bytes): a source in which that is written a moment after the submit."""
     upload: str | None = None
     """The file whose bytes are sent with the request."""
+    in_bulk: bool = False
+    """Its files are submitted line by line."""
     deadline: float | None = None
     """Seconds since 1970."""
     transfer: str | None = None

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from .case import Operation
 from .ground import TOKEN
@@ -98,7 +99,7 @@ class Client:
         method, path, body = _request_of(operation)
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         try:
-            connection.request(method, path, body, _headers(operation.key))
+            connection.request(method, path, body, _headers(path, operation.key))
             time.sleep(rng.uniform(0, 0.03))
         except NOT_ANSWERED:
             pass
@@ -110,7 +111,7 @@ class Client:
         """One request. Raises one of ``NOT_ANSWERED``."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
         try:
-            connection.request(method, path, body, _headers(key))
+            connection.request(method, path, body, _headers(path, key))
             answer = connection.getresponse()
             text = answer.read()
             return answer.status, json.loads(text) if text else {}
@@ -130,12 +131,16 @@ def _request_of(operation: Operation) -> tuple[str, str, bytes]:
         storage, _, path = operation.files[0][1].partition(":/")
         return "PUT", f"/api/v1/files/{storage}/{path}", Path(operation.upload).read_bytes()
     files = [{"source": source, "destination": destination} for source, destination in operation.files]
+    if operation.in_bulk:
+        wishes = urlencode({"overwrite": operation.overwrite, "label": operation.key})
+        return "POST", f"{TRANSFERS}/bulk?{wishes}", "".join(json.dumps(line) + "\n" for line in files).encode()
     body: dict[str, Any] = {"files": files, "overwrite": operation.overwrite, "label": operation.key}
     if operation.deadline is not None:
         body["deadline"] = datetime.fromtimestamp(operation.deadline, UTC).isoformat()
     return "POST", TRANSFERS, json.dumps(body).encode()
 
 
-def _headers(key: str | None) -> dict[str, str]:
-    common = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+def _headers(path: str, key: str | None) -> dict[str, str]:
+    kind = "application/x-ndjson" if "/bulk?" in path else "application/json"
+    common = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
     return common | ({"Idempotency-Key": key} if key else {})

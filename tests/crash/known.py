@@ -12,7 +12,7 @@ ROWS: Final = (
     *(f"file.{state}.{what}" for state, what in ARROWS),
     *(f"transfer.{wish}" for wish in Wish),
     "transfer.submitted", "transfer.files", "transfer.settled",
-    "walk.claimed", "walk.chunk", "walk.ended", "walk.given_back",
+    "manifest.piece", "walk.claimed", "walk.chunk", "walk.ended", "walk.given_back",
     "draft.intent", "draft.ref", "draft.identity", "draft.forgotten", "block.recorded", "block.forgotten",
     "worker.started", "worker.renewed", "worker.ended", "worker.forgotten",
     "upload.created", "upload.length", "upload.recorded", "upload.lost", "upload.refused", "upload.terminated",

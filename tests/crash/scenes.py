@@ -13,6 +13,7 @@ from typing import Final
 from .case import Manner, Operation
 from .known import KNOWN, UNREACHED
 from .plan import ANY_END, Planner
+from .sender import DEFERRED
 
 DESK, CLOUD = "desk", "cloud"
 LATER: Final = 0.0
@@ -67,7 +68,7 @@ PLACES: Final[dict[str, Scene]] = {
     "file.COPYING.skipped:*": Scene("same_folder"),
     "file.VERIFYING.damaged:*": Scene("over", "bits flip", only=DESK),
     # files: what goes wrong
-    "file.QUEUED.failure:*": Scene("late", after="transfer.submitted:committed"),
+    "file.QUEUED.failure:*": Scene("late", after="transfer.submitted:committed", slow=True),
     "file.WAITING.failure:*": Scene("promised"),
     "file.CLAIMED.failure:*": Scene("mended"),
     "file.COPYING.failure:*": Scene("over", "writing fails"),
@@ -99,7 +100,7 @@ PLACES: Final[dict[str, Scene]] = {
     "file.WAITING.pause:*": Scene("over", "writing fails", "WAITING", "pause"),
     "file.WAITING.resume:*": Scene("over", "writing fails", "WAITING", "retry"),
     "file.WAITING.cancel:*": Scene("over", "writing fails", "WAITING", "cancel"),
-    "file.CLAIMED.pause:*": Scene("several", "slow", "CLAIMED", "pause"),
+    "file.CLAIMED.pause:*": Scene("several", "slow to look", "CLAIMED", "pause"),
     "file.CLAIMED.cancel:*": Scene("over", "slow", "CLAIMED", "cancel"),
     "file.COPYING.pause:*": Scene("over", "slow", "COPYING", "pause"),
     "file.COPYING.cancel:*": Scene("over", "slow", "COPYING", "cancel"),
@@ -116,6 +117,7 @@ PLACES: Final[dict[str, Scene]] = {
     "transfer.retry:*": Scene("mended"),
     "transfer.settled:*": Scene("over", "slow", "COPYING", "cancel"),
     # other rows
+    "manifest.*": Scene("in_bulk"),
     "walk.given_back:*": Scene("no_folder"),
     "walk.*": Scene("folder"),
     "draft.forgotten:*": Scene("over", after=BLOCK),
@@ -211,6 +213,12 @@ class Scenes(Planner):
         """Files whose sizes are not known before each is looked at."""
         return self._group(key, self._ground.many[:12], listed=False)
 
+    def in_bulk(self, key: str) -> Operation:
+        """The same, line by line."""
+        made = self.several(key)
+        made.in_bulk = True
+        return made
+
     def folder(self, key: str) -> Operation:
         return self._group(key, [path for path in self._ground.many if path.startswith("many/3/")], listed=True)
 
@@ -240,8 +248,8 @@ class Scenes(Planner):
         return self._sent(key, "mid.bin")
 
     def deferred(self, key: str) -> Operation:
-        """The sender's first throw of the dice, which its key decides, is that it does not say the length."""
-        return self._sent(next(k for n in range(1000) if random.Random(k := f"{key}-{n}").random() < 0.25), "mid.bin")
+        """The sender does not say the length before the last piece."""
+        return self._sent(self._said(key, deferred=True), "mid.bin")
 
     def checked(self, key: str) -> Operation:
         made = self._sent(key, "mid.bin")
@@ -262,7 +270,7 @@ class Scenes(Planner):
 
     def left_late(self, key: str) -> Operation:
         """When its sender leaves, the file is copied already."""
-        made = Planner.left(self, key)
+        made = Planner.left(self, self._said(key, deferred=False))
         made.manner = Manner(4 << 20, 0.0, leaves_at=20_000_000)
         return made
 
@@ -294,13 +302,18 @@ class Scenes(Planner):
             return Operation(key, "", pieces, [(f"lab:/{folder}", f"{self.target}:/{key}/")])
         return Operation(key, "", pieces, [(f"lab:/{path}", f"{self.target}:/{names[path]}") for path in paths])
 
+    def _said(self, key: str, *, deferred: bool) -> str:
+        """A key with which the sender's first throw of the dice is that."""
+        keys = (f"{key}-{number}" for number in range(1000))
+        return next(one for one in keys if (random.Random(one).random() < DEFERRED) is deferred)
+
     def _target(self) -> str:
         return self.target
 
 
 MAKERS: Final[dict[str, Callable[[Scenes, str], Operation]]] = {
     "over": Scenes.over, "small": Scenes.small, "pull": Scenes.pull, "same": Scenes.same, "late": Scenes.late,
-    "several": Scenes.several, "folder": Scenes.folder, "same_folder": Scenes.same_folder,
+    "several": Scenes.several, "in_bulk": Scenes.in_bulk, "folder": Scenes.folder, "same_folder": Scenes.same_folder,
     "no_folder": Scenes.no_folder, "inside": Scenes.inside, "mended": Planner.mended, "upload": Planner.upload,
     "sent": Scenes.sent, "deferred": Scenes.deferred, "checked": Scenes.checked, "promised": Scenes.promised,
     "sent_slowly": Scenes.sent_slowly, "sent_with_a_break": Scenes.sent_with_a_break, "ended": Scenes.ended,

@@ -22,6 +22,7 @@ UPLOADS: Final = "/api/v1/uploads"
 BYTES: Final = "application/offset+octet-stream"
 PASSING: Final = frozenset({423, 429, 500, 502, 503, 507})
 SLEEP: Final = 11.5  # seconds: longer than the gateway keeps a slot for a silent sender
+DEFERRED: Final = 0.25  # of the uploads, so many do not say their length when they begin
 CHUNK: Final = 128 << 10
 
 
@@ -111,7 +112,7 @@ class _Upload:
 
     def __init__(self, sender: Sender, operation: Operation, sending: Sending, rng: random.Random) -> None:
         self._sender, self._operation, self._sending, self._rng = sender, operation, sending, rng
-        self._deferred = sending.kind == "whole" and rng.random() < 0.25
+        self._deferred = sending.kind == "whole" and rng.random() < DEFERRED
         self._manner = operation.manner
 
     def run(self) -> None:

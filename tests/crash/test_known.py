@@ -106,7 +106,7 @@ def test_every_point_is_reached_by_a_scene_or_has_a_reason() -> None:
         assert scene.kind in MAKERS or scene.kind in TIDYING, point
         assert bool(without) != any(target.point == point for target in targets(1, 0)), point
         assert not scene.after or scene.after in KNOWN
-        assert not scene.when or scene.when in FileState
+        assert not scene.when or scene.when in set(FileState)
 
 
 def test_every_pattern_is_needed() -> None:

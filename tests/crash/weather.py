@@ -23,7 +23,8 @@ class Full(NoSpace):
 
 _LATE: Final = timedelta(seconds=0.7)
 WEATHER: Final = {
-    "slow": [Fault("read", delay=_LATE), Fault("stat", delay=_LATE)],
+    "slow": [Fault("read", path="over.bin", delay=_LATE), Fault("stat", path="over.bin", delay=_LATE)],
+    "slow to look": [Fault("stat", path="many/", delay=_LATE)],
     "slow puts": [Fault("put", delay=timedelta(seconds=1))],
     "slow publishing": [Fault("publish", delay=_LATE)],
     "publishing fails": [Fault("publish", error=Unreachable)],
