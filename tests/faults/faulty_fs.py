@@ -1,7 +1,7 @@
 """A file system with faults (FUSE): ``faulty_fs.py BEHIND PLACE RULES``.
 
 What is seen at PLACE is stored in BEHIND. RULES is JSON, read anew whenever it changes:
-``write``, ``read``, ``fsync``: the name of an errno that such calls fail with (``after``: only from this offset on);
+``open``, ``write``, ``read``, ``fsync``: the name of an errno that such calls fail with (``after``: only from this offset on);
 ``left``: so many calls fail, then no more; ``slow``: seconds that each write takes;
 ``flip``: the offset of a byte of which one bit is stored wrongly when it is written, ``flips`` times (1).
 """
@@ -72,6 +72,8 @@ class FaultyFileSystem(fuse.Operations):
         return {key: getattr(found, key) for key in dir(found) if key.startswith("f_") and key != "f_fsid"}
 
     def open(self, path: str, flags: int) -> int:
+        if self._fail("open"):
+            self._refuse("open")
         return os.open(self._behind(path), flags & ~(os.O_DIRECT | os.O_APPEND))
 
     def create(self, path: str, mode: int, fi: Any = None) -> int:
