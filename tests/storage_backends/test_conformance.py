@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from scigate.storage_backends.backend import Backend
@@ -17,11 +19,14 @@ from scigate.storage_backends.posix import PosixOptions
 from scigate.storage_backends.registry import connect_directly
 from scigate.storage_backends.s3 import S3Backend
 from scigate.storage_backends.s3_options import S3Options
-from scigate.storage_backends.testing.case import Seed
+from scigate.storage_backends.s3_probe import PROBE
+from scigate.storage_backends.testing.case import Case, Seed
 from scigate.storage_backends.testing.deviations import DEVIATIONS
 from scigate.storage_backends.testing.pytest_suite import BackendConformance
 from scigate.storage_backends.testing.servers import S3Server
 from scigate.storage_backends.testing.strict_s3 import StrictS3
+
+from tests.evidence import record
 
 
 class TestMemory(BackendConformance):
@@ -115,12 +120,37 @@ class TestSeaweedFS(OnS3):
 
 
 class TestStrictS3(OnS3):
-    """Before SeaweedFS stands what AWS refuses and SeaweedFS does not: nothing may deviate here."""
+    """Before SeaweedFS stands what AWS refuses and SeaweedFS does not: nothing may deviate here, and no request of
+    ours may break a rule."""
+
+    refused: ClassVar = {
+        "",
+        "BadDigest",
+        "InvalidPart",
+        "InvalidRange",
+        "NoSuchKey",
+        "NoSuchUpload",
+        "PreconditionFailed",
+    }
+    """What cases ask for on purpose; an ``EntityTooSmall`` is what ``publish.short-block`` asks for."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def server(cls, strict_seaweedfs: StrictS3) -> S3Server:
         return strict_seaweedfs.server
+
+    @pytest.fixture(autouse=True)
+    def judged(self, strict_seaweedfs: StrictS3, backend: Backend, case: Case) -> Iterator[None]:
+        strict_seaweedfs.seen.clear()
+        begun = time.monotonic()
+        yield
+        seconds, seen = time.monotonic() - begun, strict_seaweedfs.seen
+        allowed = self.refused | ({"EntityTooSmall"} if case.name == "publish.short-block" else set())
+        ours = (one for one in seen if PROBE not in one.key)  # a probe finds out what is refused
+        bad = [f"{one.operation}: {one.code}" for one in ours if one.code not in allowed] + strict_seaweedfs.lies
+        if case.claim(backend):
+            record("strict.s3", runs=1, bad=len(bad), seconds=seconds, part="conformance")
+        assert bad == []
 
 
 class TestRclone(OnS3):

@@ -10,7 +10,7 @@ from time import sleep
 
 import pytest
 from scigate.storage_backends import memory
-from scigate.storage_backends.backend import Entry, Extras
+from scigate.storage_backends.backend import Entry, Extras, PartReceipt
 from scigate.storage_backends.errors import Fenced, NotFound, Truncated, Unreachable
 from scigate.storage_backends.memory import Contents, MemoryBackend, MemoryDraft
 from scigate.storage_backends.testing import CASES, Outcome, run_case
@@ -294,6 +294,117 @@ class Replacing(MemoryDraft):
 @caught_by("draft.if-absent", "draft.if-absent-appeared", "draft.if-absent-raced")
 class PublishReplacesAnyway(WithDraft):
     drafts = Replacing
+
+
+class Restoring(MemoryDraft):
+    """Its blocks are kept when it is published."""
+
+    def publish(self, receipts, *, if_absent, digests):
+        kept = self._owned()
+        entry = super().publish(receipts, if_absent=if_absent, digests=digests)
+        self._contents.drafts[self.ref] = kept
+        return entry
+
+    def discard(self):
+        self._contents.drafts.pop(self.ref, None)
+
+
+@caught_by("publish.again", "publish.again-too-late")
+class PublishesTwice(WithDraft):
+    drafts = Restoring
+
+
+class Anonymous(MemoryDraft):
+    def publish(self, receipts, *, if_absent, digests):
+        path = self._owned().path
+        entry = super().publish(receipts, if_absent=if_absent, digests=digests)
+        stored = self._contents.objects[path]
+        self._contents.objects[path] = replace(stored, entry=replace(stored.entry, identity="somebody"))
+        return entry
+
+
+@caught_by("publish.again-if-absent")
+class ForgetsWhoPublished(WithDraft):
+    drafts = Anonymous
+
+
+class Tokens(MemoryDraft):
+    """It gives tokens and never looks at them again."""
+
+    def write(self, number, offset, length, buffers):
+        return replace(super().write(number, offset, length, buffers), token=f"token-{self.ref}-{number}")
+
+
+@caught_by("publish.wrong-token")
+class TakesAnyToken(WithDraft):
+    drafts = Tokens
+
+
+class Global(Tokens):
+    """It takes blocks by their tokens, whosever they are."""
+
+    def publish(self, receipts, *, if_absent, digests):
+        receipts, draft = list(receipts), self._owned()
+        for receipt in receipts:
+            theirs = self._contents.drafts[receipt.token.removeprefix("token-").rpartition("-")[0]]
+            draft.blocks[receipt.number] = theirs.blocks[receipt.number]
+        return super().publish(receipts, if_absent=if_absent, digests=digests)
+
+
+@caught_by("publish.foreign-receipts")
+class TakesForeignBlocks(WithDraft):
+    drafts = Global
+
+
+class Counting(MemoryDraft):
+    def publish(self, receipts, *, if_absent, digests):
+        receipts, draft = list(receipts), self._owned()
+        whole = b"".join(draft.blocks[receipt.number][1] for receipt in receipts)
+        draft.blocks, draft.size = {0: (0, whole)}, len(whole)
+        return super().publish(receipts[:1], if_absent=if_absent, digests=digests)
+
+
+@caught_by("publish.receipt-twice")
+class CountsReceipts(WithDraft):
+    drafts = Counting
+
+
+@caught_by("publish.put-again")
+class PutsAgain(MemoryBackend):
+    def put(self, path, data, *, if_absent=False, digests=None, key=""):
+        return super().put(path, data, if_absent=if_absent and not key, digests=digests, key=key)
+
+
+class Padding(MemoryDraft):
+    def write(self, number, offset, length, buffers):
+        data = b"".join(map(bytes, buffers)).ljust(min(length, 2), b"\0") + (b"\0" if length < 2 else b"")
+        self._owned().size += len(data) - length
+        return super().write(number, offset, len(data), [data])
+
+
+@caught_by("publish.one-short-block")
+class PadsShortBlocks(WithDraft):
+    drafts = Padding
+
+
+class Dropping(MemoryDraft):
+    def write(self, number, offset, length, buffers):
+        if length > 1:
+            return super().write(number, offset, length, buffers)
+        self._owned().size -= length
+        return PartReceipt(number, offset, length)
+
+    def publish(self, receipts, *, if_absent, digests):
+        draft = self._owned()
+        first = min(offset for offset, _ in draft.blocks.values())
+        draft.blocks = {number: (offset - first, data) for number, (offset, data) in draft.blocks.items()}
+        whole = [receipt for receipt in receipts if receipt.number in draft.blocks]
+        return super().publish(whole, if_absent=if_absent, digests=digests)
+
+
+@caught_by("publish.short-block")
+class DropsShortBlocks(WithDraft):
+    drafts = Dropping
 
 
 class InOrderOnly(MemoryDraft):

@@ -11,7 +11,7 @@ from typing import Final
 
 from ..backend import Backend, Kind
 from ..errors import InvalidName, NotFound, StorageError
-from . import drafting, extending, listing, naming, reading, recovering, writing
+from . import drafting, extending, listing, naming, publishing, reading, recovering, writing
 from .case import Bench, Case, Failed, Seed, Unseeded, listable
 from .deviations import SOMETIMES
 
@@ -22,6 +22,7 @@ CASES: Final[tuple[Case, ...]] = (
     *writing.DELETING,
     *writing.READ_ONLY,
     *drafting.CASES,
+    *publishing.CASES,
     *recovering.CASES,
     *naming.CASES,
     *extending.all_of_them(),
