@@ -39,6 +39,7 @@ def gate(stand: Stand, storage: str, until: int) -> Gate:
     """A gate in front of a storage of a gateway that has been started."""
     storages = stand.service._storages
     opened = storages.get(storage)
-    made = Gate(opened.backend, until)
+    backend = opened.backend.inner if isinstance(opened.backend, Gate) else opened.backend
+    made = Gate(backend, until)
     storages._open[storage] = replace(opened, backend=made)
     return made

@@ -46,7 +46,7 @@ class Stand:
         (self.port,) = free_ports(1)
         self.config = folder / "scigate.toml"
         self.config.write_text(self._settings(tables, limits or {}, egress))
-        self._clients: list[httpx.Client] = []
+        self._clients: dict[str, httpx.Client] = {}
         self._owners: dict[str, str] = {}
         self._service: Service | None = None
 
@@ -72,22 +72,27 @@ class Stand:
         return self
 
     def stop(self) -> None:
+        self._hang_up()
         if self._service:
             self._service.stop()
             self._service = None
 
     def close(self) -> None:
-        for client in self._clients:
-            client.close()
         self.stop()
 
     # --- asking
 
     def client(self, user: str = "ada") -> httpx.Client:
-        headers = {"Authorization": f"Bearer {TOKENS[user]}"}
-        client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=60)
-        self._clients.append(client)
-        return client
+        if user not in self._clients:
+            headers = {"Authorization": f"Bearer {TOKENS[user]}"}
+            address = f"http://127.0.0.1:{self.port}"
+            self._clients[user] = httpx.Client(base_url=address, headers=headers, timeout=60, verify=False)
+        return self._clients[user]
+
+    def _hang_up(self) -> None:
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
 
     def post(self, *pairs: tuple[str, str], user: str = "ada", key: str = "", **options: Any) -> httpx.Response:
         """Submit a transfer; whatever the answer is."""
@@ -144,7 +149,6 @@ class Stand:
     def _json(self, path: str) -> dict[str, Any]:
         owner = next((user for transfer, user in self._owners.items() if path.startswith(transfer)), "ada")
         answer = self.client(owner).get(path)
-        self._clients.pop().close()
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -280,6 +284,7 @@ class Program(Stand):
             return False
 
     def stop(self) -> None:
+        self._hang_up()
         if self._process and self._process.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
             try:

@@ -20,12 +20,11 @@ Make = Callable[..., Stand]
 THEIRS = b"what somebody else put there meanwhile"
 
 
-def copied_meanwhile(made: Stand, size: int, act: Callable[[], object], **options: str) -> str:
-    """A transfer of ``lab:/f`` to ``out:/run/f`` that ends after ``act`` was done in its middle."""
-    (made.root("lab") / "f").write_bytes(os.urandom(size))
+def copied_meanwhile(made: Stand, size: int, act: Callable[[], object], name: str = "f", **options: str) -> str:
+    """A transfer to ``out:/run/`` that ends after ``act`` was done in its middle."""
+    (made.root("lab") / name).write_bytes(os.urandom(size))
     half = gate(made, "lab", size // 2)
-    shutil.rmtree(made.root("out") / "run", ignore_errors=True)
-    transfer = made.submit(("lab:/f", "out:/run/f"), **options)
+    transfer = made.submit((f"lab:/{name}", f"out:/run/{name}"), **options)
     assert half.reached.wait(30)
     act()
     half.opened.set()
@@ -45,7 +44,7 @@ def test_what_appears_meanwhile_is_treated_by_the_policy(stand: Make, size: int,
 
 
 def _appears_meanwhile(made: Stand, size: int, policy: str, theirs: str) -> None:
-    source, destination = made.root("lab") / "f", made.root("out") / "run" / "f"
+    source, destination = made.root("lab") / theirs, made.root("out") / "run" / theirs
 
     def appear() -> None:
         destination.parent.mkdir(exist_ok=True)
@@ -53,7 +52,7 @@ def _appears_meanwhile(made: Stand, size: int, policy: str, theirs: str) -> None
         ago = 3600 if theirs == "older" else -3600
         os.utime(destination, (time.time() - ago, time.time() - ago))
 
-    transfer = copied_meanwhile(made, size, appear, overwrite=policy)
+    transfer = copied_meanwhile(made, size, appear, theirs, overwrite=policy)
     file = made.file(transfer)
     kept = destination.read_bytes() != source.read_bytes()
     expected = {
