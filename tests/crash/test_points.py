@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from .ground import EXPIRES
+from .known import WITHIN
 from .run import Result
 from .scenes import CLOUD, DESK, Target, scene_of, targets
 from .test_kills import judge, told
 
-PER_WORLD = 24  # kills in one world, before it is judged
+PER_WORLD = 40  # kills in one world, before it is judged
 OCCURRENCES = 3  # of each point in the full runs
 GONE_AFTER = 6  # seconds without a byte after which an upload expires: sooner than its file is given back
-FEW = 12  # in the usual run, of so many kills one is followed by another one during the recovery
+FEW = 9  # in the usual run, of so many kills one is followed by another one during the recovery
 
 
 @pytest.fixture(scope="session")
@@ -25,14 +26,20 @@ def wish(pytestconfig: pytest.Config) -> str | None:
 
 
 def _chosen(wish: str | None, seed: int, half: int, *, twice: bool) -> Sequence[Target]:
-    """All kills with ``--points``, or those that its value names; else one at each point, on one of the databases."""
+    """All kills with ``--points``, or those that its value names; else one at each place, before it or behind, on one
+    of the databases."""
     if wish is not None and wish != "all":
         return [_read(line.strip()) for line in wish.split(",")]
     if wish == "all":
         return targets(1 if twice else OCCURRENCES, seed)
     quick = [target for target in targets(1, seed) if not scene_of(target.point).slow]
-    mine = list({target.point: target for target in quick}.values())[half::2]
+    mine = list({_place(target.point): target for target in quick}.values())[half::2]
     return mine[::FEW] if twice else mine
+
+
+def _place(point: str) -> str:
+    """What the point is before, in or behind."""
+    return point if point in WITHIN else point.partition(":")[0]
 
 
 def _read(text: str) -> Target:
