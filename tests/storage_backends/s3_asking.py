@@ -8,6 +8,7 @@ import hmac
 import http.client
 import re
 import secrets
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ class Client:
             connection.endheaders()
             with suppress(BrokenPipeError, ConnectionResetError):  # it has answered already
                 connection.send(body)
+                if int(headers.get("content-length", "0")) > len(body) and connection.sock:
+                    connection.sock.shutdown(socket.SHUT_WR)  # there is no more; who waits for it need not
             answer = connection.getresponse()
             return Reply(answer.status, {n.lower(): v for n, v in answer.getheaders()}, answer.read())
         finally:
