@@ -5,7 +5,7 @@ The table names every caller in every row, so that a new route, and a new role, 
 
 from __future__ import annotations
 
-import json
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -194,10 +194,6 @@ def request_for(route: Route, storage: str, id: str) -> tuple[str, Any, dict[str
         target, headers = target + "?overwrite=overwrite", {"Content-Type": "application/x-ndjson"}
     if route.path in (UPLOADS, UPLOAD):
         headers = {**TUS, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
-    if route.path == BULK:
-        pair = {"source": f"{storage}:/source", "destination": f"{storage}:/copy"}
-        target, body = target + "?overwrite=overwrite", json.dumps(pair).encode()
-        headers = {"Content-Type": "application/x-ndjson"}
     if (route.method, route.path) == ("POST", UPLOADS):
         target, headers = f"{target}?destination={storage}:/up", {**TUS, "Upload-Length": "4"}
     if route.path == EVENTS:
@@ -256,7 +252,7 @@ def test_what_is_somebody_elses_answers_like_what_is_not_there(evil: Evil, owner
 
 @pytest.mark.parametrize("what", ["transfer", "upload", "webhook", "storage", "file"])
 def test_time_does_not_tell_that_it_exists(evil: Evil, owner: Owner, what: str) -> None:
-    """Asked for in turns, so that whatever else the machine does befalls both alike; a busy one gets another try."""
+    """Asked for in one go, so that whatever else the machine does befalls both alike; a busy one gets another try."""
     upload, webhook = owner.upload(), owner.webhook()
     targets: dict[str, Callable[[bool], str]] = {
         "transfer": lambda real: f"{V1}/transfers/{owner.transfer if real else NOTHING}",
@@ -265,18 +261,19 @@ def test_time_does_not_tell_that_it_exists(evil: Evil, owner: Owner, what: str) 
         "storage": lambda real: f"{V1}/storages/{'adas' if real else 'nada'}",
         "file": lambda real: f"{V1}/files/{'adas' if real else 'nada'}/file?meta=1",
     }
-    wire, seen = evil.wire("bo"), []
-    for _ in range(5):
+    wire, seen, rng = evil.wire("bo"), [], random.Random(4)
+    for _ in range(6):
         times: dict[bool, list[float]] = {True: [], False: []}
-        for turn in range(160):
+        for _ in range(200):
+            there = rng.random() < 0.5  # in no order that something else on the machine could keep time with
             begun = time.perf_counter()
-            assert wire.ask("GET", targets[what](turn % 2 == 0)).status == 404
-            times[turn % 2 == 0].append(time.perf_counter() - begun)
-        real, missing = (statistics.median(times[one]) for one in (True, False))
+            assert wire.ask("GET", targets[what](there)).status == 404
+            times[there].append(time.perf_counter() - begun)
+        real, missing = (statistics.quantiles(times[one], n=4)[0] for one in (True, False))
         seen.append(abs(real - missing) / min(real, missing))
         if seen[-1] < 0.15:
             break
-    record("evil.authorisation", runs=160 * len(seen), bad=int(seen[-1] >= 0.15), seconds=0, kind=f"time of {what}")
+    record("evil.authorisation", runs=200 * len(seen), bad=int(seen[-1] >= 0.15), seconds=0, kind=f"time of {what}")
     assert seen[-1] < 0.15, seen
 
 

@@ -22,6 +22,7 @@ from scigate.gateway_api.http.routes import ROUTES
 
 from tests.evidence import record
 
+from .commands import said_by
 from .conftest import Starter, free_port
 from .gateway import COMMAND, TOKENS, Evil, command_environment
 from .wire import Reply
@@ -98,6 +99,9 @@ class Planted:
         own = {**command_environment(self.evil.folder), "SCIGATE_TOKEN": CANARIES["user-token"], **environment}
         if url:
             own["SCIGATE_URL"] = f"http://127.0.0.1:{self.evil.port}"
+        if "serve" not in words:
+            self.said[f"scigate {' '.join(words)}"] = said_by(words, own, self.evil.folder)[1]
+            return
         command = [sys.executable, "-c", COMMAND, *words]
         done = subprocess.run(command, capture_output=True, env=own, cwd=self.evil.folder, timeout=120, check=False)
         self.said[f"scigate {' '.join(words)}"] = done.stdout + done.stderr
@@ -204,7 +208,7 @@ def commands(planted: Planted) -> None:
     broken = planted.evil.folder / "broken.toml"
     url = f"postgresql+psycopg://scigate:{CANARIES['database-password']}@127.0.0.1:{free_port()}/scigate"
     broken.write_text('[database]\nurl = { env = "DB" }\n[gateway]\nstate_dir = "other"\nport = 0\n')
-    for words in (("doctor",), ("serve",), ("migrate",), ("serve", "--debug")):
+    for words in (("doctor",), ("migrate",), ("serve", "--debug")):
         planted.command(*words, "--config", str(broken), DB=url)
     in_the_clear = planted.evil.folder / "clear.toml"
     in_the_clear.write_text(f'[database]\nurl = "{url}"\n[users.x]\ntoken = "{CANARIES["typed-token"]}"\n')

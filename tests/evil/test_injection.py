@@ -4,8 +4,6 @@ steers a terminal comes of it."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
@@ -14,7 +12,8 @@ import pytest
 from tests.evidence import record
 
 from .attacks import in_header
-from .gateway import COMMAND, TOKENS, Evil, command_environment
+from .commands import said_by
+from .gateway import TOKENS, Evil, command_environment
 from .test_paths_in_bodies import creation, settle
 from .volley import Shot
 from .wire import Reply
@@ -132,14 +131,14 @@ def test_no_command_prints_what_steers_a_terminal(
     evil: Evil, asked: list[tuple[Shot, Reply]], words: tuple[str, ...]
 ) -> None:
     labelled = evil.wire().ask("GET", f"{V1}/transfers?limit=1").json["items"][0]["id"]
-    command = [sys.executable, "-c", COMMAND, *(word.replace("{transfer}", labelled) for word in words)]
+    command = [word.replace("{transfer}", labelled) for word in words]
     environment = {**command_environment(evil.folder), "SCIGATE_URL": f"http://127.0.0.1:{evil.port}",
                    "SCIGATE_TOKEN": TOKENS["ada"]}  # fmt: skip
-    done = subprocess.run(command, capture_output=True, env=environment, cwd=evil.folder, timeout=120, check=False)
-    for said in (done.stdout, done.stderr):
-        text = said.decode("utf-8")
-        assert not [c for c in text if c != "\n" and not c.isprintable()], text
-    assert done.returncode != 70, done.stderr
+    code, said = said_by(command, environment, evil.folder)
+    text = said.decode("utf-8")
+    assert not [c for c in text if c != "\n" and not c.isprintable()], text
+    assert code != 70, text
+    assert text
 
 
 def test_what_is_stored_comes_back_as_it_was(evil: Evil, asked: list[tuple[Shot, Reply]]) -> None:
