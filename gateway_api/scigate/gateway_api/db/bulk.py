@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql import ClauseElement
+
+AT_ONCE: Final = 64  # rows in one INSERT; SQLite took at most 999 values before 3.32
 
 
 class BulkStatement:
@@ -40,3 +42,23 @@ class BulkStatement:
             compiled = self._statement.compile(dialect=dialect)
             self._compiled[dialect.name] = (str(compiled), getattr(compiled, "positiontup", None), compiled.params)
         return self._compiled[dialect.name]
+
+
+class BulkInsert(BulkStatement):
+    """An INSERT that takes many rows at once.
+
+    SQLite's driver runs a statement once for each row, and each time gives the interpreter lock away and queues for it
+    again: measured beside busy threads, that was six times as long for half as many instructions.
+    """
+
+    def run(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
+        sql, order, _ = self._for(connection)
+        left = list(rows)
+        if order is None:  # psycopg sends them all in one go by itself
+            return super().run(connection, left)
+        before, values, one = sql.rpartition("VALUES ")
+        many, done = before + values + ", ".join([one] * AT_ONCE), 0
+        while len(left) >= AT_ONCE:
+            taken, left = left[:AT_ONCE], left[AT_ONCE:]
+            done += connection.exec_driver_sql(many, tuple(row[name] for row in taken for name in order)).rowcount
+        return done + super().run(connection, left)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from .lease import LeaseLost
 from .ledger import Held, Move
 from .looking import abandon, known_entry, or_made_before, refuse_broken_promise, source_entry
 from .machine import What
-from .mover import copy_inside, is_absent_only, prove, recovered, settled_already, started
+from .mover import appeared, copy_inside, is_absent_only, prove, recovered, settled_already, started
 from .planner import SMALL, block_length, cut
 from .runtime import Digester, Runtime, at, crc64nvme_of, watched
 from .tasks import Task
@@ -75,13 +75,15 @@ class _Batch:
         self._on_error = on_error
         self._destination = runtime.backend(tasks[0].destination_storage)
         self._threads = 1 if self._is_local() else threads
+        self._publishers = 1 if self._destination.limits.local else threads
 
     def run(self) -> None:
-        looked = self._each(self._look, self._tasks, lambda task: task)
+        asks = self._threads if any(map(self._asks, self._tasks)) else 1
+        looked = self._each(self._look, self._tasks, lambda task: task, asks)
         items = [item for item in looked if item.held.state is FileState.COPYING]
         fresh = [item for item in looked if item.held.state is not FileState.COPYING]
         items += self._advance(fresh, [started(item.held, item.entry) for item in fresh])
-        written = self._each(self._write, items, _task_of)
+        written = self._each(self._write, items, _task_of, self._threads)
         stored = [item for item in written if item.draft is None]
         self._keep(stored, self._runtime.work.stored([item.done(What.STORED) for item in stored]))
         self._publish([item for item in written if item.draft is not None])
@@ -91,7 +93,14 @@ class _Batch:
         source = self._tasks[0].source_storage
         return self._destination.limits.local and bool(source) and self._runtime.backend(source).limits.local
 
-    def _each(self, act: Callable[[A], B | None], things: Iterable[A], task_of: Callable[[A], Task]) -> list[B]:
+    def _asks(self, task: Task) -> bool:
+        """Whether a look at this file asks a storage, or has one copy it."""
+        inside = task.source_storage == task.destination_storage and self._destination.extras.copy is not None
+        return inside or bool(task.old_drafts) or known_entry(task, "") is None or self._must_look(task)
+
+    def _each(
+        self, act: Callable[[A], B | None], things: Sequence[A], task_of: Callable[[A], Task], threads: int
+    ) -> list[B]:
         """``act`` on each in a few threads; what fails, and what gives None, is left out."""
 
         def safely(thing: A) -> B | None:
@@ -104,10 +113,19 @@ class _Batch:
                 self._on_error(task_of(thing), error)
                 return None
 
-        if self._threads == 1:
+        if threads == 1 or len(things) < 2:
             return [found for found in map(safely, things) if found is not None]
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="small") as pool:
-            return [found for found in pool.map(safely, things) if found is not None]
+        results: list[B | None] = [None] * len(things)
+        numbered = enumerate(things)  # shared: each thread takes the next one, which costs no future and no waking up
+
+        def take() -> None:
+            for number, thing in numbered:
+                results[number] = safely(thing)
+
+        with ThreadPoolExecutor(threads, thread_name_prefix="small") as pool:
+            for ended in [pool.submit(take) for _ in range(threads)]:
+                ended.result()
+        return [found for found in results if found is not None]
 
     def _look(self, task: Task) -> Item | None:
         """The file if it is to be copied in this batch; else it is settled here."""
@@ -135,9 +153,13 @@ class _Batch:
             return bool(task.old_drafts) or not self._destination.limits.atomic_no_replace
         return task.overwrite is not Overwrite.OVERWRITE
 
-    def _write(self, item: Item) -> Item:
+    def _write(self, item: Item) -> Item | None:
+        """The file at its destination, or in a draft; None if it was settled meanwhile."""
         task, destination = item.task, self._destination
         data = self._read(item)
+        if move := appeared(self._runtime, replace(task, held=item.held), item.source, item.entry, destination):
+            self._runtime.work.move(move)
+            return None
         with at(task.destination_storage):
             if 0 < destination.limits.put_max >= item.entry.size:
                 digests = {"crc64nvme": item.digester.crc64nvme}
@@ -174,12 +196,12 @@ class _Batch:
         if not items:
             return
         self._sync()
-        items = self._each(self._verify, items, _task_of)
+        items = self._each(self._verify, items, _task_of, self._publishers)
         identities = [item.draft.identity if item.draft else None for item in items]
         items = self._keep(items, self._runtime.work.publishing([item.verified() for item in items], identities))
         for item in items:
             self._runtime.is_published(item.task)
-        items = self._each(self._publish_one, items, _task_of)
+        items = self._each(self._publish_one, items, _task_of, self._publishers)
         self._sync()
         self._advance(items, [item.done(What.PUBLISHED) for item in items])
 

@@ -13,19 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from scigate.storage_backends.crash_points import is_armed
 from scigate.storage_backends.errors import Fenced
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from ..db import points
-from ..db.bulk import BulkStatement
+from ..db.bulk import BulkInsert, BulkStatement
 from ..db.schema import block, draft, event, file, transfer
 from ..resources import Cause, FileState
 from ..uploads.staged import is_staging
 from . import counters
-from .machine import Failure, Snapshot, What, advance
+from .machine import Failure, Snapshot, Step, What, advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ class _Change:
     abandon_draft: bool
 
 
+_Steps: TypeAlias = dict[tuple[Any, ...], Step]
+
 HELD_COLUMNS: Final = (
     file.c.seq, file.c.transfer, file.c.state, file.c.epoch, file.c.size, file.c.bytes_done, file.c.failures,
     file.c.restarts, transfer.c.deadline, file.c.source_storage,
@@ -114,7 +116,8 @@ def write_moves_that_still_fit(connection: Connection, moves: Sequence[Move], no
 
 
 def _write(connection: Connection, moves: Sequence[Move], now: float) -> list[Held]:
-    changes = [_think(move, now) for move in moves]
+    steps: _Steps = {}
+    changes = [_think(move, now, steps) for move in moves]
     if not changes:
         return []
     if _update_files(connection, changes) != len(changes):
@@ -132,16 +135,24 @@ def write_lines(connection: Connection, lines: Sequence[Mapping[str, Any]]) -> N
     _EVENTS.run(connection, lines)
 
 
-def _think(move: Move, now: float) -> _Change:
+def _think(move: Move, now: float, steps: _Steps) -> _Change:
     change = _Change(move, move.held, {}, [], abandon_draft=False)
     for what in (*move.before, move.what):
-        step = advance(change.after.snapshot(), what, now, failure=move.failure)
+        step = _step(change.after, what, now, move.failure, steps)
         before, change.after = change.after, _moved(change.after, step.state, what, {**step.values, **move.values})
         change.values |= step.values
         change.abandon_draft |= step.abandon_draft
         change.lines.append(_journal_line(move, before, change.after, what, now))
     change.values |= move.values
     return change
+
+
+def _step(held: Held, what: What, now: float, failure: Failure | None, steps: _Steps) -> Step:
+    """Thought through once for all files of a batch that are alike; each that failed rests for a time of its own."""
+    alike = (held.state, what, held.epoch, held.failures, held.restarts, held.deadline, held.staged)
+    if failure is not None or alike not in steps:
+        steps[alike] = advance(held.snapshot(), what, now, failure=failure)
+    return steps[alike]
 
 
 def _moved(held: Held, state: FileState, what: What, values: Mapping[str, Any]) -> Held:
@@ -232,7 +243,7 @@ def _count(connection: Connection, changes: Iterable[_Change], now: float) -> No
     counters.apply(connection, deltas, now)
 
 
-_EVENTS: Final = BulkStatement(
+_EVENTS: Final = BulkInsert(
     insert(event).values({name: bindparam(name) for name in ("time", "type", "transfer", "file", "data")})
 )
 _DRAFT_DELETE: Final = BulkStatement(

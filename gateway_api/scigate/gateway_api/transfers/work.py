@@ -12,7 +12,7 @@ from scigate.storage_backends.errors import ErrorKind, Fenced
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, tuple_, update
 
 from ..db import points
-from ..db.bulk import BulkStatement
+from ..db.bulk import BulkInsert, BulkStatement
 from ..db.database import Database
 from ..db.schema import block, draft, file, lane, path_bytes, transfer
 from ..resources import Cause, FileState, Overwrite, Verify
@@ -366,7 +366,7 @@ def _block_row(held: Held, done: DoneBlock) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_INTENTS: Final = BulkStatement(
+_INTENTS: Final = BulkInsert(
     insert(draft).values({name: bindparam(name) for name in ("file", "epoch", "key", "storage", "path", "created")})
 )
 _IDENTITIES: Final = BulkStatement(

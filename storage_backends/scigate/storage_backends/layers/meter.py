@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..backend import Backend, Buffer, Entry, Extras
@@ -26,26 +26,39 @@ class Totals:
     errors: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Counted:
+    """The same while it is counted: several times for every small file."""
+
+    calls: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+
+
 class Meter:
     """The totals of one storage by operation (``stat``, ``read``, ``write`` …). Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._totals: dict[str, Totals] = {}
+        self._counted: dict[str, _Counted] = {}
 
     def add(self, operation: str, *, size: int, seconds: float, error: StorageError | None = None) -> None:
         """One call of ``operation`` has ended."""
         with self._lock:
-            old = self._totals.get(operation, Totals())
-            errors = old.errors if error is None else Counter(old.errors) + Counter([error.code])
-            self._totals[operation] = replace(
-                old, calls=old.calls + 1, bytes=old.bytes + size, seconds=old.seconds + seconds, errors=errors
-            )
+            if (counted := self._counted.get(operation)) is None:
+                counted = self._counted[operation] = _Counted()
+            counted.calls += 1
+            counted.bytes += size
+            counted.seconds += seconds
+            if error is not None:
+                counted.errors[error.code] += 1
 
     def totals(self) -> Mapping[str, Totals]:
         """A snapshot by operation."""
         with self._lock:
-            return dict(self._totals)
+            found = self._counted.items()
+            return {name: Totals(of.calls, of.bytes, of.seconds, Counter(of.errors)) for name, of in found}
 
 
 class MeterLayer(Layer):
