@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from scigate.storage_backends.pace import Pace
 from scigate.storage_backends.testing import servers
 from scigate.storage_backends.testing.servers import S3Server, ServerMissing
 from scigate.storage_backends.wire import Pool
@@ -108,12 +109,9 @@ def _wait_for(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def short_patience() -> Iterator[None]:
-    """Stalls are given up and retries made as ever, only sooner."""
+def soon() -> Iterator[None]:
+    """Retries and rests as ever, only sooner."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("storage_backends.s3", "storage_backends.http", "gateway_api.wiring"):
-            patch.setattr(f"scigate.{module}.Pool", partial(Pool, stall=STALL, connect_timeout=STALL))
-        patch.setattr("scigate.storage_backends.s3_control.CONTROL_READ_TIMEOUT", STALL.total_seconds())
         patch.setattr("scigate.gateway_api.transfers.machine.FIRST_DELAY", 0.1)
         patch.setattr("scigate.gateway_api.transfers.machine.LONGEST_DELAY", 0.5)
         patch.setattr("scigate.gateway_api.transfers.scheduler.FIRST_REST", 0.2)
@@ -122,8 +120,19 @@ def short_patience() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def short_stalls() -> Iterator[None]:
+    """What does not move is given up as ever, only sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        pool = partial(Pool, stall=STALL, connect_timeout=STALL, pace=Pace(window=STALL))
+        for module in ("storage_backends.s3", "storage_backends.http", "gateway_api.wiring"):
+            patch.setattr(f"scigate.{module}.Pool", pool)
+        patch.setattr("scigate.storage_backends.s3_control.CONTROL_READ_TIMEOUT", STALL.total_seconds())
+        yield
+
+
 @pytest.fixture
-def ground(tmp_path: Path, short_patience: None) -> Iterator[Ground]:
+def ground(tmp_path: Path, soon: None) -> Iterator[Ground]:
     """A gateway without storages, not started; it ends with the test."""
     made = Ground(tmp_path)
     yield made

@@ -178,7 +178,7 @@ class Proxy:
                 side.close()
 
     def _hold(self, wire: Wire) -> None:
-        """Until the client has given up. Then the server learns of it: some wait for an hour, and others behind them."""
+        """Until the client has given up. Then the server learns of it: some wait for an hour."""
         with suppress(OSError, ValueError):
             poll = select.poll()
             poll.register(wire.client, select.POLLRDHUP)

@@ -27,6 +27,8 @@ CODES: Final = frozenset({"unreachable", "truncated", "digest-mismatch", "thrott
 PLACES: Final = (0, 1000, 150_000, 5 * MiB)
 """Bytes of one connection: before the first, in or after a head, in the body of a small file and of a large one."""
 
+pytestmark = pytest.mark.usefixtures("short_stalls")
+
 
 def content(server: S3Server, key: str) -> str | None:
     """The SHA-256 of what the server holds, asked without any proxy or code of the product."""

@@ -81,12 +81,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PartReceipt:
-    """The storage's word for one written block; ``token`` is what it wants back at the end (an ETag)."""
+    """The storage's word for one written block; ``token`` is what it wants back at the end (an ETag).
+
+    ``digests`` are those that the storage vouches for, over this block; only ``Draft.parts`` gives them.
+    """
 
     number: int
     offset: int
     length: int
     token: str = ""
+    digests: Digests = field(default_factory=dict, compare=False)
 
 
 class Draft(Protocol):

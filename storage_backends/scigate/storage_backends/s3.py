@@ -32,7 +32,7 @@ from .location import check_path
 from .registry import BackendType, Connect
 from .s3_control import LINK_MAX, ControlPlane
 from .s3_copy import CopyJob, about_copy
-from .s3_data import IDENTITY, DataPlane, Object, exists, in_base64, vouched
+from .s3_data import IDENTITY, DataPlane, Object, exists, in_base64, md5_of, vouched
 from .s3_draft import (
     BLOCKS_MAX,
     MARK_NUMBER,
@@ -50,6 +50,7 @@ from .s3_probe import Features
 from .s3_xml import Found
 from .wire import Headers, Pool, tls_context
 
+ENCRYPTED: Final = "x-amz-server-side-encryption"  # with a key of its own, the ETag is no MD5
 CLOCK_SKEW: Final = timedelta(minutes=15)  # what S3 itself tolerates in a signature
 
 
@@ -102,7 +103,9 @@ class S3Backend:
         name = self._file_key(path)
         crc = digest("crc64nvme", [data])
         require_digests([data], digests or {}, path)
+        md5 = md5_of(data)  # checked by servers that do not know the other
         headers = {"x-amz-checksum-crc64nvme": in_base64(crc), "x-amz-sdk-checksum-algorithm": "CRC64NVME"}
+        headers["content-md5"] = in_base64(md5)
         headers |= {f"x-amz-meta-{IDENTITY}": key} if key else {}
         headers |= {"if-none-match": "*"} if if_absent and self._refuse_overwrite(name, path) else {}
         try:
@@ -113,7 +116,9 @@ class S3Backend:
             if found is None or found.identity != key:
                 raise
             return found.entry(path)  # it was us: the answer to the first sending of this request got lost
-        return _stored(path, memoryview(data).nbytes, crc, key, answer)
+        entry = _stored(path, memoryview(data).nbytes, crc, key, answer)
+        # A server that only repeats what we claim is given away by its ETag. Then nothing is vouched for.
+        return entry if entry.version == md5 or ENCRYPTED in answer else replace(entry, digests={})
 
     def draft(self, path: str, size: int, *, key: str, ref: str | None = None, deferred: bool = False) -> S3Draft:
         name = self._file_key(path)
@@ -130,7 +135,10 @@ class S3Backend:
             return self.put(path, b"", if_absent=if_absent, key=identity)
 
         marked = self._features.leftovers
-        return Destination(self._data, self._control, name, path, size, marked, put_empty, self._refuse_overwrite)
+        return Destination(
+            self._data, self._control, name, path, size, marked, self._features.lenient, put_empty,
+            self._refuse_overwrite,
+        )  # fmt: skip
 
     def abandon(self, path: str, *, key: str, ref: str | None, since: datetime) -> None:
         """With ``ref``: abort that upload, unless another attempt has taken it over.

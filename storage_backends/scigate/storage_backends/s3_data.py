@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from .backend import Buffer, Digests, Entry, KiB
-from .errors import NotFound, SourceChanged, StorageError, Truncated, Unreachable
+from .digests import ALGORITHMS, start
+from .errors import DigestMismatch, NotFound, SourceChanged, StorageError, Truncated, Unreachable
 from .s3_errors import code_of, error_of
 from .s3_options import S3Options
 from .s3_sign import Signer, encode_path, encode_query
@@ -101,7 +103,7 @@ class DataPlane:
     def get(self, key: str, path: str, offset: int, length: int | None, version: str | None) -> Iterator[Buffer]:
         """Exactly ``length`` bytes from ``offset``; None is to the end."""
         ranged = offset > 0 or length is not None
-        headers = {"if-match": f'"{version}"'} if version else {}
+        headers = {"x-amz-checksum-mode": "ENABLED"} | ({"if-match": f'"{version}"'} if version else {})
         if ranged:
             headers["range"] = f"bytes={offset}-" + ("" if length is None else str(offset + length - 1))
         with self._ask("GET", key, headers=headers) as answer:
@@ -110,7 +112,7 @@ class DataPlane:
             if answer.status not in {200, 206}:
                 raise _unreadable(_refusal(answer, path), path)
             _check_version(answer, version, path)
-            yield from self._body(answer, path, offset, length)
+            yield from _checked(self._body(answer, path, offset, length), answer, path)
 
     def _ends_at(self, answer: Response, key: str, path: str, offset: int) -> bool:
         """Whether a refused range began exactly at the end of the object; not every server says so by itself."""
@@ -199,6 +201,22 @@ def _partial(answer: Response, path: str, offset: int, length: int | None) -> It
     return _slice(answer, 0, got)
 
 
+def _checked(buffers: Iterator[Buffer], answer: Response, path: str) -> Iterator[Buffer]:
+    """Compare the bytes with the checksum that came with them, if they are the whole object: ``DigestMismatch``."""
+    given = _RANGE.fullmatch(answer.headers.get("content-range", ""))
+    whole = int(given[1]) == 0 and given[3] == str(int(given[2]) + 1) if given else answer.length is not None
+    expected = {name: value for name, value in vouched(answer.headers).items() if name in ALGORITHMS} if whole else {}
+    running = start(expected)
+    got = 0
+    for buffer in buffers:
+        got += len(buffer)
+        for one in running.values():
+            one.update(buffer)
+        yield buffer
+    if got == answer.length and any(running[name].hexdigest() != value for name, value in expected.items()):
+        raise DigestMismatch("what arrived has another checksum than what is stored", path=path)
+
+
 def _slice(answer: Iterable[memoryview], offset: int, length: int) -> Iterator[Buffer]:
     """``length`` bytes of a body after its first ``offset`` ones."""
     for buffer in answer:
@@ -235,6 +253,11 @@ def _hexadecimal(value: str) -> str:
         return base64.b64decode(value, validate=True).hex()
     except (binascii.Error, ValueError):
         return ""
+
+
+def md5_of(data: Buffer) -> str:
+    """What the ETag of an object or part is that was stored in one request, unless it is encrypted."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def in_base64(digest: str) -> str:

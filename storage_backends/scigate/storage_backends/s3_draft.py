@@ -11,12 +11,14 @@ On a server that wants every part completed there are no marks, and that last se
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from .backend import Buffer, Digests, Entry, PartReceipt
 from .crash_points import reached
+from .digests import Running
 from .errors import AlreadyExists, DigestMismatch, Fenced, NotFound, Truncated, Unreachable, Unsupported
 from .s3_control import ControlPlane, Part
 from .s3_data import DataPlane, exists
@@ -26,6 +28,7 @@ from .wire import Body
 BLOCKS_MAX: Final = PARTS_MAX - 1
 MARK_NUMBER: Final = PARTS_MAX
 MARK_STEP: Final = 4096
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
 _GONE: Final = "a newer attempt has taken this draft over, or finished or removed it"
 
 
@@ -94,6 +97,8 @@ class Destination:
     size: int
     marked: bool
     """Whether the storage completes an upload without the part that holds the mark."""
+    compared: bool
+    """Whether each part's ETag is compared with its MD5, because the storage would complete an upload of wrong ones."""
     put_empty: Callable[[str, bool], Entry]
     """(identity, if_absent): publish an object without bytes, which no upload can."""
     refuse_overwrite: Callable[[str, str], bool]
@@ -112,6 +117,7 @@ class S3Draft:
         self.ref = str(ref)
         self.identity: str | None = ref.identity
         self._asked = False  # to complete the upload
+        self._spoilt: set[int] = set()  # blocks that the storage holds otherwise than they were sent
         self._mark = self._take(attempt, is_new)
 
     def _take(self, attempt: str, is_new: bool) -> Part | None:
@@ -136,10 +142,19 @@ class S3Draft:
             raise Unsupported(f"an S3 object has at most {BLOCKS_MAX} blocks, this is number {number}", path=self._path)
         if length == 0:
             return _nothing(number, offset, buffers)
+        md5 = hashlib.md5(usedforsecurity=False) if self._to.compared else None
         try:
-            etag = self._send(number + 1, iter(buffers), length)
+            etag = self._send(number + 1, iter(buffers) if md5 is None else _digested(buffers, md5), length)
         except NotFound as error:
             raise Fenced(_GONE, path=self._path) from error
+        except Unreachable as error:
+            if number not in self._spoilt:
+                raise
+            text = f"block {number} did not arrive as it was sent, and is not taken a second time"
+            raise DigestMismatch(text, path=self._path) from error  # so that a new draft is begun
+        if md5 is not None and md5.hexdigest() != etag:
+            self._spoilt.add(number)
+            raise DigestMismatch(f"block {number} did not arrive as it was sent", path=self._path)
         return PartReceipt(number, offset, length, etag)
 
     def parts(self) -> dict[int, PartReceipt]:
@@ -222,6 +237,12 @@ class S3Draft:
             self._control.abort(self._key, self._path, self._upload)
 
 
+def _digested(buffers: Iterable[Buffer], running: Running) -> Iterator[Buffer]:
+    for buffer in buffers:
+        running.update(buffer)
+        yield buffer
+
+
 def _nothing(number: int, offset: int, buffers: Iterable[Buffer]) -> PartReceipt:
     if any(len(buffer) for buffer in buffers):
         raise Truncated("bytes were given for a block of length 0")
@@ -241,7 +262,12 @@ def placed(parts: list[Part], size: int) -> dict[int, PartReceipt]:
         return {}
     offsets = ((part, (part.number - 1) * block) for part in parts)
     fitting = ((part, at) for part, at in offsets if part.size and (at + part.size == size or _is_whole(part, block)))
-    return {p.number - 1: PartReceipt(p.number - 1, at, p.size, p.etag) for p, at in fitting if at + p.size <= size}
+    return {p.number - 1: _receipt(p, at) for p, at in fitting if at + p.size <= size}
+
+
+def _receipt(part: Part, offset: int) -> PartReceipt:
+    vouched = {"md5": part.etag} if _MD5.fullmatch(part.etag) else {}
+    return PartReceipt(part.number - 1, offset, part.size, part.etag, vouched)
 
 
 def _is_whole(part: Part, block: int) -> bool:

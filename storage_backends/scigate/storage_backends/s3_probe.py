@@ -12,11 +12,12 @@ from typing import Final
 
 from .errors import AlreadyExists, DigestMismatch, NotFound, Permanent
 from .s3_control import ControlPlane, Part
-from .s3_data import DataPlane
+from .s3_data import DataPlane, md5_of
 from .s3_options import PARTS_MAX
 
 PROBE: Final = ".scigate-probe-"
 CONTENT: Final = b"scigate"
+WRONG: Final = "0" * 16
 TRIES: Final = 3
 
 
@@ -25,7 +26,7 @@ class Features:
 
     def __init__(self, data: DataPlane, control: ControlPlane, prefix: str, *, complete: bool) -> None:
         self._data, self._control, self._prefix = data, control, prefix
-        self._known: dict[str, bool] = {"conditional": True, "leftovers": True} if complete else {}
+        self._known: dict[str, bool] = {"conditional": True, "leftovers": True, "lenient": False} if complete else {}
         self._asking = threading.Lock()
 
     @property
@@ -37,6 +38,11 @@ class Features:
     def leftovers(self) -> bool:
         """Whether an upload can be completed without one of its parts, as S3 says."""
         return self._answer("leftovers", self._ask_leftovers)
+
+    @property
+    def lenient(self) -> bool:
+        """Whether an upload with a wrong checksum is completed, and the ETags of its parts (their MD5) tell."""
+        return self._answer("lenient", self._ask_lenient)
 
     def _answer(self, name: str, ask: Callable[[], bool]) -> bool:
         with self._asking:
@@ -74,6 +80,23 @@ class Features:
         finally:
             self._control.abort(key, key, upload)
         return self._data.head(key, key).size == len(CONTENT)
+
+    def _ask_lenient(self) -> bool:
+        with self._probe_key("lenient") as key:
+            upload, checked = self._control.create_upload(key, key, "probe")
+            try:
+                part = self._part(key, upload, 1)
+                if part.etag != md5_of(CONTENT):  # encrypted: there is nothing to compare with
+                    return False
+                if checked:
+                    self._control.complete(key, key, upload, [part], if_none_match=False, crc64nvme=WRONG)
+            except DigestMismatch:
+                return False
+            except Permanent:
+                return True
+            finally:
+                self._control.abort(key, key, upload)
+        return True
 
     def _part(self, key: str, upload: str, number: int) -> Part:
         etag = self._data.upload_part(key, key, upload, number, body=CONTENT, length=len(CONTENT))

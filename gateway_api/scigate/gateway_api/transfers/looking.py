@@ -42,8 +42,9 @@ def source_entry(runtime: Runtime, task: Task, source: Backend, path: str) -> En
 
 
 def known_entry(task: Task, path: str) -> Entry | None:
-    """The source as the listing of its folder told; None if that is not enough."""
-    if task.held.size is None or task.source_version is None:
+    """The source as the listing of its folder told; None if that is not enough. Only at the first attempt: later ones
+    find here what an earlier one wrote down, without the digests that the source promises."""
+    if task.held.size is None or task.source_version is None or task.held.epoch > 1:
         return None
     modified = None if task.source_modified is None else datetime.fromtimestamp(task.source_modified, UTC)
     return Entry(path, size=task.held.size, version=task.source_version, modified=modified)

@@ -9,12 +9,14 @@ from functools import partial
 from typing import Final
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
-from scigate.storage_backends.digests import ALGORITHMS, digest
+from scigate.storage_backends.digests import ALGORITHMS
+from scigate.storage_backends.digests import start as digests
 from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
 
 from ..resources import FileState, Overwrite, Proof, Verify
 from .awaiting import await_end, is_growing
 from .copying import Route, copy_blocks, damaged_blocks
+from .differing import differing_blocks
 from .ledger import Held, Move
 from .looking import abandon, holds_same, or_made_before, refuse_broken_promise, source_entry, verdict, was_published
 from .machine import What
@@ -58,6 +60,16 @@ def settled_already(runtime: Runtime, task: Task, source: Backend, entry: Entry,
         if not task.old_drafts or not holds_same(runtime, task, source, entry.path, destination):
             raise
         return Move(task.held, What.RECOVERED, {"proof": Proof.A, **size}, {"proof": Proof.A})
+    return None
+
+
+def appeared(runtime: Runtime, task: Task, source: Backend, entry: Entry, destination: Backend) -> Move | None:
+    """The move of a file at whose destination somebody has put another one meanwhile, which the policy leaves alone.
+
+    Looked at when all is copied, before it is published. What may not be replaced at all, the storage itself refuses.
+    """
+    if task.overwrite in (Overwrite.NEWER, Overwrite.SKIP_SAME):
+        return settled_already(runtime, task, source, entry, destination)
     return None
 
 
@@ -180,7 +192,7 @@ def _has(part: PartReceipt | None, done: DoneBlock) -> bool:
 
 def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Sequence[DoneBlock]) -> None:
     have = {done.block.number for done in kept}
-    held, draft = begun.held, begun.draft
+    held, draft, task = begun.held, begun.draft, route.task
     for _ in range(REPAIRS):
         missing = [block for block in cut(entry.size, begun.length) if block.number not in have]
         held = copy_blocks(runtime, route, draft, held, missing)
@@ -189,13 +201,25 @@ def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Seq
         with at(route.task.destination_storage):
             draft.seal()
         entry = _unchanged_source(runtime, route, entry)
+        if move := appeared(runtime, replace(route.task, held=held), route.source, entry, route.destination):
+            draft.discard()
+            runtime.work.move(move)
+            return
         held = runtime.work.move(Move(held, What.COPIED))[0]
         blocks = runtime.work.blocks(held)
         bad = _damaged(runtime, route, draft, blocks)
         if not bad:
-            _require_promise(runtime, route, entry, draft, combine(blocks))
-            _publish(runtime, route, draft, held, blocks)
-            return
+            try:
+                _require_promise(runtime, route, entry, draft, combine(blocks))
+                _publish(runtime, route, draft, held, blocks)
+                return
+            except DigestMismatch:
+                bad = [] if route.growing else differing_blocks(runtime, route, draft, blocks)
+                now = runtime.work.current(held)
+                if not bad or now is None:
+                    raise
+                held = now
+                runtime.is_published(task, published=False)
         held = _send_again(runtime, held, bad)
         have -= {done.block.number for done in bad}
         have |= {done.block.number for done in blocks} - {done.block.number for done in bad}
@@ -220,7 +244,13 @@ def _require_promise(runtime: Runtime, route: Route, entry: Entry, draft: Draft,
             again = draft.read(0, entry.size)
         else:
             again = route.source.read(route.source_path, version=entry.version)
-        found[promised[0]] = digest(promised[0], guarded(runtime, route.task, again))
+        running = digests(["crc64nvme", promised[0]])
+        for buffer in guarded(runtime, route.task, again):
+            for one in running.values():
+                one.update(buffer)
+        found[promised[0]] = running[promised[0]].hexdigest()
+        if running["crc64nvme"].hexdigest() != crc64nvme:
+            raise DigestMismatch("what is read the second time differs from what was sent", path=route.source_path)
     refuse_broken_promise(entry, found)
 
 

@@ -87,10 +87,10 @@ class Runtime:
         if sign := self.signs.get(task.held.seq):
             sign.check()
 
-    def is_published(self, task: Task) -> None:
-        """From now on only the end of the gateway stops this file."""
+    def is_published(self, task: Task, *, published: bool = True) -> None:
+        """From now on only the end of the gateway stops this file; or, with ``published`` false, its owner again."""
         if sign := self.signs.get(task.held.seq):
-            sign.published = True
+            sign.published = published
 
 
 @contextmanager
