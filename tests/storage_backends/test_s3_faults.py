@@ -89,6 +89,19 @@ def test_an_upload_whose_beginning_was_not_heard_of_is_not_begun_twice(
     assert "Uploads" not in client.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=key)
 
 
+@pytest.mark.parametrize("feature", ["leftovers", "lenient"])
+def test_a_probe_whose_beginning_was_not_heard_of_leaves_nothing_once_it_is_repeated(
+    backend: S3Backend, seaweedfs: S3Server, s3_shim: Any, s3_error: Body, feature: str
+) -> None:
+    s3_shim.fault("POST", "uploads", status=500, body=s3_error("InternalError"), forwarded=True)
+    with pytest.raises(Unreachable):
+        getattr(backend._features, feature)
+    client, prefix = seaweedfs.client(), backend._key("")
+    assert len(client.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=prefix)["Uploads"]) == 1
+    getattr(backend._features, feature)
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=prefix)
+
+
 def test_an_error_inside_a_200_to_a_copy_is_an_error(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
     backend.put("from", b"data")
     s3_shim.fault("PUT", "/to", status=200, body=s3_error("InternalError"), times=2)

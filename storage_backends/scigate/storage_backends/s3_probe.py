@@ -67,9 +67,7 @@ class Features:
             return False
 
     def _completes_without_a_part(self, key: str) -> bool:
-        for left, _ in list(self._control.uploads(key, key)):  # by a gateway that died while it asked
-            self._control.abort(key, key, left)
-        upload, _ = self._control.create_upload(key, key, "probe")
+        upload, _ = self._begun(key)
         try:
             used, _ = [self._part(key, upload, number) for number in (1, PARTS_MAX)]
             self._control.complete(key, key, upload, [used], if_none_match=False, crc64nvme=None)
@@ -83,20 +81,34 @@ class Features:
 
     def _ask_lenient(self) -> bool:
         with self._probe_key("lenient") as key:
-            upload, checked = self._control.create_upload(key, key, "probe")
-            try:
-                part = self._part(key, upload, 1)
-                if part.etag != md5_of(CONTENT):  # encrypted: there is nothing to compare with
-                    return False
-                if checked:
-                    self._control.complete(key, key, upload, [part], if_none_match=False, crc64nvme=WRONG)
-            except DigestMismatch:
+            for _ in range(TRIES):
+                with suppress(NotFound):  # as above
+                    return self._completes_a_wrong_one(key)
+            return False
+
+    def _completes_a_wrong_one(self, key: str) -> bool:
+        upload, checked = self._begun(key)
+        try:
+            part = self._part(key, upload, 1)
+            if part.etag != md5_of(CONTENT):  # encrypted: there is nothing to compare with
                 return False
-            except Permanent:
-                return True
-            finally:
-                self._control.abort(key, key, upload)
+            if checked:
+                self._control.complete(key, key, upload, [part], if_none_match=False, crc64nvme=WRONG)
+        except NotFound:
+            raise
+        except DigestMismatch:
+            return False
+        except Permanent:
+            return True
+        finally:
+            self._control.abort(key, key, upload)
         return True
+
+    def _begun(self, key: str) -> tuple[str, bool]:
+        """A new upload, and no other: a gateway that died while it asked may have left one, or an answer got lost."""
+        for left, _ in list(self._control.uploads(key, key)):
+            self._control.abort(key, key, left)
+        return self._control.create_upload(key, key, "probe")
 
     def _part(self, key: str, upload: str, number: int) -> Part:
         etag = self._data.upload_part(key, key, upload, number, body=CONTENT, length=len(CONTENT))
