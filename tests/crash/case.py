@@ -99,6 +99,8 @@ class Operation:
     """(path, original): a source that is only put there after the transfer has failed; then it is tried again."""
     vanishing: str | None = None
     """A source that is removed a moment after the submit."""
+    vanishes_when_there: bool = False
+    """It is removed when its destination has changed, instead."""
     changing: tuple[str, dict[int, bytes]] | None = None
     """(path, offset → bytes): a source in which that is written a moment after the submit."""
     upload: str | None = None

@@ -1,4 +1,4 @@
-"""One more kind of operation: the source is changed while it is copied. Only a whole version may arrive."""
+"""More kinds of operations: sources that are changed while they are copied, or go away just afterwards."""
 
 from __future__ import annotations
 
@@ -30,4 +30,17 @@ def changing(planner: Planner, key: str) -> Operation:
     return made
 
 
+def outlived(planner: Planner, key: str) -> Operation:
+    """The source goes away as soon as something new is at the destination."""
+    made = planner._from_its_own(key, "mid.bin", None)
+    piece = planner._piece("desk", f"{key}/there", planner._ground.contents[LARGE], "mid.bin")
+    source = planner._ground.lab / planner._own(key)
+    shutil.copyfile(planner._ground.lab / LARGE, source)
+    files = [(made.files[0][0], f"desk:/{piece.path}")]
+    made = Operation(key, "", [piece], files, "overwrite", frozenset({"DONE", "FAILED"}))
+    made.vanishing, made.vanishes_when_there = str(source), True
+    return made
+
+
 KINDS["changing"] = changing
+KINDS["outlived"] = outlived

@@ -36,13 +36,17 @@ class Client:
         """Submit until it is acknowledged, then ask what is to be asked."""
         if self._stop.wait(operation.start):
             return
+        place = operation.pieces[0].place
+        before = Path(place).stat().st_ino if operation.vanishes_when_there else 0
         if operation.lose_reply:
             self._lose(operation, rng)
         transfer = self._submit(operation)
         if operation.upload:
             operation.transfer = transfer
         if operation.vanishing:
-            self._stop.wait(rng.uniform(0, 1.5))
+            self._stop.wait(0 if operation.vanishes_when_there else rng.uniform(0, 1.5))
+            while before and Path(place).stat().st_ino == before and not self._stop.wait(0.01):
+                pass
             Path(operation.vanishing).unlink()
         if operation.changing:
             self._stop.wait(rng.uniform(0, 1.5))

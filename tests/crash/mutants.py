@@ -16,13 +16,14 @@ from . import mutants_storage
 
 def acknowledged_before_commit() -> None:
     """The answer goes out before the transfer is stored."""
-    from scigate.gateway_api.gateway import Gateway
-    from scigate.gateway_api.resources import Submitted, Transfer
+    from scigate.gateway_api.resources import Transfer
     from scigate.gateway_api.transfers import intake
+    from scigate.gateway_api.transfers.store import TransferStore
 
-    original, new_id, lock = Gateway._submit, intake.new_id, threading.Lock()
+    original, get, new_id, lock = TransferStore.submit, TransferStore.get, intake.new_id, threading.Lock()
+    pending: set[str] = set()
 
-    def submit(self: Gateway, *arguments: Any, **more: Any) -> Submitted:
+    def submit(self: TransferStore, *arguments: Any, **more: Any) -> tuple[str, bool]:
         chosen = new_id()
 
         def later() -> None:
@@ -30,11 +31,16 @@ def acknowledged_before_commit() -> None:
             with lock:
                 intake.new_id = lambda: chosen
                 original(self, *arguments, **more)
+            pending.discard(chosen)
 
+        pending.add(chosen)
         threading.Thread(target=later, daemon=True).start()
-        return Submitted(transfer=Transfer.model_construct(id=chosen), replayed=False)
+        return chosen, False
 
-    Gateway._submit = submit  # type: ignore[method-assign]
+    def look(self: TransferStore, id: str, owner: str | None) -> Transfer:
+        return Transfer.model_construct(id=id) if id in pending else get(self, id, owner)
+
+    TransferStore.submit, TransferStore.get = submit, look  # type: ignore[method-assign]
 
 
 def drafts_only_forgotten() -> None:

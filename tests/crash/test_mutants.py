@@ -24,12 +24,9 @@ NO_MUTANTS: Final = {"bits_flip", "copies_in_parts", "sources_slow"}
 TRIES: Final = 3  # a kill has to fall into the mistake
 MISTAKES: Final = {
     "acknowledged_before_commit": ("I1", ["small"] * 8, 4),
-    "drafts_only_forgotten": ("I5 a", ["large"] * 6, 4),
     "verification_skipped": ("I2", ["large", "folder", "pull", "overwrite", "large"], 1),
     "keys_forgotten": ("I3", ["small"] * 12, 2),
-    "existence_trusted": ("I2", ["overwrite"] * 8, 4),
     "published_in_place": ("I4", ["large", "pull", "inside", "overwrite", "large"], 2),
-    "published_before_recorded": ("I6", ["vanishing"] * 8, 4),
     "bytes_uncounted": ("I8", ["large"] * 3, 2),
     "told_before_recorded": ("U1", ["sent", "sent_over", "sent"], 2),
     "checksums_unchecked": ("I0 a client failed", ["sent"] * 6, 1),
@@ -49,6 +46,9 @@ MISTAKES: Final = {
 DONE_IN_FULL: Final = ("file.PUBLISHING.published:committed",)
 AT_POINTS: Final = {
     "intent_after_effect": ("I5 a", "", ["large"] * 4, ("draft:after",)),
+    "drafts_only_forgotten": ("I5 a", "", ["large"] * 4, ("draft:after",)),
+    "existence_trusted": ("I2", "", ["overwrite"] * 6, ("draft:after",)),
+    "published_before_recorded": ("I6", "", ["outlived"] * 4, ("posix.publish:renamed",)),
     "fsync_removed": ("I2", "data", ["large"] * 6, DONE_IN_FULL),
     "folder_sync_removed": ("I2", "data", ["large"] * 6, DONE_IN_FULL),
     "batches_unsynced": ("I2", "data", ["folder"] * 5, DONE_IN_FULL),
