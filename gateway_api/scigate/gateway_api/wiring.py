@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -212,6 +213,7 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     service.start()
+    gc.freeze()  # what is there now stays: the collector need not look at it again and again
     try:
         ready(service)
         stopping.wait()

@@ -166,7 +166,7 @@ class Database:
                 if len(jobs) == 1:  # savepoints are only for those who share a transaction
                     answers = [_run_job(connection, jobs[0], whole)]
                 else:
-                    answers = [_run_job(connection, job, connection.begin_nested()) for job in jobs]
+                    answers = [_run_job(connection, job, _Savepoint(connection)) for job in jobs]
             points.committed(connection)
         for tell in self.on_commit:
             tell()
@@ -190,6 +190,21 @@ _LASTING: Final = frozenset(
 )  # fmt: skip
 
 
+class _Savepoint:
+    """A part of a transaction that can be undone by itself; SQLAlchemy's own cost as much as the job inside."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.exec_driver_sql("SAVEPOINT job")
+
+    def commit(self) -> None:
+        self._connection.exec_driver_sql("RELEASE SAVEPOINT job")
+
+    def rollback(self) -> None:
+        self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
+        self.commit()
+
+
 class _Result:
     """What a job returned, told apart from what it raised."""
 
@@ -199,7 +214,7 @@ class _Result:
         self.value = value
 
 
-def _run_job(connection: Connection, job: Job[Any], own: Transaction) -> _Result | BaseException:
+def _run_job(connection: Connection, job: Job[Any], own: Transaction | _Savepoint) -> _Result | BaseException:
     """``own``: what is undone when the job fails, and nothing else."""
     before = points.mark(connection)
     try:
