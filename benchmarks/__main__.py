@@ -18,7 +18,7 @@ from scigate.gateway_api.client import GatewayError
 from scigate.gateway_api.units import parse_size
 from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
-from . import cases, machine, report, uploads, uploads_report
+from . import cases, load, load_report, machine, report, soak, uploads, uploads_report
 from .compare import Comparison, Plan
 from .others import AwsCli, S5cmd, Script, programs, version_of
 from .peers import RCLONE_FLAGS, Peer, Rclone, SciGate
@@ -29,11 +29,14 @@ from .workspace import MEMORY, Media, Sources, needs
 ALL_PEERS: Final = "rclone-default,s5cmd,aws-cli,boto3,s3fs"
 
 
+_OTHERS: Final = {"uploads": uploads.main, "load": load.main, "soak": soak.main}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["uploads"]:
-        return uploads.main(arguments[1:])
+    if arguments and (other := _OTHERS.get(arguments[0])):
+        return other(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         if options.page_from:
@@ -162,11 +165,18 @@ def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
 
 
 def _write_page(page: Path, result: dict[str, Any]) -> None:
-    """With the section on uploads, if they have been measured."""
-    text, measured = report.page(result), RESULTS / "uploads.json"
-    if measured.exists():
-        text = uploads_report.join(text, uploads_report.section(json.loads(measured.read_text())))
+    """With the sections on uploads and load, if they have been measured."""
+    text, found = report.page(result), {name: _measured(name) for name in ("uploads", "load", "soak")}
+    if uploaded := found["uploads"]:
+        text = uploads_report.join(text, uploads_report.section(uploaded))
+    if loaded := found["load"]:
+        text = uploads_report.join(text, load_report.section(loaded, found["soak"]))
     page.write_text(text)
+
+
+def _measured(name: str) -> dict[str, Any] | None:
+    file = RESULTS / f"{name}.json"
+    return dict(json.loads(file.read_text())) if file.exists() else None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -26,8 +26,10 @@ class Drip:
         return self
 
     def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(_end_all(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     async def _start(self) -> int:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096)
@@ -54,6 +56,14 @@ class Drip:
             length -= min(DRIP, length)
             await writer.drain()
             await asyncio.sleep(PAUSE)
+
+
+async def _end_all() -> None:
+    """Whoever is still served has to go."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _range(head: str) -> tuple[int, int]:

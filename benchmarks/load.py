@@ -22,8 +22,8 @@ from scigate.gateway_api.client import GatewayError
 from . import load_queue, machine
 from .cases import BenchmarkFailed
 from .load_gateway import Asked, LoadedGateway, free_gateway, held_gateway
-from .load_report import join, section
-from .uploads_report import PAGE, RESULTS, ROOT
+from .load_report import section
+from .uploads_report import PAGE, RESULTS, ROOT, join
 
 GETS, SUBMITS = 1500, 500  # per second: what is aimed at
 CONNECTIONS: Final = (16, 64)

@@ -69,9 +69,12 @@ def section(result: dict[str, Any]) -> str:
 
 
 def join(page: str, section: str) -> str:
-    """The page with this section at its end, in place of the one that it had."""
-    before = page.partition(f"\n{HEADING}\n")[0].rstrip("\n")
-    return f"{before}\n\n{section}" if before else section
+    """The page with this section in place of the one with the same heading, or at its end."""
+    heading = section.partition("\n")[0]
+    before, found, after = f"\n{page}".partition(f"\n{heading}\n")
+    rest = after.partition("\n## ")
+    following = [f"## {rest[2]}".rstrip("\n")] if found and rest[1] else []
+    return "\n\n".join([*filter(None, [before.strip("\n")]), section.rstrip("\n"), *following]) + "\n"
 
 
 def _first(name: str, program: dict[str, Any]) -> str:
