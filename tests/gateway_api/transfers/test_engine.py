@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from awscrt.checksums import crc64nvme
+from scigate.gateway_api.db.database import DatabaseUnavailable
 from scigate.gateway_api.resources import FileState, Proof, TransferState
 from scigate.gateway_api.transfers.wishes import Wish
 from scigate.storage_backends.backend import Buffer, Entry, Limits, MiB
@@ -372,3 +373,16 @@ def test_a_large_file_found_in_a_batch_is_not_taken_for_lost_when_the_batch_ends
     assert lab.wait(transfer).state is TransferState.DONE
     assert "lapse" not in lab.types(transfer)
     assert (out / "large").stat().st_size == 9 * MiB
+
+
+def test_it_stops_while_the_database_is_away(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it holds is given back by its lease, which runs out; the process ends without an error."""
+
+    def away(job: object) -> None:
+        raise DatabaseUnavailable("the database cannot be reached")
+
+    engine = lab.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.database, "write", away)
+        engine.stop(timedelta(seconds=10))
+    lab.engine = None

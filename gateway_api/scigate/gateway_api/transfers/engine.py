@@ -114,7 +114,15 @@ class Engine:
             thread.join()
         self._listing.stop()
         if self._executor.stop(patience):  # else the lease runs out by itself, and what still moves is fenced
+            self._give_back()
+
+    def _give_back(self) -> None:
+        try:
             self._reconciler.take_back(self._lease.worker, surely=True)
+        except DatabaseUnavailable as error:
+            log.warning("engine: what it holds is given back when its lease has run out: %s", error)
+            self._lease.run_out()
+        else:
             self._lease.end()
 
     def active(self) -> int:

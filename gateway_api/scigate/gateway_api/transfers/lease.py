@@ -62,13 +62,23 @@ class Lease:
 
     def end(self) -> None:
         """Give the lease up; nothing may be claimed under it any more."""
-        self._stop.set()
-        self._thread.join()
+        self._stop_renewing()
         try:
             self._database.write(self._delete)
+        except DatabaseUnavailable as error:
+            log.warning("lease: it is not given up but runs out: %s", error)
         finally:
-            os.close(self._lock_file)
-            (self._folder / self.worker).unlink(missing_ok=True)
+            self.run_out()
+
+    def run_out(self) -> None:
+        """Renew it no more, and tell the database nothing: what is held under it is taken back when it has run out."""
+        self._stop_renewing()
+        os.close(self._lock_file)
+        (self._folder / self.worker).unlink(missing_ok=True)
+
+    def _stop_renewing(self) -> None:
+        self._stop.set()
+        self._thread.join()
 
     def _keep(self) -> None:
         while not self._stop.wait(self._length / 6):
