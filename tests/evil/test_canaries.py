@@ -25,6 +25,7 @@ from tests.evidence import record
 from .commands import said_by
 from .conftest import Starter, free_port
 from .gateway import COMMAND, TOKENS, Evil, command_environment
+from .test_bombs import spoken
 from .wire import Reply
 
 V1 = "/api/v1"
@@ -175,8 +176,17 @@ def provoke(planted: Planted, reflector: int) -> None:
     for route in ROUTES:
         if route.method == "GET" and "events" not in route.path and "{" not in route.path:
             ask("GET", route.path, user="root")
+    follow(planted)
     commands(planted)
     force_errors(planted)
+
+
+def follow(planted: Planted) -> None:
+    """All events since the beginning, as an admin sees them."""
+    head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {TOKENS['root']}\r\n\r\n"
+    message = f"GET {V1}/events?topics=transfers&after=0 HTTP/1.1\r\n{head}"
+    said = planted.said["events"] = spoken(planted.evil.port, message.encode())
+    assert b"scigate.transfer.submitted" in said
 
 
 def planted_webhook(planted: Planted, reflector: int) -> None:

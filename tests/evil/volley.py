@@ -31,14 +31,14 @@ class Shot:
 def fire(
     evil: Evil, shots: Sequence[Shot], user: str = "ada", judge: Callable[[Shot, Reply], str | None] | None = None
 ) -> list[str]:
-    """What was wrong with the answers; ``judge`` adds to what is always wrong."""
+    """What was wrong with the answers; ``judge`` sees every one, and adds to what is always wrong."""
 
     def one_thread(part: Iterable[Shot]) -> list[str]:
         wire, bad = evil.wire(user), []
         for shot in part:
             reply = wire.ask(shot.method, shot.target, shot.body, shot.headers)
-            wrong = fault_of(shot, reply) or (judge(shot, reply) if judge else None)
-            if wrong:
+            judged = judge(shot, reply) if judge else None
+            if wrong := fault_of(shot, reply) or judged:
                 bad.append(f"{shot}: {wrong}")
         return bad
 
