@@ -167,6 +167,7 @@ class Engine:
 
     def _round(self) -> None:
         work = self._runtime.work
+        work.follow_clock()
         work.wake()
         self._runtime.receiving.queue()
         if work.settle():
