@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 from ..backend import Backend, Buffer, Entry, Extras
@@ -50,22 +49,41 @@ class Slots:
         self._lock = threading.Lock()
         self._mine = threading.local()
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
+    def taken(self) -> _Use:
         """Hold this thread's slot. It is given back with the last of its uses, in whatever order and thread."""
-        uses: list[None] = self._mine.__dict__.setdefault("uses", [])
+        uses: list[None] | None = getattr(self._mine, "uses", None)
+        if uses is None:
+            uses = self._mine.uses = []
+        return _Use(self, uses)
+
+    def take(self, uses: list[None]) -> None:
+        """One more use by the thread that these are of; waits for a slot if it has none."""
         with self._lock:
-            first = not uses
-            if not first:
+            if uses:
                 uses.append(None)
-        if first:
-            self._free.acquire()
-            with self._lock:
-                uses.append(None)
-        try:
-            yield
-        finally:
-            with self._lock:
-                uses.pop()
-                if not uses:
-                    self._free.release()
+                return
+        self._free.acquire()
+        with self._lock:
+            uses.append(None)
+
+    def give_back(self, uses: list[None]) -> None:
+        """One use has ended."""
+        with self._lock:
+            uses.pop()
+            if not uses:
+                self._free.release()
+
+
+class _Use:
+    """A use while it lasts. A class of its own, because a generator cost more than what it guards in small calls."""
+
+    __slots__ = ("_slots", "_uses")
+
+    def __init__(self, slots: Slots, uses: list[None]) -> None:
+        self._slots, self._uses = slots, uses
+
+    def __enter__(self) -> None:
+        self._slots.take(self._uses)
+
+    def __exit__(self, *_: object) -> None:
+        self._slots.give_back(self._uses)
