@@ -152,7 +152,7 @@ def _begin(runtime: Runtime, route: Route, entry: Entry) -> tuple[_Begun, Sequen
 def _adopt(runtime: Runtime, route: Route, entry: Entry, held: Held) -> tuple[_Begun, Sequence[DoneBlock]] | None:
     """Go on with the newest draft, if its writer has surely ended and the source is still the same."""
     task = route.task
-    old = _adoptable(task, entry)
+    old = adoptable(task, entry)
     if old is None or old.ref is None or old.block_length is None:
         return None
     try:
@@ -160,16 +160,20 @@ def _adopt(runtime: Runtime, route: Route, entry: Entry, held: Held) -> tuple[_B
             draft = route.destination.draft(task.destination_path, entry.size, key=task.key, ref=old.ref)
     except NotFound:
         return None
-    abandon(runtime, task.held.seq, route.destination, task.destination_path, task.old_drafts[1:])
+    others = [other for other in task.old_drafts if other is not old]
+    abandon(runtime, task.held.seq, route.destination, task.destination_path, others)
     runtime.work.record_draft(held, draft.ref, old.block_length)
     runtime.work.forget_drafts([(held.seq, old.epoch)])
     held, kept = _still_there(runtime, route, draft, held)
     return _Begun(held, draft, old.block_length), kept
 
 
-def _adoptable(task: Task, entry: Entry) -> OldDraft | None:
+def adoptable(task: Task, entry: Entry) -> OldDraft | None:
+    """The newest draft that can be gone on with. An attempt that died before it recorded its own has not written to
+    any, or has renamed an older one: then that is not found, and the file is begun anew."""
     same = task.source_version is not None and (entry.version, entry.size) == (task.source_version, task.held.size)
-    return task.old_drafts[0] if task.adoptable and same and task.old_drafts else None
+    recorded = (old for old in task.old_drafts if old.ref is not None)
+    return next(recorded, None) if task.adoptable and same else None
 
 
 def _still_there(runtime: Runtime, route: Route, draft: Draft, held: Held) -> tuple[Held, Sequence[DoneBlock]]:
