@@ -49,7 +49,8 @@ class Client:
                 pass
             Path(operation.vanishing).unlink()
         if operation.changing:
-            self._stop.wait(rng.uniform(0, 1.5))
+            self._await_begin(operation, transfer)
+            self._stop.wait(rng.uniform(0, 0.5))
             _change(*operation.changing)
         if operation.missing:
             self._mend(operation, transfer)
@@ -62,6 +63,15 @@ class Client:
         for after, wish in operation.wishes:
             self._stop.wait(max(0.0, begun + after - time.monotonic()))
             self._insist("POST", f"{TRANSFERS}/{transfer}/{wish}", wish, operation.key)
+
+    def _await_begin(self, operation: Operation, transfer: str) -> None:
+        """Wait until a file of it is being moved, or none will be any more."""
+        while True:
+            _, seen = self._insist("GET", f"{TRANSFERS}/{transfer}", "look", operation.key)
+            if seen.get("finished") or seen.get("files", {}).get("active"):
+                return
+            if self._stop.wait(0.05):
+                raise GaveUp
 
     def _mend(self, operation: Operation, transfer: str) -> None:
         """Wait until it has failed for want of its source, bring the source, try again."""

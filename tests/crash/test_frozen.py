@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
-import pytest
+from tests.evidence import record
 
 from .run import Result
 
@@ -26,10 +27,12 @@ def test_senders_go_on_when_theirs_wakes_up(
 
 
 def test_without_epochs_it_is_caught(crash: Callable[..., Result], new_database: Callable[[], str], seed: int) -> None:
-    seen: list[str] = []
+    begun, seen, caught = time.monotonic(), [], False
     for number in range(seed, seed + 3):
         options = {"mutant": "epochs_unchecked", "kinds": KINDS, "database": new_database()}
         seen += crash(number, 0, freezes=2, **options).violations
-        if any(violation.startswith(("I3", "I9")) for violation in seen):
-            return
-    pytest.fail(f"the missing check was not caught; seen: {seen[:5]}", pytrace=False)
+        if caught := any(violation.startswith(("I3", "I9")) for violation in seen):
+            break
+    spent = time.monotonic() - begun
+    record("crash.mutants", runs=1, bad=int(not caught), seconds=spent, mutant="epochs_unchecked", as_="I9")
+    assert caught, f"the missing check was not caught; seen: {seen[:5]}"

@@ -37,7 +37,6 @@ MISTAKES: Final = {
     "guard_removed": ("I9", ["cancelled"] * 10, 0),
     "digests_uncompared": ("I2", ["large"] * 5, 1),
     "source_version_unchecked": ("I2", ["changing"] * 6, 0),
-    "uploads_unaborted": ("I5 a multipart", ["cancelled"] * 8, 4),
     "locks_kept": ("I5", ["small"] * 3, 4),
     "offset_told_wrong": ("U1", ["sent"] * 3, 1),
     "causes_blurred": ("I7", ["refused"] * 4, 1),
@@ -47,6 +46,7 @@ DONE_IN_FULL: Final = ("file.PUBLISHING.published:committed",)
 AT_POINTS: Final = {
     "intent_after_effect": ("I5 a", "", ["large"] * 4, ("draft:after",)),
     "drafts_only_forgotten": ("I5 a", "", ["large"] * 4, ("draft:after",)),
+    "uploads_unaborted": ("I5 a multipart", "", ["large"] * 4, ("s3.draft:unmarked",)),
     "existence_trusted": ("I2", "", ["overwrite"] * 6, ("draft:after",)),
     "published_before_recorded": ("I6", "", ["outlived"] * 4, ("posix.publish:renamed",)),
     "fsync_removed": ("I2", "data", ["large"] * 6, DONE_IN_FULL),
