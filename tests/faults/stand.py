@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
@@ -308,6 +309,8 @@ def serve(config: str) -> None:
         (engine, "TICK", 0.05),
     ):  # fmt: skip
         setattr(module, name, value)
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:  # libfaketime 0.9.10 lets clock_nanosleep(2) fail with EINVAL
+        time.sleep = lambda seconds: threading.Event().wait(seconds) and None
     serve(Settings.load(Path(config)))
 
 
