@@ -45,7 +45,7 @@ class Evil:
     def lab(self) -> Path:
         return self.folder / "around" / "lab"
 
-    def wire(self, user: str | None = "ada", timeout: float = 60) -> Wire:
+    def wire(self, user: str | None = "ada", timeout: float = 120) -> Wire:
         made = Wire(self.port, TOKENS[user] if user else None, timeout)
         self.wires.append(made)
         return made

@@ -51,7 +51,7 @@ class Reply:
 class Wire:
     """A connection of one user that is kept while it can be; not for several threads at once."""
 
-    def __init__(self, port: int, token: str | None, timeout: float = 60) -> None:
+    def __init__(self, port: int, token: str | None, timeout: float = 120) -> None:
         self._port, self._token, self._timeout = port, token, timeout
         self._socket: socket.socket | None = None
 

@@ -13,7 +13,7 @@ from ..problems import Problem
 from ..validation import words
 
 FIELDS_MAX: Final = 32
-KEYS_MAX: Final = 100
+KEYS_MAX: Final = 16
 """Of one JSON object. No model has as many; to refuse a million of them one by one takes seconds and a gigabyte."""
 SECRETS_IN_URL: Final = frozenset({"token", "access_token", "api_key"})
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
