@@ -221,11 +221,14 @@ class Reader:
 
     def __init__(self, crowd: Crowd, folders: Mapping[str, Path], bucket: tuple[Any, str] | None) -> None:
         self._crowd, self._folders, self._bucket = crowd, folders, bucket
-        self._person, self._compared = crowd.person(), 0
+        self._person, self._compared, self._one = crowd.person(), 0, threading.Lock()
 
     def round(self) -> int:
         """Compare what has ended since; how many transfers are still open."""
-        book = self._crowd.book
+        with self._one:
+            return self._round(self._crowd.book)
+
+    def _round(self, book: Book) -> int:
         with book.lock:
             asked = dict(book.asked)
         for transfer, its in asked.items():

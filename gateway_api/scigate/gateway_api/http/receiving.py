@@ -98,9 +98,10 @@ class BodyHandler(Handler):
             self._taking = asyncio.ensure_future(self.take(buffers))
 
     async def _settle(self) -> None:
-        while self._taking is not None:
-            taking, self._taking = self._taking, None
-            await taking
+        while (taking := self._taking) is not None:
+            await taking  # it stays in its place, so that ``_look`` hands on nothing beside it
+            if self._taking is taking:
+                self._taking = None
 
     def _look(self) -> None:
         if self._taking is not None and not self._taking.done():
