@@ -102,6 +102,15 @@ def test_a_probe_whose_beginning_was_not_heard_of_leaves_nothing_once_it_is_repe
     assert "Uploads" not in client.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=prefix)
 
 
+def test_what_a_dead_gateway_left_of_a_rare_probe_goes_with_what_is_left_of_its_drafts(
+    backend: S3Backend, seaweedfs: S3Server
+) -> None:
+    client, key = seaweedfs.client(), backend._key(".scigate-probe-lenient")
+    client.create_multipart_upload(Bucket=seaweedfs.bucket, Key=key)
+    backend.abandon("first", key="k", ref=None, since=datetime.now(UTC))
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=key)
+
+
 def test_an_error_inside_a_200_to_a_copy_is_an_error(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
     backend.put("from", b"data")
     s3_shim.fault("PUT", "/to", status=200, body=s3_error("InternalError"), times=2)

@@ -60,6 +60,8 @@ class Features:
             return False
 
     def _ask_leftovers(self) -> bool:
+        """Whoever sets a death right asks this, so what the rarer probe left of it is removed here as well."""
+        self._clear(f"{self._prefix}{PROBE}lenient")
         with self._probe_key("leftovers") as key:
             for _ in range(TRIES):
                 with suppress(NotFound):  # a gateway that asks at the same time has cleared ours away
@@ -106,9 +108,12 @@ class Features:
 
     def _begun(self, key: str) -> tuple[str, bool]:
         """A new upload, and no other: a gateway that died while it asked may have left one, or an answer got lost."""
+        self._clear(key)
+        return self._control.create_upload(key, key, "probe")
+
+    def _clear(self, key: str) -> None:
         for left, _ in list(self._control.uploads(key, key)):
             self._control.abort(key, key, left)
-        return self._control.create_upload(key, key, "probe")
 
     def _part(self, key: str, upload: str, number: int) -> Part:
         etag = self._data.upload_part(key, key, upload, number, body=CONTENT, length=len(CONTENT))
