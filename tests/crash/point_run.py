@@ -27,7 +27,7 @@ REACHED_IN: Final = 60.0  # seconds from the start of a gateway until its point 
 SOON: Final = 20.0  # the same where something has to happen in the right moment, and it is tried again
 TRIES: Final = 3
 SLOWLY: Final = 90.0  # the same of what waits for something to expire
-DEADLINE: Final = 8.0  # seconds that a request has that shall be too late
+DEADLINE: Final = 20.0  # seconds that a request has that shall be too late
 
 
 class PointRun(Run):

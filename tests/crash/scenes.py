@@ -280,7 +280,7 @@ class Scenes(Planner):
         return made
 
     def sent_with_a_break(self, key: str) -> Operation:
-        return Planner.sent_slowly(self, key)
+        return Planner.sent_slowly(self, self._said(key, deferred=False))
 
     def ended(self, key: str) -> Operation:
         made = self._sent(key, "mid.bin")
