@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+from blake3 import blake3
 from scigate.storage_backends.testing.servers import S3Server
 
 from tests.evidence import record
@@ -24,7 +26,7 @@ from tests.evidence import record
 from .ground import Ground
 from .proxy import TOKEN_SIZE, Proxy, Way, token
 
-FILES: Final = 340
+FILES: Final = 250
 MOST: Final = 3000  # bytes
 SEED: Final = 4
 
@@ -78,8 +80,9 @@ def test_on_the_way_to_s3(ground: Ground, seaweedfs: S3Server) -> None:
     assert wrong == []
 
 
-def test_on_the_way_from_s3(ground: Ground, seaweedfs: S3Server) -> None:
-    """The objects have a checksum, as those have that SciGate has stored."""
+@pytest.mark.parametrize("as_folder", [False, True], ids=["files", "folder"])
+def test_on_the_way_from_s3(ground: Ground, seaweedfs: S3Server, as_folder: bool) -> None:
+    """The objects have a checksum, as those have that SciGate has stored; a listing does not tell it."""
     begun = time.monotonic()
     source, back = ground.posix("lab"), ground.posix("back")
     write(source)
@@ -91,8 +94,8 @@ def test_on_the_way_from_s3(ground: Ground, seaweedfs: S3Server) -> None:
         stored = ground.submit(*[(f"lab:/{name}", f"near:/{name}") for name in names()])
         assert ground.settled(stored)["state"] == "DONE"
         proxy.aim(Way.DOWN, aims())
-        transfer = ground.submit(*[(f"far:/{name}", f"back:/{name}") for name in names()])
-        wrong = judged(ground, transfer, lambda name: (back / name).read_bytes(), proxy)
+        pairs = [("far:/", "back:/")] if as_folder else [(f"far:/{name}", f"back:/{name}") for name in names()]
+        wrong = judged(ground, ground.submit(*pairs), lambda name: (back / name).read_bytes(), proxy)
     record("faults.flips", runs=FILES, bad=len(wrong), seconds=time.monotonic() - begun, seed=SEED, way="from S3")
     assert wrong == []
 
@@ -145,6 +148,23 @@ def test_on_the_way_from_a_web_server_with_digests(ground: Ground) -> None:
         wrong = judged(ground, ground.submit(*pairs), lambda name: (out / name).read_bytes(), proxy)
     record("faults.flips", runs=FILES, bad=len(wrong), seconds=time.monotonic() - begun, seed=SEED, way="from the web")
     assert wrong == []
+
+
+def test_a_web_server_without_digests_is_believed(ground: Ground) -> None:
+    """Nothing tells the flip. What is recorded is then the truth about what is stored, not about what was there."""
+    out, count = ground.posix("out"), 20
+    write(ground.folder / "web", count)
+    with web(ground.folder / "web", digests=False) as upstream, Proxy(upstream) as proxy:
+        ground.http("site", proxy.url)
+        ground.start()
+        proxy.aim(Way.DOWN, aims(count))
+        transfer = ground.submit(*[(f"site:/{name}", f"out:/{name}") for name in names(count)])
+        assert ground.settled(transfer)["state"] == "DONE"
+        assert proxy.flipped == count
+    for number, file in enumerate(ground.files(transfer)):
+        stored = (out / f"f{number}").read_bytes()
+        assert stored != payload(number)
+        assert file["digests"]["blake3"] == blake3(stored).hexdigest()
 
 
 def _object(client: Any, bucket: str, key: str) -> bytes:

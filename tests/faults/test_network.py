@@ -15,6 +15,7 @@ from scigate.storage_backends.testing.servers import S3Server
 
 from tests.evidence import record
 
+from .conftest import WebServer
 from .ground import Ground
 from .proxy import Harm, Proxy, Rule, Way
 
@@ -102,6 +103,27 @@ def test_connections_that_break_delay_and_no_more(ground: Ground, server: S3Serv
     record("faults.network", runs=runs, bad=len(wrong), seconds=seconds, server=server.name)
     assert wrong == []
     assert runs >= 12
+
+
+def test_from_a_web_server(ground: Ground, rclone_http: WebServer) -> None:
+    begun = time.monotonic()
+    out, web = ground.posix("out"), rclone_http.folder
+    for name, size in FILES.items():
+        (web / name).write_bytes(noise(size, size))
+    with Proxy(rclone_http.url) as proxy:
+        ground.http("site", proxy.url)
+        ground.start()
+        proxy.rules[:] = faults(proxy.connections)
+        transfer = ground.submit(*[(f"site:/{name}", f"out:/{name}") for name in FILES])
+        done = ground.settled(transfer)
+    wrong = [] if done["state"] == "DONE" else [str(done)]
+    for file in ground.files(transfer):
+        name = file["destination"].rsplit("/", 1)[1]
+        wrong += judge(file, _sha256(out / name), _sha256(web / name) or "", None)
+    runs, seconds = proxy.happened, time.monotonic() - begun
+    record("faults.network", runs=runs, bad=len(wrong), seconds=seconds, server="rclone serve http")
+    assert wrong == []
+    assert runs >= 6
 
 
 def _sha256(path: Path) -> str | None:

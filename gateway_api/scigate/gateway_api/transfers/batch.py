@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
 from scigate.storage_backends.digests import ALGORITHMS, digest
-from scigate.storage_backends.errors import DigestMismatch, Fenced
+from scigate.storage_backends.errors import DigestMismatch, Fenced, SourceChanged
 
 from ..resources import FileState, Overwrite, Proof, Verify
 from .lease import LeaseLost
@@ -173,9 +173,17 @@ class _Batch:
 
     def _read(self, item: Item) -> bytearray:
         data = bytearray()
-        buffers = item.source.read(item.path, 0, item.entry.size, version=item.entry.version)
+        size = item.entry.size
+        listed = known_entry(item.task, item.path) is not None and not item.held.staged
+        # A listing tells no digest: so the whole is asked for, with which S3 servers send theirs, not a range.
+        length = None if listed and size else size
+        buffers = item.source.read(item.path, 0, length, version=item.entry.version)
         for buffer in watched(self._runtime, item.task, buffers, item.digester):
             data += buffer
+            if len(data) > size:
+                break
+        if len(data) != size:
+            raise SourceChanged("the source has another size than was listed", path=item.path)
         others = ALGORITHMS.keys() & item.entry.digests.keys() - item.digests.keys()
         found = {name: digest(name, [data]) for name in others}
         refuse_broken_promise(item.entry, {**item.digests, **found})
