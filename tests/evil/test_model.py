@@ -301,7 +301,7 @@ def world() -> Iterator[World]:
 def test_the_gateway_is_what_the_model_says(world: World, evil_factor: int) -> None:
     begun = time.monotonic()
     settings_of_run = settings(
-        max_examples=8 * evil_factor, stateful_step_count=20, derandomize=True, deadline=None, database=None,
+        max_examples=6 * evil_factor, stateful_step_count=20, derandomize=True, deadline=None, database=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     try:

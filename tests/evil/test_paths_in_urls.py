@@ -44,7 +44,7 @@ def test_every_route_with_a_path_is_attacked() -> None:
 def test_no_name_in_a_url_leads_out(evil: Evil, around: CanaryTree, share: int, evil_factor: int) -> None:
     begun, shots = time.monotonic(), []
     for number, attack in enumerate(all_attacks()[share::SHARES]):
-        turns = range(len(IN_TURN)) if evil_factor > 1 else {(number + step) % len(IN_TURN) for step in (0, 3)}
+        turns = range(len(IN_TURN)) if evil_factor > 1 else [number % len(IN_TURN)]
         for method, more in (*ALWAYS, *(IN_TURN[turn] for turn in turns)):
             shots.append(Shot(method, FILES + in_url(attack) + more, b"inside" if method == "PUT" else b""))
         query = (b"?after=", b"?archive=zip&after=")[number % 2] + in_header(attack)
