@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -47,7 +48,7 @@ class Work:
         self._database, self._receiving = database, receiving or Receiving(database, None)
         self.worker = worker
         self._lanes: dict[int, Lane] = {}
-        self._clock = Steps()
+        self._clock, self._clock_lock = Steps(), threading.Lock()
 
     def heads(self) -> list[Head]:
         """The first file of every lane that has one: a loose index scan, cheap at any length of the queue. Lanes of
@@ -213,10 +214,12 @@ class Work:
         self._database.write(job)
 
     def follow_clock(self) -> None:
-        """After the clock of this machine was set, and the database has no other: see ``clock.shift``."""
-        if self._database.is_sqlite and (step := self._clock.look()):
-            log.warning("the clock was set by %+.0f s; what is waited for moves with it", step)
-            self._database.write(lambda connection: shift(connection, step))
+        """After the clock of this machine was set, and the database has no other: see ``clock.shift``. Called before
+        anything is judged by the time."""
+        with self._clock_lock:
+            if self._database.is_sqlite and (step := self._clock.look()):
+                log.warning("the clock was set by %+.0f s; what is waited for moves with it", step)
+                self._database.write(lambda connection: shift(connection, step))
 
     def wake(self) -> bool:
         """Queue the waiting files whose time has come; whether there were any."""
