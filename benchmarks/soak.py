@@ -203,6 +203,7 @@ def _read(stage: Stage) -> None:
 def _drained(stage: Stage) -> None:
     """Wait for all that was asked; what does not end is wrong."""
     end = time.monotonic() + DRAIN
+    stage.reader.hurry()
     while stage.reader.round() and time.monotonic() < end:
         time.sleep(1.0)
     for transfer, its in stage.crowd.book.asked.items():

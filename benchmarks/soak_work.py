@@ -24,6 +24,8 @@ SIZES: Final = (0, 1, 10_000, 100_000, 1_000_000, 3_000_000, 12_000_000)
 WEIGHTS: Final = (1, 1, 40, 20, 8, 3, 1)
 SOURCES: Final = 60
 KEPT: Final = 10  # one of so many compared files stays, and is compared once more at the end
+SMALL, MOST_TO_SMALL = "small", 1_000_000
+"""The storage on the disk that is full now and then, and how large a file for it is at most."""
 FINAL: Final = frozenset({"DONE", "FAILED", "CANCELLED"})
 
 
@@ -146,8 +148,11 @@ class Crowd:
 
     def _chosen(self, chance: random.Random, count: int) -> list[tuple[str, str, str]]:
         """(source, storage, path); no two files of a soak have the same destination."""
-        target, mark = chance.choice(self._targets), os.urandom(6).hex()
-        return [(name, target, f"{mark}/{name}") for name in chance.sample(self._names, count)]
+        target, mark, names = chance.choice(self._targets), os.urandom(6).hex(), self._names
+        if target == SMALL:  # else files that are there would wait for others that find no room beside them
+            names = [name for name in names if (self._folder / name).stat().st_size <= MOST_TO_SMALL]
+            count = min(count, 5)
+        return [(name, target, f"{mark}/{name}") for name in chance.sample(names, count)]
 
     def _copy(self, person: Person, chance: random.Random, kind: str = "copy", most: int = 20) -> str:
         chosen = self._chosen(chance, chance.randint(1, most))
@@ -242,6 +247,11 @@ class Reader:
             with book.lock:
                 del book.asked[transfer]
         return len(book.asked)
+
+    def hurry(self) -> None:
+        """Ask for what waits for its next try to be tried now, as people do when a disk has room again."""
+        for transfer in list(self._crowd.book.asked):
+            self._person.ask("POST", f"/api/v1/transfers/{transfer}/retry")
 
     def again(self) -> None:
         """The files that were left where they were, once more."""
