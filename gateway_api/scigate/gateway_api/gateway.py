@@ -149,15 +149,21 @@ class Gateway:
 
     def submit(self, actor: Actor, request: TransferRequest, key: str | None) -> Submitted:
         """Accept a transfer; from the answer on it is never lost."""
-        accepted = submission.read(
-            request,
-            may_read=lambda name: _refusing(self._readable, actor, name),
-            may_write=lambda name: _refusing(self._writable, actor, name),
-            check_url=partial(_check_url, self._egress, set()),
-        )
+        fingerprint = submission.fingerprint(request)
+        try:
+            accepted = submission.read(
+                request,
+                may_read=lambda name: _refusing(self._readable, actor, name),
+                may_write=lambda name: _refusing(self._writable, actor, name),
+                check_url=partial(_check_url, self._egress, set()),
+            )
+        except Problem:  # perhaps only now: its deadline has passed since it was accepted, and the answer was lost
+            if (before := self._store.accepted(actor.id, key, fingerprint)) is None:
+                raise
+            return Submitted(transfer=self._store.get(before, None), replayed=True)
         if request.deadline is None:
             accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
-        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=submission.fingerprint(request))
+        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
         return Submitted(transfer=self._store.get(id, None), replayed=replayed)
 
     def begin_manifest(self, actor: Actor) -> Incoming:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -51,6 +53,17 @@ def test_a_thousand_parallel_repeats_make_one_transfer(gateway: Running) -> None
     assert {(status, location) for status, location, _ in answers} == {(202, answers[0][1])}
     assert sorted(str(replayed) for _, _, replayed in answers) == ["None"] + ["true"] * 999
     assert len(client.get(TRANSFERS).json()["items"]) == 1
+
+
+def test_what_was_accepted_is_found_again_when_its_deadline_has_passed(ada: httpx.Client) -> None:
+    """The answer was lost, and the client asks until it gets one."""
+    wanted = {**body("late"), "deadline": datetime.fromtimestamp(time.time() + 5, UTC).isoformat()}
+    first = ada.post(TRANSFERS, json=wanted, headers={"Idempotency-Key": "late"})
+    assert first.status_code == 202
+    time.sleep(5.1)
+    again = ada.post(TRANSFERS, json=wanted, headers={"Idempotency-Key": "late"})
+    assert (again.status_code, again.headers["Location"]) == (202, first.headers["Location"])
+    problem(ada.post(TRANSFERS, json=wanted, headers={"Idempotency-Key": "new"}), 422, "invalid-transfer")
 
 
 def test_a_key_belongs_to_one_request_of_one_user(gateway: Running, ada: httpx.Client) -> None:

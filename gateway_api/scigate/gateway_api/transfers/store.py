@@ -81,6 +81,11 @@ class TransferStore:
         self.on_new: Callable[[], None] = lambda: None
         self.hindrance: Callable[[str], Hindrance | None] = lambda upload: None
 
+    def accepted(self, owner: str, key: str | None, fingerprint: str) -> str | None:
+        """The transfer of this request if it was accepted before; see ``intake.replay``."""
+        with self._database.read() as connection:
+            return None if key is None else intake.replay(connection, owner, key, fingerprint)
+
     def submit(self, owner: str, submission: Submission, *, key: str | None, fingerprint: str) -> tuple[str, bool]:
         """Accept a submission; returns the transfer's id and whether the key had been accepted before."""
         transfer_id = intake.new_id()
