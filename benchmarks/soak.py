@@ -36,7 +36,7 @@ from .soak_work import Crowd, Reader, make_sources, web_server
 from .uploads_report import RESULTS, ROOT
 
 LOOK: Final = 5.0  # seconds between two looks at the process
-WARM: Final = 120.0  # seconds of a life that do not count: libraries are loaded, pools and caches fill
+WARM: Final = 600.0  # seconds of a life that do not count: libraries are loaded, pools, caches and rings fill
 DRAIN: Final = 240.0  # seconds after the last fault for all that was asked to end
 
 
