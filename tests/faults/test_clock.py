@@ -67,7 +67,7 @@ def send(made: Program, upload: str, offset: int, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", [pytest.param(3600, marks=long), pytest.param(-3600, marks=long), 86_400, -86_400],
+    "step", [pytest.param(step, marks=long) for step in (3600, -3600, 86_400, -86_400)],
     ids=["hour-on", "hour-back", "day-on", "day-back"],
 )  # fmt: skip
 def test_a_clock_that_is_set_ends_nothing_early_and_holds_nothing_up(
