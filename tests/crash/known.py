@@ -39,6 +39,7 @@ KNOWN: Final = frozenset(
 
 UNREACHED: Final = {
     "file.PUBLISHING.damaged:*": "the table allows it, but nothing takes it today: drafts are verified before",
+    "file.FAILED.cancel:*": "no request here fails with its upload kept: see tests/gateway_api/uploads",
     "file.CLAIMED.starved:*": "the engine waits for a sender's bytes only once it copies",
     "file.CLAIMED.expired:*": "its sender would have to be too late in the moment between the claim and the first byte",
     "discard:*": "the engine never discards: it abandons by name, which also works after a death",

@@ -83,7 +83,6 @@ PLACES: Final[dict[str, Scene]] = {
     "file.QUEUED.expired:*": Scene("left_late", "no slot", slow=True),
     "file.COPYING.expired:*": Scene("left_late", slow=True),
     "file.*.expired:*": Scene("left", slow=True),
-    "file.FAILED.cancel:*": Scene("ended_after_failure"),
     # files: given back
     "file.CLAIMED.release:*": Scene("pull"),
     "file.COPYING.release:*": Scene("over", "slow", "COPYING", "term"),
@@ -287,12 +286,6 @@ class Scenes(Planner):
         made.manner, made.outcomes = Manner(ends_at=1), ANY_END
         return made
 
-    def ended_after_failure(self, key: str) -> Operation:
-        """What is there already is not overwritten; then the upload is deleted, and its file with it."""
-        made = self._sent(key, "small.bin", "mid.bin")
-        made.manner, made.outcomes = Manner(ends_at=50_000), ANY_END | {"FAILED"}
-        return made
-
     def _group(self, key: str, paths: list[str], *, listed: bool, there: bool = False) -> Operation:
         folder = paths[0].rpartition("/")[0] + "/"
         names = {path: f"{key}/{path.removeprefix(folder) if listed else path}" for path in paths}
@@ -318,5 +311,4 @@ MAKERS: Final[dict[str, Callable[[Scenes, str], Operation]]] = {
     "sent": Scenes.sent, "deferred": Scenes.deferred, "checked": Scenes.checked, "promised": Scenes.promised,
     "sent_slowly": Scenes.sent_slowly, "sent_with_a_break": Scenes.sent_with_a_break, "ended": Scenes.ended,
     "left_late": Scenes.left_late, "sent_long": Scenes.sent_long, "left": Planner.left,
-    "ended_after_failure": Scenes.ended_after_failure,
 }  # fmt: skip
