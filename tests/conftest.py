@@ -84,7 +84,9 @@ def _missing(reason: str) -> NoReturn:
 def _search_path() -> str:
     """Beside this Python, on PATH, and where Debian keeps PostgreSQL's servers, newest first."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda bin: bin.parent.name.zfill(4), reverse=True)
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", *map(str, debian)])
+    return os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", *map(str, debian)]
+    )
 
 
 @pytest.fixture

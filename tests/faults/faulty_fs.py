@@ -1,7 +1,8 @@
 """A file system with faults (FUSE): ``faulty_fs.py BEHIND PLACE RULES``.
 
 What is seen at PLACE is stored in BEHIND. RULES is JSON, read anew whenever it changes:
-``open``, ``write``, ``read``, ``fsync``: the name of an errno that such calls fail with (``after``: only from this offset on);
+``open``, ``write``, ``read``, ``fsync``: the name of an errno that such calls fail with
+(``after``: only from this offset on);
 ``left``: so many calls fail, then no more; ``slow``: seconds that each write takes;
 ``flip``: the offset of a byte of which one bit is stored wrongly when it is written, ``flips`` times (1).
 """
