@@ -31,3 +31,5 @@ def test_nothing_is_gone_on_with_of_another_source_or_while_somebody_may_write_t
     assert adoptable(TASK, replace(ENTRY, size=101)) is None
     assert adoptable(replace(TASK, adoptable=False), ENTRY) is None
     assert adoptable(replace(TASK, old_drafts=(NEVER_BEGUN,)), ENTRY) is None
+    ruled_out = replace(NEWEST, block_length=None)
+    assert adoptable(replace(TASK, old_drafts=(NEVER_BEGUN, ruled_out)), ENTRY) is None

@@ -94,6 +94,22 @@ def test_whose_file_was_taken_back_but_not_claimed_again_writes_nothing(any_lab:
     assert any_lab.file(transfer).state is FileState.QUEUED
 
 
+@pytest.mark.parametrize("surely", [True, False])
+def test_a_draft_that_a_sleeper_may_write_to_is_gone_on_with_by_nobody(any_lab: Lab, surely: bool) -> None:
+    """Not even after an attempt in between that died before it had removed it."""
+    submit(any_lab)
+    work = Work(any_lab.database, "one")
+    (first,) = claim(work)
+    (copying,) = work.move(Move(first.held, What.START))
+    work.record_draft(copying, "ref", 10)
+    work.move(Move(copying, What.LAPSE, {"worker": None, "adoptable": surely}))
+    (between,) = claim(work)
+    (copying,) = work.move(Move(between.held, What.START))
+    work.move(Move(copying, What.LAPSE, {"worker": None, "adoptable": True}))
+    (third,) = claim(work)
+    assert [(old.ref, old.block_length) for old in third.old_drafts] == [(None, None), ("ref", 10 if surely else None)]
+
+
 def test_several_moves_are_written_all_or_none(any_lab: Lab) -> None:
     submit(any_lab, 3)
     work = Work(any_lab.database, "one")

@@ -172,7 +172,7 @@ def adoptable(task: Task, entry: Entry) -> OldDraft | None:
     """The newest draft that can be gone on with. An attempt that died before it recorded its own has not written to
     any, or has renamed an older one: then that is not found, and the file is begun anew."""
     same = task.source_version is not None and (entry.version, entry.size) == (task.source_version, task.held.size)
-    recorded = (old for old in task.old_drafts if old.ref is not None)
+    recorded = (old for old in task.old_drafts if old.ref is not None and old.block_length is not None)
     return next(recorded, None) if task.adoptable and same else None
 
 

@@ -265,6 +265,7 @@ class Work:
         held = {h.seq: h for h in write_moves_that_still_fit(connection, moves, now)}
         old = _old_drafts(connection, list(held))
         tasks = [_task(row, held[row.seq], chosen, old.get(row.seq, ())) for row in rows if row.seq in held]
+        _rule_out(connection, [task.held.seq for task in tasks if task.old_drafts and not task.adoptable])
         _INTENTS.run(connection, [_intent(task, now) for task in tasks])
         points.written(connection, "draft.intent")
         return tasks
@@ -357,6 +358,13 @@ def _old_drafts(connection: Connection, seqs: Sequence[int]) -> dict[int, list[O
         old = OldDraft(row.epoch, row.key, row.ref, row.identity, row.block_length, row.created)
         found.setdefault(row.file, []).append(old)
     return found
+
+
+def _rule_out(connection: Connection, seqs: Sequence[int]) -> None:
+    """Somebody may still write to the drafts that these files have: no later attempt goes on with them either, also if
+    this one dies before it has removed them."""
+    if seqs:
+        connection.execute(update(draft).where(draft.c.file.in_(seqs)).values(block_length=None))
 
 
 def _cancelling(connection: Connection, move: Move) -> list[Held]:
