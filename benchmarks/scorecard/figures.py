@@ -102,7 +102,39 @@ UPLOADS: Final = (
     Target(_OF_UPLOADS, "uploads", "from the last byte to DONE on S3, any size", 2, " blocks' time", _blocks),
 )
 
-TARGETS: Final = (*PEERS, *UPLOADS)
+
+def _asked(what: str, figure: str, is_open: bool, result: Result) -> float:
+    """Of the run with 16 connections: as fast as they are answered, or at the aimed rate."""
+    runs = (run for run in result[what] if bool(run["wanted"]) is is_open and run["connections"] == 16)
+    return float(next(runs)[figure])
+
+
+def _mebibytes(read: Callable[[Result], float], result: Result) -> float:
+    return read(result) / MiB
+
+
+def _load(promise: str, limit: float, unit: str, what: str, figure: str, *, is_open: bool) -> Target:
+    read = partial(_asked, what, figure, is_open)
+    return Target("Load on two cores", "load", promise, limit, unit, read, at_least=not is_open)
+
+
+LOAD: Final = (
+    _load("authenticated GETs, as many as are answered", 1500, " a second", "gets", "rate", is_open=False),
+    _load("1,500 GETs a second: p99", 50, " ms", "gets", "p99", is_open=True),
+    _load("durable submits, as many as are answered", 500, " a second", "submits", "rate", is_open=False),
+    _load("500 submits a second: p99", 100, " ms", "submits", "p99", is_open=True),
+    Target("Load on two cores", "load", "files in the queue", 100_000, "", in_result("queued", "files"), True),
+    Target("Load on two cores", "load", "files active at once", 1000, "", in_result("active", "files"), True),
+    Target("Load on two cores", "load", "files submitted in one request", 1e6, "", in_result("million", "files"), True),
+    Target("Load on two cores", "load", "memory of the gateway for that", 300, " MiB",
+           partial(_mebibytes, in_result("million", "rss"))),
+    Target("Soak", "soak", "minutes with a fault each", 30, "", in_result("setup", "minutes"), True),
+    Target("Soak", "soak", "wrong, missing, left over or told twice", 0, "", lambda result: len(result["wrong"])),
+    Target("Soak", "soak", "memory after warming up grows by", 1, " MiB/h", in_result("memory", "per_hour_mib")),
+    Target("Soak", "soak", "open descriptors grow by", 1, "/h", in_result("descriptors", "per_hour")),
+    Target("Soak", "soak", "largest write-ahead log", 64, " MiB", partial(_mebibytes, in_result("wal"))),
+)  # fmt: skip
+TARGETS: Final = (*PEERS, *LOAD, *UPLOADS)
 
 
 def rows(folder: Path, commit: str, targets: Iterable[Target] = TARGETS) -> list[Row]:
