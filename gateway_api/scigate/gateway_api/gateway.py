@@ -178,10 +178,17 @@ class Gateway:
 
     def submit_manifest(self, actor: Actor, lines: Incoming, wishes: TransferRequest, key: str | None) -> Submitted:
         """Accept it; from the answer on it is never lost, though its files are listed only afterwards."""
-        accepted = submission.of_manifest(wishes, lines.end())
+        listed, fingerprint = lines.end(), lines.fingerprint(wishes)
+        try:
+            accepted = submission.of_manifest(wishes, listed)
+        except Problem:  # as in ``submit``
+            if (before := self._store.accepted(actor.id, key, fingerprint)) is None:
+                raise
+            lines.discard()
+            return Submitted(transfer=self._store.get(before, None), replayed=True)
         if wishes.deadline is None:
             accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
-        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=lines.fingerprint(wishes))
+        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
         if replayed:
             lines.discard()
         return Submitted(transfer=self._store.get(id, None), replayed=replayed)

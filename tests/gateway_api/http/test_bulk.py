@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -66,6 +67,23 @@ def test_a_key_accepts_a_manifest_once(gateway: Running, ada: httpx.Client, fold
     assert again.headers["Idempotent-Replayed"] == "true"
     problem(ada.post(BULK, content=line(f"{folder}/2", "mem:/once"), headers=headers), 422, "idempotency-key-reused")
     finished(ada, first.headers["Location"])
+    assert is_forgotten(gateway)
+
+
+def test_what_was_accepted_is_found_again_when_its_deadline_has_passed(
+    gateway: Running, ada: httpx.Client, folder: str
+) -> None:
+    """The answer was lost, and the client asks until it gets one."""
+    wishes = {"deadline": datetime.fromtimestamp(time.time() + 5, UTC).isoformat()}
+    headers, body = {**LINES, "Idempotency-Key": "late"}, line(f"{folder}/1", "mem:/late")
+    first = ada.post(BULK, params=wishes, content=body, headers=headers)
+    assert first.status_code == 202
+    time.sleep(5.1)
+    again = ada.post(BULK, params=wishes, content=body, headers=headers)
+    assert (again.status_code, again.headers.get("Location")) == (202, first.headers["Location"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+    new = {**headers, "Idempotency-Key": "new"}
+    problem(ada.post(BULK, params=wishes, content=body, headers=new), 422, "invalid-transfer")
     assert is_forgotten(gateway)
 
 
