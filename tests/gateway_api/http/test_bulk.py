@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 
 import httpx
@@ -12,7 +15,7 @@ import pytest
 from scigate.gateway_api.db.schema import manifest
 from sqlalchemy import func, select
 
-from .conftest import Running, finished, problem
+from .conftest import TOKENS, Running, finished, problem
 
 BULK = "/api/v1/transfers/bulk"
 LINES = {"Content-Type": "application/x-ndjson"}
@@ -23,12 +26,12 @@ def line(source: str, destination: str) -> bytes:
     return json.dumps({"source": source, "destination": destination}).encode() + b"\n"
 
 
-def is_forgotten(gateway: Running) -> bool:
-    """Whether no piece of a manifest is kept, or soon none."""
+def is_forgotten(gateway: Running, pieces: int = 0) -> bool:
+    """Whether no piece of a manifest is kept (or so many), or soon none."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
         with gateway.service._database.read() as connection:
-            if connection.execute(select(func.count()).select_from(manifest)).scalar_one() == 0:
+            if connection.execute(select(func.count()).select_from(manifest)).scalar_one() == pieces:
                 return True
         time.sleep(0.05)
     return False
@@ -87,6 +90,28 @@ def test_what_was_accepted_is_found_again_when_its_deadline_has_passed(
     assert is_forgotten(gateway)
 
 
+def test_who_hangs_up_while_it_is_accepted_takes_no_line_away(gateway: Running, ada: httpx.Client, folder: str) -> None:
+    headers, body = {**LINES, "Idempotency-Key": "hung-up"}, line(f"{folder}/1", "mem:/hung-up")
+    own = {**headers, "Authorization": f"Bearer {TOKENS['ada']}", "Transfer-Encoding": "chunked"}
+    with closing(http.client.HTTPConnection("127.0.0.1", gateway.service.port, timeout=30)) as connection:
+        connection.putrequest("POST", BULK)
+        for name, value in own.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        connection.send(b"%x\r\n%s\r\n" % (len(body), body))
+        assert is_forgotten(gateway, pieces=1), "the line was never kept"
+        with closing(sqlite3.connect(gateway.folder / "state" / "scigate.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # nothing is accepted meanwhile
+            connection.send(b"0\r\n\r\n")
+            time.sleep(0.5)
+            connection.close()
+            time.sleep(0.5)
+    again = ada.post(BULK, content=body, headers=headers)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert finished(ada, again.headers["Location"])["files"]["done"] == 1
+    assert is_forgotten(gateway)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -96,6 +121,7 @@ def test_what_was_accepted_is_found_again_when_its_deadline_has_passed(
         (line("lab:/../x", "mem:/x"), "'..'"),
         (b'{"source": "lab:/x"}', "destination: Field required"),
         (b'"' + b"x" * 70_000, "longer than"),
+        (line("lab:/x", "mem:/" + "x" * 70_000), "longer than"),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_kept(

@@ -36,14 +36,14 @@ class ManifestHandler(BodyHandler):
         self.expect_body()
 
     async def take(self, buffers: list[bytes]) -> None:
-        if self.lines is None or self._finished:
+        if (lines := self.lines) is None or self._finished:
             return
         self._taken += sum(map(len, buffers))
         try:
             if self._taken > LARGEST:
                 raise too_large(LARGEST)
             for buffer in buffers:
-                await self.run(self.lines.take, buffer)
+                await self.run(lines.take, buffer)
         except (Problem, StorageError, DatabaseUnavailable) as error:  # the rest of the body need not come
             if not self._finished:
                 self.error_headers["Connection"] = "close"
@@ -52,11 +52,15 @@ class ManifestHandler(BodyHandler):
     async def post(self) -> None:
         self.raise_refusal()
         await self.all_taken()
-        if self.lines is None or self._finished:
+        if (lines := self.lines) is None or self._finished:
             return
         wishes = TransferRequest.model_construct(files=[], **self.query.model_dump())
-        answer = await self.run(self.site.gateway.submit_manifest, self.actor, self.lines, wishes, self._key)
-        self.lines = None
+        self.lines = None  # from here on it may be accepted, and a connection that closes takes nothing away from it
+        try:
+            answer = await self.run(self.site.gateway.submit_manifest, self.actor, lines, wishes, self._key)
+        except Problem:
+            self.site.pool.submit(lines.discard)
+            raise
         self.write_answer(submitted(answer, self.site.url))
 
     def on_finish(self) -> None:

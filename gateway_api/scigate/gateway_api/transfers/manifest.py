@@ -54,12 +54,14 @@ class Lines:
         if self.count > FILES_MAX:
             raise _refused([_error(self.count, f"a manifest has at most {FILES_MAX} files")])
         try:
+            if len(line) > LINE_MAX:
+                raise Permanent(f"a line is longer than {LINE_MAX} bytes")
             wanted = FileRequest.model_validate(json.loads(line))
             pair = self.check(wanted)
             if pair.source.is_folder:
                 raise Permanent("a manifest names files; a folder is submitted with POST /api/v1/transfers")
         except ValidationError as error:
-            wrong = error.errors(include_url=False, include_input=False)
+            wrong = error.errors(include_url=False, include_input=False)[:5]
             self._wrong("; ".join(f"{'.'.join(map(str, item['loc']))}: {words(item)}" for item in wrong))
         except Permanent as error:
             self._wrong(error.message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
@@ -75,11 +76,13 @@ class Manifests:
 
 
 class Incoming:
-    """A manifest on its way: bytes in, checked and kept piece by piece. For one thread at a time."""
+    """A manifest on its way: bytes in, checked and kept piece by piece. For one thread at a time; ``discard`` may come
+    from another one meanwhile."""
 
     def __init__(self, manifests: Manifests, lines: Lines) -> None:
         self._manifests, self._lines, self._id = manifests, lines, secrets.token_hex(16)
         self._number, self._digest = 0, sha256()
+        self._lock, self._discarded = threading.Lock(), False
 
     def take(self, data: bytes) -> None:
         """The next bytes. Raises ``Problem`` 422."""
@@ -98,12 +101,15 @@ class Incoming:
 
     def discard(self) -> None:
         """It is not wanted: it broke off, is wrong, or had come before."""
-        self._manifests.discard(self._id)
+        with self._lock:
+            self._discarded = True
+            self._manifests.discard(self._id)
 
     def _keep(self, lines: bytes) -> None:
-        if lines:
-            self._manifests.add(self._id, self._number, lines)
-            self._number += 1
+        with self._lock:
+            if lines and not self._discarded:
+                self._manifests.add(self._id, self._number, lines)
+                self._number += 1
 
 
 def forget(connection: Connection, id: str) -> None:
