@@ -183,6 +183,28 @@ def test_a_database_locked_for_too_long_is_said_to_be_unavailable(
 
 
 @on_sqlite
+def test_a_full_disk_is_said_at_once_to_all_who_share_a_commit(database: Database) -> None:
+    database.write(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1"))  # as many as it has
+    held = threading.Event()
+
+    def large(connection: Connection) -> None:
+        connection.execute(insert(lane), {"owner": "x" * 1_000_000, "source": "a", "destination": "b"})
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(database.write, lambda _: held.wait(10))
+        waiting = [pool.submit(database.write, large) for _ in range(3)]
+        while database._jobs.qsize() < 3:
+            time.sleep(0.01)
+        began = time.monotonic()
+        held.set()
+        first.result()
+        for one in waiting:
+            with pytest.raises(DatabaseUnavailable, match="full"):
+                one.result()
+    assert time.monotonic() - began < module.PATIENCE / 2
+
+
+@on_sqlite
 def test_acknowledged_writes_are_on_the_disk(database: Database) -> None:
     with database._writer.connect() as connection:
         pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]

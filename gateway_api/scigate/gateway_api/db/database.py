@@ -220,7 +220,8 @@ def _run_job(connection: Connection, job: Job[Any], own: Transaction | _Savepoin
     try:
         value = job(connection)
     except DBAPIError as error:
-        if error.connection_invalidated or _is_passing(error):
+        # Of a full disk SQLite undoes the whole transaction itself: there is no part of it left to go back to.
+        if error.connection_invalidated or _is_passing(error) or _is_lasting(error):
             raise
         own.rollback()
         points.undone(connection, before)
