@@ -28,6 +28,19 @@ def test_a_step_is_told_once_and_slewing_is_none() -> None:
     assert steps.look() == 0.0
 
 
+def test_a_process_that_is_held_up_while_it_looks_sees_no_step() -> None:
+    held_up, now = [0.0, 3600.0, 0.0], [0.0]
+
+    def wall() -> float:
+        told = 1000.0 + now[0]
+        now[0] += held_up.pop(0) if held_up else 0.0
+        return told
+
+    steps = Steps(wall, lambda: now[0])
+    assert steps.look() == 0.0
+    assert not held_up
+
+
 def test_what_waits_is_tried_again_as_soon_as_before_the_clock_was_set_back(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,16 +19,23 @@ class Steps:
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._monotonic = wall, monotonic
-        self._offset = wall() - monotonic()
+        self._offset = self._apart()
 
     def look(self) -> float:
         """By how many seconds the clock was set since the last look; 0.0 if it was not."""
-        now = self._wall() - self._monotonic()
+        now = self._apart()
         step = now - self._offset
         if abs(step) < NOTICED:
             return 0.0
         self._offset = now
         return step
+
+    def _apart(self) -> float:
+        """The difference of the two clocks, read again if this process was held up between them."""
+        while True:
+            before, wall = self._monotonic(), self._wall()
+            if self._monotonic() - before < NOTICED / 2:
+                return wall - before
 
 
 def shift(connection: Connection, seconds: float) -> None:
