@@ -142,7 +142,7 @@ def test_our_clock_is_corrected_by_the_server(backend: S3Backend, s3_shim: Any, 
     s3_shim.fault("PUT", status=403, body=s3_error("RequestTimeTooSkewed"), headers={"Date": server})
     with pytest.raises(Unreachable, match="clocks"):
         backend.put("x", b"data")
-    assert 7100 < backend._data._signer.skew < 7300
+    assert 7100 < backend._clock.skew < 7300
 
 
 RANGES = [

@@ -92,9 +92,9 @@ def test_any_key_is_signed_as_botocore_signs_it(key: str, value: str) -> None:
 def test_the_signing_key_changes_with_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     signer = Signer(AccessKey(ID, Secret(SECRET)), "us-east-1")
     first = signer.sign("GET", "/", "", {"host": "h"})["authorization"]
-    signer.skew = 86_400.0
+    signer.clock.skew = 86_400.0
     second = signer.sign("GET", "/", "", {"host": "h"})["authorization"]
-    signer.skew = 0.0
+    signer.clock.skew = 0.0
     third = signer.sign("GET", "/", "", {"host": "h"})["authorization"]
     days = [re.findall(r"/(\d{8})/us-east-1", text)[0] for text in (first, second, third)]
     assert days[0] == days[2] < days[1]

@@ -30,6 +30,7 @@ from .errors import (
 )
 from .location import check_path
 from .registry import BackendType, Connect
+from .s3_clock import ServerClock
 from .s3_control import LINK_MAX, ControlPlane
 from .s3_copy import CopyJob, about_copy
 from .s3_data import IDENTITY, DataPlane, Object, exists, in_base64, md5_of, vouched
@@ -60,8 +61,9 @@ class S3Backend:
     def __init__(self, options: S3Options, connect: Connect) -> None:
         self._prefix = options.prefix
         tls = tls_context(options.ca_file) if options.base.scheme == "https" else None
-        self._data = DataPlane(options, Pool(connect, tls))
-        self._control = ControlPlane(options)
+        self._clock = ServerClock()
+        self._data = DataPlane(options, Pool(connect, tls), self._clock)
+        self._control = ControlPlane(options, self._clock)
         self._names = Names(self._data, options.prefix)
         is_aws = options.endpoint is None
         self._features = Features(self._data, self._control, options.prefix, complete=is_aws)

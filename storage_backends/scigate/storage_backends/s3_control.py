@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from .errors import InvalidName, NotFound, StorageError, Unreachable
+from .s3_clock import ServerClock, follow
 from .s3_data import CONTENT_TYPE, IDENTITY, in_base64
 from .s3_errors import Refusal, code_of, translated
 from .s3_options import S3Options
@@ -38,8 +39,8 @@ class Part:
 class ControlPlane:
     """boto3 calls on the keys of one bucket. Thread-safe. The client is made when it is first needed."""
 
-    def __init__(self, options: S3Options) -> None:
-        self._options = options
+    def __init__(self, options: S3Options, clock: ServerClock) -> None:
+        self._options, self._clock = options, clock
         self._bucket = options.bucket
         self._lock = threading.Lock()
         self._made: S3Client | None = None
@@ -50,7 +51,7 @@ class ControlPlane:
         """For requests that do no harm when they are sent twice."""
         with self._lock:
             if self._made is None:
-                self._made = _new_client(self._options, TRIES)
+                self._made = _new_client(self._options, self._clock, TRIES)
             return self._made
 
     @property
@@ -58,7 +59,7 @@ class ControlPlane:
         """For requests that must not be sent twice: an upload that is begun again after its id got lost is nobody's."""
         with self._lock:
             if self._made_once is None:
-                self._made_once = _new_client(self._options, 1)
+                self._made_once = _new_client(self._options, self._clock, 1)
             return self._made_once
 
     def create_upload(self, key: str, path: str, identity: str) -> tuple[str, bool]:
@@ -179,7 +180,7 @@ class ControlPlane:
         return translated(operation, path, Bucket=self._bucket, Key=key, **arguments)
 
 
-def _new_client(options: S3Options, tries: int) -> S3Client:
+def _new_client(options: S3Options, clock: ServerClock, tries: int) -> S3Client:
     """A client that knows only what the options say: no file, profile or variable of the environment counts."""
     import botocore.session
     from botocore.config import Config
@@ -210,4 +211,5 @@ def _new_client(options: S3Options, tries: int) -> S3Client:
         verify=str(options.ca_file) if options.ca_file else ssl.get_default_verify_paths().cafile or True,
         config=config,
     )
+    follow(client, clock)
     return cast("S3Client", client)

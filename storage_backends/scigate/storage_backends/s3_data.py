@@ -8,13 +8,14 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from .backend import Buffer, Digests, Entry, KiB
 from .digests import ALGORITHMS, start
 from .errors import DigestMismatch, NotFound, SourceChanged, StorageError, Truncated, Unreachable
+from .s3_clock import ServerClock
 from .s3_errors import code_of, error_of
 from .s3_options import S3Options
 from .s3_sign import Signer, encode_path, encode_query
@@ -59,12 +60,13 @@ class Object:
 class DataPlane:
     """Requests on the keys of one bucket. Thread-safe. Errors name ``path``, the caller's name of the key."""
 
-    def __init__(self, options: S3Options, pool: Pool) -> None:
+    def __init__(self, options: S3Options, pool: Pool, clock: ServerClock) -> None:
         self._pool = pool
         self._base = options.base
         self._host = self._base.host_header
         self._bucket_path = self._base.path.rstrip("/") or "/"
-        self._signer = Signer(options.credential, options.region)
+        self._clock = clock
+        self._signer = Signer(options.credential, options.region, clock)
 
     def head(self, key: str, path: str) -> Object:
         """``NotFound`` if there is no such object."""
@@ -97,7 +99,7 @@ class DataPlane:
         query |= {"continuation-token": token} if token else {"start-after": after} if after else {}
         answer = self._ask("GET", "", query=query)
         if answer.status != 200:
-            raise _refusal(answer, None)
+            raise self._refusal(answer, None)
         return listing(answer.read_all(PAGE_MAX))
 
     def get(self, key: str, path: str, offset: int, length: int | None, version: str | None) -> Iterator[Buffer]:
@@ -110,7 +112,7 @@ class DataPlane:
             if answer.status == 416 and length is None and self._ends_at(answer, key, path, offset):
                 return
             if answer.status not in {200, 206}:
-                raise _unreadable(_refusal(answer, path), path)
+                raise _unreadable(self._refusal(answer, path), path)
             _check_version(answer, version, path)
             yield from _checked(self._body(answer, path, offset, length), answer, path)
 
@@ -149,7 +151,7 @@ class DataPlane:
 
     def _done(self, answer: Response, path: str) -> Headers:
         if answer.status not in {200, 204}:
-            raise self._clock(_refusal(answer, path), answer)
+            raise self._refusal(answer, path)
         if (document := answer.read_all(ERROR_MAX)) and (code := error_code(document)):
             raise error_of(500, code, answer.headers, path)  # some errors come with status 200
         return answer.headers
@@ -159,19 +161,13 @@ class DataPlane:
         if answer.status not in {400, 403}:
             return error_of(answer.status, "", answer.headers, path)
         with self._ask("GET", key, headers={"range": "bytes=0-0"}) as asked:
-            error = _refusal(asked if asked.status >= 300 else answer, path)
-            return self._clock(error, answer)
+            return self._refusal(asked if asked.status >= 300 else answer, path)
 
-    def _clock(self, error: StorageError, answer: Response) -> StorageError:
-        """When the server finds our clock wrong, the next request is signed by its own."""
-        server = _date(answer.headers.get("date"))
-        if code_of(error) == "RequestTimeTooSkewed" and server is not None:
-            self._signer.skew = (server - datetime.now(UTC)).total_seconds()
-        return error
-
-
-def _refusal(answer: Response, path: str | None) -> StorageError:
-    return error_of(answer.status, error_code(answer.read_all(ERROR_MAX)), answer.headers, path)
+    def _refusal(self, answer: Response, path: str | None) -> StorageError:
+        """What a refusal says. When the server finds our clock wrong, the next request is signed by its own."""
+        code = error_code(answer.read_all(ERROR_MAX))
+        self._clock.learn(code, answer.headers.get("date"))
+        return error_of(answer.status, code, answer.headers, path)
 
 
 def _unreadable(error: StorageError, path: str) -> StorageError:

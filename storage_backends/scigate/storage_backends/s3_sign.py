@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import quote
 
 from .credential import AccessKey
+from .s3_clock import ServerClock
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
@@ -32,20 +33,20 @@ def encode_query(query: Mapping[str, str]) -> str:
 
 
 class Signer:
-    """Signs requests with one access key for one region. Thread-safe."""
+    """Signs requests with one access key for one region, by the server's clock. Thread-safe."""
 
-    def __init__(self, access_key: AccessKey, region: str) -> None:
+    def __init__(self, access_key: AccessKey, region: str, clock: ServerClock | None = None) -> None:
         self._access_key = access_key
         self._region = region
         self._of_day: tuple[str, bytes] = ("", b"")
-        self.skew = 0.0  # seconds that the server's clock is ahead of ours
+        self.clock = clock or ServerClock()
 
     def sign(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> dict[str, str]:
         """``headers`` (lower-case names, with ``host``) and what proves who sends them.
 
         ``path`` and ``query`` must be encoded as they are sent. All given headers are signed.
         """
-        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + self.skew))
+        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self.clock.now()))
         signed = {**headers, "x-amz-content-sha256": UNSIGNED, "x-amz-date": now}
         if self._access_key.session_token is not None:
             signed["x-amz-security-token"] = self._access_key.session_token.reveal()

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from .servers import S3Server
 from .strict_s3_server import Listening, Seen
@@ -42,6 +43,12 @@ class StrictS3:
     """What the server below answered although it must not; such an answer is not passed on."""
     locks: list[threading.Lock] = field(default_factory=_locks, repr=False)
     """By the hash of a name: who writes there is alone between looking and writing."""
+
+    ahead: timedelta = timedelta(0)
+    """How far the layer's clock is ahead of this machine's."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
     def refused(self) -> list[str]:
         """The codes of all refusals, in order."""

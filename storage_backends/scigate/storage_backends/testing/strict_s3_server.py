@@ -7,7 +7,6 @@ import re
 import socket
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final
 
@@ -128,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         if mood is Mood.SLOW_DOWN:
             raise Refused("SlowDown", "Please reduce your request rate.")
         keys = {layer.server.access_key: layer.server.secret_key}
-        proof = check_signature(asked, keys, layer.server.region, datetime.now(UTC))
+        proof = check_signature(asked, keys, layer.server.region, layer.now())
         check_head(asked)
         if "uploadId" in asked.query:
             layer.uploads.find(asked)
@@ -294,7 +293,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, asked: Asked, status: int, headers: dict[str, str], length: int | None, code: str = "") -> None:
         self._layer.seen.append(Seen(asked.operation, asked.key.decode("utf-8", "replace"), status, code))
         self.send_response_only(status)
-        fields = {"Server": "AmazonS3", "Date": self.date_time_string(), "x-amz-request-id": "STRICT"}
+        fields = {
+            "Server": "AmazonS3",
+            "Date": self.date_time_string(self._layer.now().timestamp()),
+            "x-amz-request-id": "STRICT",
+        }
         fields |= {name: value for name, value in headers.items() if name not in _HOP}
         if length is not None and status != 204:
             fields["Content-Length"] = str(length)
