@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -109,6 +110,17 @@ def test_what_a_dead_gateway_left_of_a_rare_probe_goes_with_what_is_left_of_its_
     client.create_multipart_upload(Bucket=seaweedfs.bucket, Key=key)
     backend.abandon("first", key="k", ref=None, since=datetime.now(UTC))
     assert "Uploads" not in client.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=key)
+
+
+def test_an_etag_is_a_digest_of_a_block_only_where_the_mark_has_its_md5(backend: S3Backend, s3_shim: Any) -> None:
+    block = b"x" * 1000
+    plain = backend.draft("plain", len(block), key="k")
+    plain.write(0, 0, len(block), [block])
+    assert plain.parts()[0].digests == {"md5": hashlib.md5(block).hexdigest()}
+    s3_shim.fault("PUT", "partNumber=10000", status=200, headers={"ETag": f'"{"0" * 32}"'})
+    encrypted = backend.draft("encrypted", len(block), key="k")
+    encrypted.write(0, 0, len(block), [block])
+    assert encrypted.parts()[0].digests == {}
 
 
 def test_an_error_inside_a_200_to_a_copy_is_an_error(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:

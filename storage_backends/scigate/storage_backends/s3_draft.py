@@ -11,9 +11,8 @@ On a server that wants every part completed there are no marks, and that last se
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .backend import Buffer, Digests, Entry, PartReceipt
@@ -21,14 +20,13 @@ from .crash_points import reached
 from .digests import Running
 from .errors import AlreadyExists, DigestMismatch, Fenced, NotFound, Truncated, Unreachable, Unsupported
 from .s3_control import ControlPlane, Part
-from .s3_data import DataPlane, exists
+from .s3_data import DataPlane, exists, md5_of
 from .s3_options import PART_MIN, PARTS_MAX
 from .wire import Body
 
 BLOCKS_MAX: Final = PARTS_MAX - 1
 MARK_NUMBER: Final = PARTS_MAX
 MARK_STEP: Final = 4096
-_MD5: Final = re.compile(r"[0-9a-f]{32}")
 _GONE: Final = "a newer attempt has taken this draft over, or finished or removed it"
 
 
@@ -71,7 +69,7 @@ def may_be_mark_of(key: str, mark: Part) -> bool:
 def is_mark_of(key: str, mark: Part) -> bool:
     """Whether a mark is certainly this attempt's."""
     content = mark_of(key, _generation(mark))
-    return mark.size == len(content) and mark.etag == hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return mark.size == len(content) and mark.etag == md5_of(content)
 
 
 def find_mark(control: ControlPlane, key: str, path: str, upload: str) -> Part | None:
@@ -121,6 +119,7 @@ class S3Draft:
         self._mark = self._take(attempt, is_new)
 
     def _take(self, attempt: str, is_new: bool) -> Part | None:
+        self._etags_are_md5 = self._to.compared  # with some kinds of encryption they are not
         if not self._to.marked:
             if not is_new:
                 self._require_upload()
@@ -129,6 +128,7 @@ class S3Draft:
         content = mark_of(attempt, _generation(old) + 1 if old else 0)
         reached("s3.draft:unmarked")
         etag = self._send(MARK_NUMBER, content, len(content))
+        self._etags_are_md5 = etag == md5_of(content)
         return Part(MARK_NUMBER, len(content), etag)
 
     def _require_upload(self) -> None:
@@ -162,7 +162,10 @@ class S3Draft:
             listed = list(self._control.parts(self._key, self._path, self._upload))
         except NotFound as error:
             raise Fenced(_GONE, path=self._path) from error
-        return placed([part for part in listed if part.number != MARK_NUMBER], self._size)
+        found = placed([part for part in listed if part.number != MARK_NUMBER], self._size)
+        if not self._etags_are_md5:
+            return found
+        return {number: replace(part, digests={"md5": part.token}) for number, part in found.items()}
 
     def seal(self) -> None:
         """Nothing to do: S3 has stored a part durably when it answers."""
@@ -262,12 +265,7 @@ def placed(parts: list[Part], size: int) -> dict[int, PartReceipt]:
         return {}
     offsets = ((part, (part.number - 1) * block) for part in parts)
     fitting = ((part, at) for part, at in offsets if part.size and (at + part.size == size or _is_whole(part, block)))
-    return {p.number - 1: _receipt(p, at) for p, at in fitting if at + p.size <= size}
-
-
-def _receipt(part: Part, offset: int) -> PartReceipt:
-    vouched = {"md5": part.etag} if _MD5.fullmatch(part.etag) else {}
-    return PartReceipt(part.number - 1, offset, part.size, part.etag, vouched)
+    return {p.number - 1: PartReceipt(p.number - 1, at, p.size, p.etag) for p, at in fitting if at + p.size <= size}
 
 
 def _is_whole(part: Part, block: int) -> bool:
