@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from scigate.gateway_api.db.database import DatabaseUnavailable
 from scigate.gateway_api.resources import TransferState
+from scigate.gateway_api.transfers.walker import Walks
 from scigate.gateway_api.transfers.work import Work
 from scigate.storage_backends.backend import MiB
 
@@ -32,3 +33,24 @@ def test_files_are_not_blamed(lab: Lab, monkeypatch: pytest.MonkeyPatch, operati
     assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
     assert "failure" not in lab.types(transfer), "nothing was wrong with the file"
     assert (out / "f").stat().st_size == size
+
+
+@pytest.mark.parametrize("operation", ["claim", "_add", "_end"])
+def test_listings_go_on(lab: Lab, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+    original, refused = getattr(Walks, operation), []
+
+    def refuse(self: Walks, *arguments: Any, **named: Any) -> Any:
+        if len(refused) < 4:
+            refused.append(operation)
+            raise DatabaseUnavailable("database or disk is full")
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(Walks, operation, refuse)
+    (lab.posix("lab") / "folder").mkdir()
+    for number in range(3):
+        (lab.folder / "lab" / "folder" / f"{number}").write_bytes(b"x")
+    out = lab.posix("out")
+    lab.start()
+    transfer = lab.submit(("lab:/folder/", "out:/"))
+    assert lab.wait(transfer, 60).state is TransferState.DONE, lab.tell(transfer)
+    assert len(list(out.iterdir())) == 3

@@ -228,8 +228,13 @@ class Listing:
         """Begin with the next folder, if there is one and a thread is free."""
         if not self._free.acquire(blocking=False):
             return False
-        if (walk := self._walks.claim()) is None:
-            self._free.release()
+        walk = None
+        try:
+            walk = self._walks.claim()
+        finally:  # also when the records are out of reach
+            if walk is None:
+                self._free.release()
+        if walk is None:
             return False
         self._pool.submit(self._list, walk)
         return True
@@ -242,8 +247,8 @@ class Listing:
     def _list(self, walk: Walk) -> None:
         try:
             self._walks.run(walk, self._backend)
-        except LeaseLost:
-            log.warning("engine: a listing stopped: the lease was lost")
+        except (DatabaseUnavailable, LeaseLost) as error:  # nobody's mistake: ``Walks.sweep`` lets it begin anew
+            log.warning("engine: a listing stopped: %s", error)
         except StorageError as error:
             log.info("a folder at %s could not be listed: %s", walk.source_storage, error)
             self._walks.give_back(walk, failure_of(error, walk.failures))
@@ -251,5 +256,6 @@ class Listing:
             log.exception("a listing failed by a mistake of ours")
             self._walks.give_back(walk, failure_of(error, walk.failures))
         finally:
+            self._walks.over(walk)
             self._free.release()
             self._over()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,7 @@ class Walks:
         self._database = database
         self._lease, self._manifests = lease, Manifests(database)
         self._stopping = False
+        self._claiming, self._running = threading.Lock(), set[int]()
 
     def claim(self) -> Walk | None:
         """Take one that nobody lists. Two that list the same folder would do each other no harm."""
@@ -73,7 +75,15 @@ class Walks:
         with self._database.read() as connection:
             if connection.execute(_open_walks(self._database.now(connection))).first() is None:
                 return None
-        return self._database.write(job)
+        with self._claiming:
+            if (claimed := self._database.write(job)) is not None:
+                self._running.add(claimed.id)
+        return claimed
+
+    def over(self, task: Walk) -> None:
+        """Nobody here lists it any more."""
+        with self._claiming:
+            self._running.discard(task.id)
 
     def run(self, task: Walk, open_source: Callable[[str], Backend]) -> None:
         """List the folder to its end, or until stopped. Raises what the storage raises, and ``LeaseLost``."""
@@ -93,8 +103,16 @@ class Walks:
         return open_source(task.source_storage).scan(task.source_path)
 
     def sweep(self) -> None:
-        """Remove what nobody will list."""
+        """Remove what nobody will list, and let folders of this worker begin anew that nothing lists: the records were
+        out of reach when they were claimed or ended."""
         self._manifests.sweep()
+        with self._claiming:
+            lost = (walk.c.worker == self._lease.worker, walk.c.done.is_(False), walk.c.id.not_in(self._running))
+            with self._database.read() as connection:
+                found = connection.execute(select(walk.c.id).where(*lost)).scalars().all()
+            if found:
+                again = update(walk).where(walk.c.id.in_(found)).values(worker=None)
+                self._database.write(lambda connection: connection.execute(again))
 
     def stop(self) -> None:
         """Running listings end at the next chunk; they begin anew at the next start."""
