@@ -26,6 +26,7 @@ class Late(Layer):
         self._operation = operation
         self.pending: list[Callable[[], object]] = []
         self.instead: Callable[[], object] | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
         self.asked = 0
 
     def call(self, operation: str, path: str, run: Callable[[], T], size: int = 0) -> T:
@@ -34,6 +35,7 @@ class Late(Layer):
         self.asked += 1
         if self.asked == 1:
             self.pending.append(self.instead or run)
+            self.meanwhile()
             raise Unreachable("no answer came", path=path)
         while self.pending:
             self.pending.pop()()
@@ -66,3 +68,19 @@ def test_what_somebody_else_put_there_is_not(lab: Lab) -> None:
     assert lab.wait(transfer).state is TransferState.FAILED
     assert lab.file(transfer).cause.code == "already-exists"
     assert b"".join(late.inner.read("g")) == b"theirs"
+
+
+@pytest.mark.parametrize("verify", ["size", "auto"])
+def test_what_we_asked_for_before_the_source_changed_is_not_what_was_wanted(lab: Lab, verify: str) -> None:
+    late, root = Late("put"), lab.posix("lab")
+    lab.add("out", late)
+    (root / "f").write_bytes(b"first")
+
+    def change() -> None:
+        (root / "f").write_bytes(b"the second")
+
+    late.meanwhile = change
+    lab.start()
+    transfer = lab.submit(("lab:/f", "out:/g"), verify=verify)
+    assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
+    assert b"".join(late.inner.read("g")) == b"the second"

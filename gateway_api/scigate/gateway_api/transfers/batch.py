@@ -166,7 +166,7 @@ class _Batch:
                 put = partial(destination.put, task.destination_path, data, digests=digests, key=task.key)
                 entry = or_made_before(task, destination, partial(put, if_absent=is_absent_only(task)))
                 self._runtime.is_published(task)
-                item.proof = prove(self._runtime, task, destination, entry, item.digester.crc64nvme)
+                item.proof = prove(self._runtime, task, destination, entry, len(data), item.digester.crc64nvme)
             else:
                 self._write_draft(item, data)
         return item
@@ -231,7 +231,7 @@ class _Batch:
         with at(item.task.destination_storage):
             absent_only = is_absent_only(item.task)
             entry = item.draft.publish(item.receipts, if_absent=absent_only, digests={"crc64nvme": digest})
-        item.proof = item.proof or prove(self._runtime, item.task, self._destination, entry, digest)
+        item.proof = item.proof or prove(self._runtime, item.task, self._destination, entry, item.entry.size, digest)
         return item
 
     def _sync(self) -> None:

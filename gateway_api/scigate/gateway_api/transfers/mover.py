@@ -286,17 +286,18 @@ def _publish(runtime: Runtime, route: Route, draft: Draft, held: Held, blocks: S
     receipts = [PartReceipt(d.block.number, d.block.offset, d.block.length, d.token) for d in blocks]
     with at(task.destination_storage):
         entry = draft.publish(receipts, if_absent=is_absent_only(task), digests={"crc64nvme": digest})
-    proof = proven or prove(runtime, task, route.destination, entry, digest)
+    proof = proven or prove(runtime, task, route.destination, entry, sum(done.block.length for done in blocks), digest)
     values = {"proof": proof, "bytes_done": entry.size}
     runtime.work.move(Move(publishing[0], What.PUBLISHED, values, {"proof": proof, "blocks": len(blocks)}))
 
 
-def prove(runtime: Runtime, task: Task, destination: Backend, entry: Entry, digest: str) -> Proof:
-    """The grade of proof of an object that could only be looked at once it was published.
+def prove(runtime: Runtime, task: Task, destination: Backend, entry: Entry, size: int, digest: str) -> Proof:
+    """The grade of proof of an object that could only be looked at once it was published. Another size than was sent
+    has one that an earlier attempt had asked for, before the source changed.
 
     Wrong bytes are removed again, for a file that is missing is better than one that lies. Raises ``DigestMismatch``.
     """
-    if task.verify is Verify.SIZE:
+    if task.verify is Verify.SIZE and entry.size == size:
         return Proof.D
     stored = entry.digests.get("crc64nvme") if task.verify is Verify.AUTO else None
     with at(task.destination_storage):
