@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from scigate.gateway_api.db.schema import manifest
-from sqlalchemy import func, select
+from scigate.gateway_api.transfers.walker import Walks
+from scigate.storage_backends.errors import Permanent
+from sqlalchemy import delete, func, select
 
 from .conftest import TOKENS, Running, finished, problem
 
@@ -109,6 +111,28 @@ def test_who_hangs_up_while_it_is_accepted_takes_no_line_away(gateway: Running, 
     again = ada.post(BULK, content=body, headers=headers)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert finished(ada, again.headers["Location"])["files"]["done"] == 1
+    assert is_forgotten(gateway)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_manifest_that_could_not_be_listed_is_retried_whole_or_stays_failed(
+    gateway: Running, ada: httpx.Client, folder: str, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Permanent("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Walks, "_entries", refuse)
+        answer = ada.post(BULK, content=line(f"{folder}/1", f"mem:/retried-{kept}"), headers=LINES)
+        transfer = finished(ada, answer.headers["Location"])
+    assert (transfer["state"], transfer["files"]["total"]) == ("FAILED", 1)
+    shown = ada.get(f"{answer.headers['Location']}/files")
+    assert shown.status_code == 200, shown.text
+    if not kept:
+        gateway.service._database.write(lambda connection: connection.execute(delete(manifest)))
+    assert ada.post(f"{answer.headers['Location']}/retry").status_code == 202
+    transfer = finished(ada, answer.headers["Location"])
+    assert (transfer["state"], transfer["files"]["done"]) == (("DONE", 1) if kept else ("FAILED", 0))
     assert is_forgotten(gateway)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
 
+from scigate.storage_backends.errors import NotFound
 from scigate.storage_backends.location import Location
 from sqlalchemy import Connection, delete, insert, select
 
@@ -48,13 +49,16 @@ class Manifests:
         self._database.write(job)
 
     def pairs(self, id: str) -> Iterator[Pair]:
-        """What is in it, from its beginning, with one piece at a time in memory."""
+        """What is in it, from its beginning, with one piece at a time in memory. Raises ``NotFound`` if nothing is kept
+        of it any more: it has one line at least."""
         number = -1
         while True:
             its = (manifest.c.id == id, manifest.c.number > number)
             query = select(manifest.c.number, manifest.c.lines).where(*its).order_by(manifest.c.number).limit(1)
             with self._database.read() as connection:
                 row = connection.execute(query).first()
+            if row is None and number < 0:
+                raise NotFound("the lines of this manifest are not kept any more", next_step="Submit it again.")
             if row is None:
                 return
             number = row.number

@@ -95,7 +95,7 @@ class Walks:
                 return
             if not self._database.write(partial(self._add, task=task, chunk=chunk)):
                 return
-        self._database.write(lambda connection: self._end(connection, task))
+        self._database.write(lambda connection: self._listed(connection, task))
 
     def _entries(self, task: Walk, open_source: Callable[[str], Backend]) -> Iterator[Entry | Pair]:
         if (manifest := task.manifest) is not None:
@@ -140,11 +140,14 @@ class Walks:
         points.written(connection, "walk.chunk")
         return True
 
+    def _listed(self, connection: Connection, task: Walk) -> None:
+        if (manifest := task.manifest) is not None:
+            forget(connection, manifest)
+        self._end(connection, task)
+
     def _end(self, connection: Connection, task: Walk) -> None:
         now = self._database.now(connection)
         open_still = update(walk).where(walk.c.id == task.id, walk.c.done.is_(False)).values(done=True, worker=None)
-        if (manifest := task.manifest) is not None:
-            forget(connection, manifest)
         if connection.execute(open_still).rowcount == 1:
             change_counters(connection, task.transfer, {"listing": -1})
             journal(connection, task.transfer, "transfer.listed", {"folder": task.id}, now)
@@ -152,6 +155,8 @@ class Walks:
             points.written(connection, "walk.ended")
 
     def _give_back(self, connection: Connection, task: Walk, failure: Failure | None) -> None:
+        if connection.execute(select(walk.c.done).where(walk.c.id == task.id)).scalar():
+            return  # it was listed by two, and the other one has ended
         now = self._database.now(connection)
         mine = update(walk).where(walk.c.id == task.id)
         if failure is None:
