@@ -1,10 +1,19 @@
-"""What people are told of a storage's failure."""
+"""What is looked at, how often, and what people are told of a storage's failure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
+from scigate.gateway_api.resources import TransferState
 from scigate.gateway_api.transfers.looking import failure_of
+from scigate.storage_backends.backend import Buffer, MiB
 from scigate.storage_backends.errors import AlreadyExists
+from scigate.storage_backends.layers import Layer
+from scigate.storage_backends.memory import TYPE as MEMORY
+
+Lab = Any  # from conftest.py
 
 
 @pytest.mark.parametrize("words", ["cannot publish: File exists", "something is here already"])
@@ -12,3 +21,24 @@ def test_a_destination_that_came_meanwhile_is_told_in_the_same_words(words: str)
     cause = failure_of(AlreadyExists(words, path="run7/a.dat"), 0).cause
     assert (cause.code, cause.message) == ("already-exists", "the destination exists already: run7/a.dat")
     assert cause.next_step == "Choose another name, or overwrite, newer or skip-same."
+
+
+class Passes(Layer):
+    """Counts how often an object is read from its beginning."""
+
+    count = 0
+
+    def reading(self, path: str, offset: int, start: Callable[[], Iterator[Buffer]]) -> Iterator[Buffer]:
+        self.count += offset == 0
+        return start()
+
+
+@pytest.mark.parametrize("size", [1000, 9 * MiB])
+def test_a_source_is_read_once_to_be_compared_and_once_to_be_copied(lab: Lab, size: int) -> None:
+    source = Passes(MEMORY.build(MEMORY.options()))
+    source.inner.put("f", b"x" * size)
+    lab.add("mem", source)
+    (lab.posix("out") / "f").write_bytes(b"y" * size)
+    lab.start()
+    done = lab.run(("mem:/f", "out:/f"), overwrite="skip-same")
+    assert (done.state, done.files.skipped, source.count) == (TransferState.DONE, 0, 2)

@@ -157,7 +157,8 @@ class _Batch:
         """The file at its destination, or in a draft; None if it was settled meanwhile."""
         task, destination = item.task, self._destination
         data = self._read(item)
-        if move := appeared(self._runtime, replace(task, held=item.held), item.source, item.entry, destination):
+        read = replace(task, held=item.held, digests=item.digests)
+        if move := appeared(self._runtime, read, item.source, item.entry, destination):
             self._runtime.work.move(move)
             return None
         with at(task.destination_storage):
@@ -166,7 +167,7 @@ class _Batch:
                 put = partial(destination.put, task.destination_path, data, digests=digests, key=task.key)
                 entry = or_made_before(task, destination, partial(put, if_absent=is_absent_only(task)))
                 self._runtime.is_published(task)
-                item.proof = prove(self._runtime, task, destination, entry, len(data), item.digester.crc64nvme)
+                item.proof = prove(self._runtime, task, destination, entry, item.digester.crc64nvme, size=len(data))
             else:
                 self._write_draft(item, data)
         return item
@@ -231,7 +232,8 @@ class _Batch:
         with at(item.task.destination_storage):
             absent_only = is_absent_only(item.task)
             entry = item.draft.publish(item.receipts, if_absent=absent_only, digests={"crc64nvme": digest})
-        item.proof = item.proof or prove(self._runtime, item.task, self._destination, entry, item.entry.size, digest)
+        size = item.entry.size
+        item.proof = item.proof or prove(self._runtime, item.task, self._destination, entry, digest, size=size)
         return item
 
     def _sync(self) -> None:

@@ -66,7 +66,8 @@ def settled_already(runtime: Runtime, task: Task, source: Backend, entry: Entry,
 def appeared(runtime: Runtime, task: Task, source: Backend, entry: Entry, destination: Backend) -> Move | None:
     """The move of a file at whose destination somebody has put another one meanwhile, which the policy leaves alone.
 
-    Looked at when all is copied, before it is published. What may not be replaced at all, the storage itself refuses.
+    Looked at when all is copied, before it is published; ``task`` has the digests of what was read. What may not be
+    replaced at all, the storage itself refuses.
     """
     if task.overwrite in (Overwrite.NEWER, Overwrite.SKIP_SAME):
         return settled_already(runtime, task, source, entry, destination)
@@ -205,12 +206,13 @@ def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Seq
         with at(route.task.destination_storage):
             draft.seal()
         entry = _unchanged_source(runtime, route, entry)
-        if move := appeared(runtime, replace(route.task, held=held), route.source, entry, route.destination):
+        blocks = runtime.work.blocks(held)
+        read = replace(task, held=held, digests={"crc64nvme": combine(blocks)})
+        if move := appeared(runtime, read, route.source, entry, route.destination):
             draft.discard()
             runtime.work.move(move)
             return
         held = runtime.work.move(Move(held, What.COPIED))[0]
-        blocks = runtime.work.blocks(held)
         bad = _damaged(runtime, route, draft, blocks)
         if not bad:
             try:
@@ -286,12 +288,13 @@ def _publish(runtime: Runtime, route: Route, draft: Draft, held: Held, blocks: S
     receipts = [PartReceipt(d.block.number, d.block.offset, d.block.length, d.token) for d in blocks]
     with at(task.destination_storage):
         entry = draft.publish(receipts, if_absent=is_absent_only(task), digests={"crc64nvme": digest})
-    proof = proven or prove(runtime, task, route.destination, entry, sum(done.block.length for done in blocks), digest)
+    size = sum(done.block.length for done in blocks)
+    proof = proven or prove(runtime, task, route.destination, entry, digest, size=size)
     values = {"proof": proof, "bytes_done": entry.size}
     runtime.work.move(Move(publishing[0], What.PUBLISHED, values, {"proof": proof, "blocks": len(blocks)}))
 
 
-def prove(runtime: Runtime, task: Task, destination: Backend, entry: Entry, size: int, digest: str) -> Proof:
+def prove(runtime: Runtime, task: Task, destination: Backend, entry: Entry, digest: str, *, size: int) -> Proof:
     """The grade of proof of an object that could only be looked at once it was published. Another size than was sent
     has one that an earlier attempt had asked for, before the source changed.
 
