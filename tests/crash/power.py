@@ -72,7 +72,10 @@ class Volume:
             if time.monotonic() > end:
                 raise TimeoutError(f"somebody still works in {self._mounted}")
             time.sleep(0.02)
-        self.mount()
+        try:
+            self.mount()
+        except CannotMount as error:  # it could be mounted before: this is a finding, and no reason to skip
+            raise RuntimeError(f"after a power cut: {error}") from None
 
     def remove(self) -> None:
         subprocess.run(["umount", "-l", self._mounted], check=False, capture_output=True)

@@ -14,7 +14,6 @@ from .process import GatewayProcess, Nursery
 from .run import Run
 
 LIVES: Final = 4.0  # seconds at most, for a kill that never comes and for errors
-ATTACHED_IN: Final = 20.0
 
 
 @dataclass(frozen=True)

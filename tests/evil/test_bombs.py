@@ -26,7 +26,6 @@ MIB = 1 << 20
 TRANSFERS = f"{V1}/transfers"
 JSON = {"Content-Type": "application/json"}
 TUS = {"Tus-Resumable": "1.0.0"}
-OFFSET = {"Content-Type": "application/offset+octet-stream"}
 PAIR = {"source": "lab:/file", "destination": "mem:/copy"}
 GROWTH = 300 * MIB
 """More than what the largest allowed body needs, with what Python makes of it; two would not fit."""

@@ -42,6 +42,5 @@ def test_descriptors_that_run_out_delay_and_fail_nothing(
 
     until(answers, 60, made.log)
     assert made.wait(transfer)["state"] == "DONE"
-    assert "failed" not in made.get(transfer)["state"].lower()
     assert "Too many open files" in made.log_file.read_text(errors="replace"), "who runs it can find out why"
     made.settle("faults.disk", began, fault="descriptors exhausted")
