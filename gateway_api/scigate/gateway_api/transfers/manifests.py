@@ -49,15 +49,15 @@ class Manifests:
         self._database.write(job)
 
     def pairs(self, id: str) -> Iterator[Pair]:
-        """What is in it, from its beginning, with one piece at a time in memory. Raises ``NotFound`` if nothing is kept
-        of it any more: it has one line at least."""
+        """What is in it, from its beginning, with one piece at a time in memory. Raises ``NotFound`` if its beginning
+        is not kept any more, or a piece before the last: ``sweep`` found it old before all of it had come."""
         number = -1
         while True:
             its = (manifest.c.id == id, manifest.c.number > number)
             query = select(manifest.c.number, manifest.c.lines).where(*its).order_by(manifest.c.number).limit(1)
             with self._database.read() as connection:
                 row = connection.execute(query).first()
-            if row is None and number < 0:
+            if (row is None and number < 0) or (row is not None and row.number != number + 1):
                 raise NotFound("the lines of this manifest are not kept any more", next_step="Submit it again.")
             if row is None:
                 return
