@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import logs
-from .db.database import Database
+from .db.database import Database, DatabaseUnavailable
 from .db.migrate import migrate
 from .db.sqlite_file import SqliteFile
 from .db.watermark import Watermark
@@ -59,6 +59,15 @@ class Service:
         except SettingsError:
             os.close(self._claim)
             raise
+        try:
+            self._make(folder)
+        except (OSError, DatabaseUnavailable) as error:
+            self._database.close()
+            os.close(self._claim)
+            raise _failing(settings, error) from None
+
+    def _make(self, folder: Path) -> None:
+        settings, registry = self.settings, self._registry
         self._watermark = Watermark(self._database, folder)
         uploads = self._uploads = UploadParts(settings, folder, self._database)
         self._storages = Storages(settings.storages, registry, {uploads.name: uploads.source})
@@ -101,18 +110,17 @@ class Service:
         return f"http://[{host}]:{self.port}" if ":" in host.strip("[]") else f"http://{host}:{self.port}"
 
     def start(self) -> None:
-        """Go on with what was running before, then listen. ``SettingsError`` if the address cannot be had.
+        """Go on with what was running before, then listen. ``SettingsError`` if the address cannot be had, or if the
+        database or the folder fails meanwhile.
 
         Plug-ins that are broken are logged; so are, a little later, storages that do not answer.
         """
         self._registry.load_all()
-        if self._watermark.is_older_copy():
-            self._store.pause_all()
-        self._uploads.prepare()
-        self._engine.start()
-        self._sweep_uploads()
-        self._deliveries.start()
-        self._feed.start()
+        try:
+            self._go_on()
+        except (OSError, DatabaseUnavailable) as error:
+            self._close()
+            raise _failing(self.settings, error) from None
         try:
             self._http.start()
         except OSError as error:
@@ -122,6 +130,16 @@ class Service:
             raise SettingsError(_name(self.settings), [problem]) from None
         log.info("the gateway listens on %s", self.url)
         self._storages.look_at_all()
+
+    def _go_on(self) -> None:
+        if self._watermark.is_older_copy():
+            self._store.pause_all()
+            self._watermark.begin_anew()
+        self._uploads.prepare()
+        self._engine.start()
+        self._sweep_uploads()
+        self._deliveries.start()
+        self._feed.start()
 
     def stop(self) -> None:
         """Answer what is being asked, give running files back to the queue, close."""
@@ -223,6 +241,16 @@ def serve(
 
 def _name(settings: Settings) -> str:
     return str(settings.source or "The gateway with its defaults")
+
+
+def _failing(settings: Settings, error: OSError | DatabaseUnavailable) -> SettingsError:
+    """Why a gateway that was made from right settings cannot start."""
+    next_step = "Look at its disk or server, and start the gateway again."
+    if isinstance(error, DatabaseUnavailable):
+        return SettingsError("The database", [f"database.url: {logs.redact(str(error))}. {next_step}"])
+    why = error.strerror or str(error)
+    problem = f"gateway.state_dir: the folder {settings.gateway.state_dir} cannot be used: {why}. {next_step}"
+    return SettingsError(_name(settings), [problem])
 
 
 def _database(url: str, folder: Path) -> Database:

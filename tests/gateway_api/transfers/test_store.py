@@ -12,7 +12,7 @@ from scigate.gateway_api.db import paging
 from scigate.gateway_api.db.database import Database
 from scigate.gateway_api.problems import Problem
 from scigate.gateway_api.resources import FileState, Transfer, TransferRequest, TransferState
-from scigate.gateway_api.transfers import submission
+from scigate.gateway_api.transfers import submission, wishes
 from scigate.gateway_api.transfers.store import TransferStore
 from scigate.gateway_api.transfers.submission import Submission, fingerprint
 from scigate.gateway_api.transfers.wishes import Wish
@@ -262,3 +262,26 @@ def test_the_longest_paths_are_stored(any_lab: Lab) -> None:
     wanted = request((f"a:/{long}", f"b:/{long}"))
     transfer, _ = any_lab.store.submit("ada", read(wanted), key=None, fingerprint="f")
     assert any_lab.file(transfer).destination == f"b:/{long}"
+
+
+def test_what_an_older_database_still_wants_is_paused_all_or_none(
+    any_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it would leave lines in the journal, by which a restart would take the database for a current one."""
+    ids = [submit(any_lab.store)[0] for _ in range(3)]
+    ask, asked = wishes.ask, []
+
+    def fails_at_the_second(*arguments: Any) -> None:
+        asked.append(arguments)
+        if len(asked) == 2:
+            raise OSError("no")
+        ask(*arguments)
+
+    monkeypatch.setattr(wishes, "ask", fails_at_the_second)
+    with pytest.raises(OSError, match="no"):
+        any_lab.store.pause_all()
+    assert {any_lab.store.get(id, None).state for id in ids} == {TransferState.QUEUED}
+    monkeypatch.undo()
+    any_lab.store.pause_all()
+    assert {any_lab.store.get(id, None).state for id in ids} == {TransferState.PAUSED}
+    any_lab.store.pause_all()  # once more is no error

@@ -28,12 +28,17 @@ class Watermark:
         return self._last() < self._seen()
 
     def keep(self) -> None:
-        """Write down how far the journal has come; durable. If that cannot be done now, it lags behind."""
+        """Write down how far the journal has come; durable. If that cannot be done now, it lags behind. What is
+        written never falls by itself: an older copy would then be noticed only once."""
         try:
-            if (last := self._last()) != self._seen():
+            if (last := self._last()) > self._seen():
                 self._write(last)
         except (OSError, DatabaseUnavailable) as error:
             log.warning("how far the journal has come was not written down: %s", error)
+
+    def begin_anew(self) -> None:
+        """From now on the database counts as it is: what its age means has been dealt with."""
+        self._write(self._last())
 
     def _write(self, last: int) -> None:
         new = self._path.with_suffix(".new")

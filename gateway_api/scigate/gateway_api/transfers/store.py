@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -18,11 +17,12 @@ from ..db.paging import cursor, newest, next_cursor
 from ..db.schema import transfer
 from ..events import journal
 from ..events.cloudevents import event_of
-from ..problems import Problem, not_found
+from ..problems import not_found
 from ..resources import Cause, Event, FileState, Page, Transfer, TransferFile, TransferState
 from ..uploads.arrivals import Hindrance
 from ..uploads.hindrances import cause_told
 from . import intake, views, wishes
+from .counters import RUN
 from .manifest import Lines
 from .manifests import Incoming, Manifests
 from .submission import Submission
@@ -167,13 +167,16 @@ class TransferStore:
     def pause_all(self) -> None:
         """Pause what is not finished. The database is an older copy: what was done since is not known in it, and doing
         it again could undo what people have done with their files meanwhile. Owners resume what they still want."""
-        unfinished = select(transfer.c.id).where(transfer.c.finished.is_(None))
-        with self._database.read() as connection:
-            ids = connection.execute(unfinished).scalars().all()
-        for transfer_id in ids:
-            with suppress(Problem):  # it is being cancelled
-                self.ask(transfer_id, None, Wish.PAUSE)
-        log.error("the database was restored from a backup: %d transfers are paused until resumed", len(ids))
+        unfinished = select(transfer).where(transfer.c.finished.is_(None), transfer.c.wish == RUN)
+
+        def job(connection: Connection) -> int:  # all at once: half of it, and a restart would not see that it is old
+            rows = connection.execute(unfinished).all()
+            for row in rows:
+                wishes.ask(connection, row, Wish.PAUSE, self._database.now(connection))
+            return len(rows)
+
+        paused = self._database.write(job)
+        log.error("the database was restored from a backup: %d transfers are paused until resumed", paused)
 
     def reads_alone(self) -> bool:
         """See ``Database.reads_alone``."""
