@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, partial
+from typing import Final
 
 from scigate.storage_backends.backend import Entry as StoredEntry
 from scigate.storage_backends.errors import (
@@ -54,6 +55,8 @@ from .transfers.manifests import Incoming
 from .transfers.store import TransferStore
 from .transfers.wishes import Wish
 from .uploads.sessions import Uploads
+
+SERVERS_MAX: Final = 100  # web servers that the files of one request come from
 
 
 class Gateway:
@@ -278,12 +281,16 @@ def _refusing(check: Callable[..., object], *arguments: object) -> None:
 
 
 def _check_url(egress: Egress, seen: set[tuple[str, str, int]], url: str) -> None:
-    """Each server is resolved and judged once for a request, however many of its files are in it."""
+    """Each server is resolved and judged once for a request, however many of its files are in it; whoever names very
+    many would hold a thread for as long as their names take to be resolved."""
     target = parse_web_url(url)
     origin = (target.scheme, target.host, target.port)
-    if origin not in seen:
-        egress.check(url)
-        seen.add(origin)
+    if origin in seen:
+        return
+    if len(seen) >= SERVERS_MAX:
+        raise Permanent(f"its files are on more than {SERVERS_MAX} web servers", next_step="Submit several transfers.")
+    seen.add(origin)
+    egress.check(url)
 
 
 def _moved(storage: OpenStorage, source: str, destination: str, if_absent: bool) -> StoredEntry:

@@ -131,6 +131,13 @@ def test_urls_go_through_the_egress(ada: httpx.Client, source: str) -> None:
     assert problem(ada.post(TRANSFERS, json=request), 422, "invalid-transfer")["errors"][0]["next_step"]
 
 
+def test_the_web_servers_of_one_request_are_counted(ada: httpx.Client) -> None:
+    """Each has to be resolved before the answer, and a million could be named in one request."""
+    files = [{"source": f"http://127.0.0.1:{port}/x", "destination": f"mem:/{port}"} for port in range(1, 103)]
+    errors = problem(ada.post(TRANSFERS, json={"files": files}), 422, "invalid-transfer")["errors"]
+    assert [error["message"] for error in errors if "more than 100 web servers" in error["message"]] != []
+
+
 def test_lists_are_paged_newest_first(gateway: Running) -> None:
     client = gateway.client("root")
     ids = [client.post(TRANSFERS, json=body(f"p{n}")).json()["transfer"]["id"] for n in range(5)]
