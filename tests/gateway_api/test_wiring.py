@@ -86,6 +86,28 @@ def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
         build(settings(tmp_path))
 
 
+def test_a_database_that_fails_while_the_gateway_starts_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    service = build(settings(tmp_path))
+    database = tmp_path / "state" / "scigate.db"
+    database.rename(tmp_path / "aside")
+    with pytest.raises(SettingsError, match=r"database.url: .*scigate.db was removed.*\. .*start the gateway again\."):
+        service.start()
+    (tmp_path / "aside").rename(database)
+    again = build(settings(tmp_path))  # nothing is held any more
+    again.start()
+    again.stop()
+
+
+def test_a_state_folder_that_cannot_be_written_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
+    (blocked := tmp_path / "state" / "gateway-id.new").mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"gateway.state_dir: .*state cannot be used: Is a directory\. "):
+        build(settings(tmp_path))
+    blocked.rmdir()
+    again = build(settings(tmp_path))
+    again.start()
+    again.stop()
+
+
 def test_a_database_that_does_not_answer_is_named_without_its_password(
     tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

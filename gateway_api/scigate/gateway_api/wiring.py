@@ -245,12 +245,13 @@ def _name(settings: Settings) -> str:
 
 def _failing(settings: Settings, error: OSError | DatabaseUnavailable) -> SettingsError:
     """Why a gateway that was made from right settings cannot start."""
-    next_step = "Look at its disk or server, and start the gateway again."
+    again = "start the gateway again."
     if isinstance(error, DatabaseUnavailable):
-        return SettingsError("The database", [f"database.url: {logs.redact(str(error))}. {next_step}"])
+        said = f"database.url: {logs.redact(str(error))}. Look at its disk or server, and {again}"
+        return SettingsError("The database", [said])
     why = error.strerror or str(error)
-    problem = f"gateway.state_dir: the folder {settings.gateway.state_dir} cannot be used: {why}. {next_step}"
-    return SettingsError(_name(settings), [problem])
+    where = f"gateway.state_dir: the folder {settings.gateway.state_dir} cannot be used"
+    return SettingsError(_name(settings), [f"{where}: {why}. Look at its disk, and {again}"])
 
 
 def _database(url: str, folder: Path) -> Database:

@@ -47,14 +47,7 @@ def serve(common: Common, port: int | None) -> int:
         settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
     if not settings.users:
         say("No user can log in yet: make a token with 'scigate token NAME'.", color="yellow")
-    try:
-        run(settings, lambda service: _ready(common, service.url), registry)
-    except OSError as error:
-        host = settings.gateway.host
-        raise click.ClickException(
-            f"The gateway cannot listen on {host}:{settings.gateway.port}: {error.strerror or error}. "
-            "'scigate doctor' says what is there; change gateway.port, or use --port."
-        ) from None
+    run(settings, lambda service: _ready(common, service.url), registry)
     return 0
 
 

@@ -111,7 +111,8 @@ class Engine:
         self._stopping.set()
         self._wake.set()
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():  # not in a gateway that could not start
+                thread.join()
         self._listing.stop()
         if self._executor.stop(patience):  # else the lease runs out by itself, and what still moves is fenced
             self._give_back()

@@ -78,7 +78,8 @@ class Lease:
 
     def _stop_renewing(self) -> None:
         self._stop.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _keep(self) -> None:
         while not self._stop.wait(self._length / 6):
