@@ -37,6 +37,7 @@ class Site:
 
     def __init__(self, settings: Settings, gateway: Gateway, routes: tuple[Route, ...] = ROUTES) -> None:
         self.gateway, self.routes = gateway, routes
+        self._literal = frozenset(route.path for route in routes if not route.parameters)
         self.running: set[RequestHandler] = set()
         """Requests begun and not ended."""
         self.authenticator = TokenAuthenticator(settings.users)
@@ -75,13 +76,18 @@ class Site:
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route of a request and its path parameters; ``HEAD`` goes where ``GET`` goes, if it has none itself."""
         for route in self.routes:
-            if route.method == method and (found := route.match(self._own(path))) is not None:
+            if route.method == method and (found := self._match(route, path)) is not None:
                 return route, found
         return self.find("GET", path) if method == "HEAD" else None
 
+    def _match(self, route: Route, path: str) -> dict[str, str] | None:
+        """As ``Route.match``, but a path that is a route's own, letter for letter, is no parameter of another's."""
+        own = self._own(path)
+        return None if own in self._literal and own != route.path else route.match(own)
+
     def allowed(self, path: str) -> list[str]:
         """The methods that a path has."""
-        methods = {route.method for route in self.routes if route.match(self._own(path)) is not None}
+        methods = {route.method for route in self.routes if self._match(route, path) is not None}
         return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
     def url(self, template: str, **parameters: str) -> str:
