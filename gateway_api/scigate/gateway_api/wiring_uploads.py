@@ -75,7 +75,7 @@ class UploadParts:
 
     def prepare(self) -> None:
         """Before the engine starts: make the disk fit the records."""
-        self._uploads.prepare(Boot(self._folder))
+        self._uploads.prepare(Boot(self._folder, self.staging.folder))
 
     def _make_room(self) -> None:
         """Sweep beside the request that waits for room; one sweep at a time is enough."""

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import stat
+import sys
 from contextlib import suppress
 from functools import cache
 from types import TracebackType
@@ -34,6 +35,9 @@ RESOLVE_BENEATH: Final = 0x08
 RENAME_NOREPLACE: Final = 1
 LACKING: Final = (errno.ENOSYS, errno.EPERM, errno.EINVAL)  # old kernel, seccomp filter, unknown flag
 FOLDER: Final = os.O_PATH | os.O_DIRECTORY
+AT_FDCWD: Final = -100
+STATX_MNT_ID_UNIQUE: Final = 0x4000  # statx(2), Linux 6.8
+_STATX_SIZE: Final = 256  # bytes of struct statx; its mask is at 0, its stx_mnt_id at 144
 
 MEANING: Final[dict[int, type[StorageError]]] = {
     errno.ENOENT: NotFound,
@@ -135,6 +139,18 @@ def libc() -> ctypes.CDLL:
     if hasattr(library, "renameat2"):
         library.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
     return library
+
+
+def mount_number(path: str) -> int | None:
+    """The number of the mount that ``path`` is on, which no other mount ever has until the machine is started again
+    (statx(2), STATX_MNT_ID_UNIQUE); None on a Linux before 6.8. Raises ``OSError``."""
+    found = ctypes.create_string_buffer(_STATX_SIZE)
+    if not hasattr(libc(), "statx"):
+        return None
+    if libc().statx(AT_FDCWD, os.fsencode(path), 0, STATX_MNT_ID_UNIQUE, found):
+        raise failed()
+    mask, number = (int.from_bytes(found.raw[at : at + size], sys.byteorder) for at, size in ((0, 4), (144, 8)))
+    return number if mask & STATX_MNT_ID_UNIQUE else None
 
 
 def failed() -> OSError:

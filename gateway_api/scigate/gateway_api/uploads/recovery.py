@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from scigate.storage_backends.crash_points import reached
 from scigate.storage_backends.errors import StorageError
+from scigate.storage_backends.posix_calls import mount_number
 
 from ..problems import Problem
 from ..transfers.receiving import GONE
@@ -24,14 +26,18 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Boot:
-    """Tells a death of the process from one of the machine: after the latter only what was synced is on the disk."""
+    """Tells a death of the process from one of its disk: after a start of the machine, and after the disk was mounted
+    anew, only what was synced is there. Where Linux does not number its mounts, the latter is not noticed."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "boot-id"
-        self._now = BOOT_ID.read_text() if BOOT_ID.exists() else None
+    def __init__(self, folder: Path, staging: Path) -> None:
+        self._path, self._staging = folder / "boot-id", staging
+
+    @cached_property
+    def _now(self) -> str | None:
+        return f"{BOOT_ID.read_text().strip()} {mount_number(str(self._staging))}" if BOOT_ID.exists() else None
 
     def is_same(self) -> bool:
-        """Whether the machine has been running since ``remember``; False where that cannot be known."""
+        """Whether machine and mount are those of ``remember``; False where that cannot be known."""
         return self._now is not None and self._path.exists() and self._path.read_text() == self._now
 
     def remember(self) -> None:
