@@ -150,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./run bench load", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--quick", action="store_true", help="short and small: whether it works, not how fast it is")
-    add("--seconds", type=int, help="of each run [default: 10, quick: 2]")
+    add("--seconds", type=float, help="of each run [default: 10, quick: 2]")
     add("--queued", type=int, metavar="N", help="files in the long queue [default: 100000]")
     add("--active", type=int, metavar="N", help="files that move at once [default: 1000]")
     add("--million", type=int, metavar="N", help="files of the large submit [default: 1000000]")
