@@ -8,10 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -27,43 +26,56 @@ ROOT: Final = Path(__file__).parents[2]
 RESULTS: Final = ROOT / "benchmarks" / "results"
 SUITES: Final = ("tests/crash", "tests/faults", "tests/evil", "tests/storage_backends/test_conformance.py")
 SEED: Final = "1000"
+REPORT: Final = "report.xml"
+EVIDENCE: Final = "evidence"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0, also when targets are missed: the card says so. 1 when a suite could not be run at all."""
     options, more = _parser().parse_known_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="scigate-scorecard-") as folder:
-        started, begun = datetime.now(UTC), time.monotonic()
-        evidence, report = Path(folder, "evidence"), Path(folder, "report.xml")
-        _run_suites(evidence, report, more)
-        if not report.exists():
-            print("scorecard: the suites did not run; see above", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="scigate-scorecard-") as temporary:
+        folder = options.seen or Path(temporary)
+        if options.seen is None:
+            _run_suites(folder, more)
+        if not (folder / REPORT).exists():
+            print(f"scorecard: the suites left no {REPORT} in {folder}", file=sys.stderr)
             return 1
-        tests = read_report(report)
-        rows = [_tests_row(tests), *counts.rows(counts.read(evidence)), *figures.rows(RESULTS, machine.commit())]
-        card = _card(started, time.monotonic() - begun, tests, more)
-    write(card, rows, options.folder)
+        report, commit = read_report(folder / REPORT), machine.commit()
+        counted = counts.rows(counts.read(folder / EVIDENCE))
+    rows = [_tests_row(report.tests), *counted, *figures.rows(RESULTS, commit)]
+    write(_card(report, commit, more), rows, options.folder)
     print(summary(rows))
     return 0
 
 
-def _run_suites(evidence: Path, report: Path, more: Sequence[str]) -> None:
+def _run_suites(folder: Path, more: Sequence[str]) -> None:
     cores = str(min(len(os.sched_getaffinity(0)), 4))
-    command = [sys.executable, "-m", "pytest", "-q", "-n", cores, "--dist", "loadscope", f"--junitxml={report}",
-               *SUITES, *more]  # fmt: skip
-    subprocess.run(command, cwd=ROOT, env=os.environ | {VARIABLE: str(evidence)}, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", cores, "--dist", "loadscope",
+               f"--junitxml={folder / REPORT}", *SUITES, *more]  # fmt: skip
+    subprocess.run(command, cwd=ROOT, env=os.environ | {VARIABLE: str(folder / EVIDENCE)}, check=False)
 
 
-def read_report(report: Path) -> Counter[str]:
-    """How many tests passed, failed, were skipped, and deviated as their server is known to."""
-    found: Counter[str] = Counter()
-    for case in ElementTree.parse(report).iter("testcase"):
+@dataclass(frozen=True)
+class Report:
+    """What pytest says of its run: when it began, its seconds, and how many tests passed, failed, were skipped, and
+    deviated as their server is known to."""
+
+    started: str
+    seconds: float
+    tests: Counter[str]
+
+
+def read_report(report: Path) -> Report:
+    """Reads the XML that pytest writes."""
+    tree, found = ElementTree.parse(report), Counter[str]()
+    for case in tree.iter("testcase"):
         kinds = {child.tag for child in case}
         deviates = any(child.get("type") == "pytest.xfail" for child in case)
         failed = kinds & {"failure", "error"}
         kind = "failed" if failed else "deviated" if deviates else "skipped" if "skipped" in kinds else "passed"
         found[kind] += 1
-    return found
+    suite = next(tree.iter("testsuite"))
+    return Report(suite.attrib["timestamp"], float(suite.attrib["time"]), found)
 
 
 def _tests_row(tests: Counter[str]) -> Row:
@@ -73,11 +85,11 @@ def _tests_row(tests: Counter[str]) -> Row:
                judged(not tests["failed"]) if run else Verdict.NOT_RUN, run)  # fmt: skip
 
 
-def _card(started: datetime, seconds: float, tests: Counter[str], more: Sequence[str]) -> dict[str, Any]:
-    told = machine.machine()
+def _card(report: Report, commit: str, more: Sequence[str]) -> dict[str, Any]:
+    told, tests = machine.machine(), report.tests
     seed = next((more[at + 1] for at, word in enumerate(more[:-1]) if word == "--seed"), SEED)
     return {
-        "commit": machine.commit(), "started": started.isoformat(timespec="seconds"), "seconds": round(seconds),
+        "commit": commit, "started": report.started[:19], "seconds": round(report.seconds),
         "seed": seed, "options": list(more), "versions": machine.versions(),
         "machine": f"{told['cores']} cores ({told['processor']}), Linux {told['kernel']}, Python {told['python']}",
         "tests": ", ".join(f"{tests[kind]:,} {kind}" for kind in ("passed", "failed", "deviated", "skipped")),
@@ -95,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./run scorecard", description=__doc__, allow_abbrev=False,
         epilog="All other options go to the suites: --kills 3000 --mutants --seed 7 …",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seen", type=Path, metavar="FOLDER",
+        help=f"run nothing: judge what a run of the tests left there, with --junitxml=FOLDER/{REPORT} and "
+        f"{VARIABLE}=FOLDER/{EVIDENCE}",
     )  # fmt: skip
     parser.add_argument("--folder", type=Path, default=ROOT / "docs", help="where both files go [default: docs/]")
     return parser
