@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-
-from tests.evidence import record
 
 from .run import Result
 
@@ -24,15 +21,3 @@ def test_senders_go_on_when_theirs_wakes_up(
     """The other gateway takes the work over, but cannot go on with it: the bytes are at the first one."""
     result = crash(seed, 0, freezes=2, database=new_database(), kinds=SENT)
     assert (result.violations, result.freezes) == ([], 2)
-
-
-def test_without_epochs_it_is_caught(crash: Callable[..., Result], new_database: Callable[[], str], seed: int) -> None:
-    begun, seen, caught = time.monotonic(), [], False
-    for number in range(seed, seed + 3):
-        options = {"mutant": "epochs_unchecked", "kinds": KINDS, "database": new_database()}
-        seen += crash(number, 0, freezes=2, **options).violations
-        if caught := any(violation.startswith(("I3", "I9")) for violation in seen):
-            break
-    spent = time.monotonic() - begun
-    record("crash.mutants", runs=1, bad=int(not caught), seconds=spent, mutant="epochs_unchecked", as_="I9")
-    assert caught, f"the missing check was not caught; seen: {seen[:5]}"
