@@ -28,7 +28,7 @@ TOKEN: Final = f"token-of-the-crash-tests-{'x' * 16}"
 SOURCES: Final = "sources/"
 LEASE: Final = 3  # seconds
 EXPIRES: Final = 120  # seconds without a byte: more than a busy machine keeps a sender from sending
-EXPIRES_SOON: Final = 15  # where that is what the run is about
+EXPIRES_SOON: Final = 9  # where that is what the run is about
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def test_a_killed_engine_goes_on_with_an_upload_that_flows(site: Site) -> None:
     assert "file.failure" not in types
 
 
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)
 def test_parts_of_an_upload_are_at_s3_before_its_last_byte(site: Site, seaweedfs: S3Server) -> None:
     site.s3("s3", seaweedfs)
     sender, transfer, sent = uploading(site, "s3:/run.dat")

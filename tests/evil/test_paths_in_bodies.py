@@ -93,7 +93,7 @@ def test_no_name_in_a_body_leads_out(evil: Evil, around: CanaryTree, share: int,
     for number, attack in enumerate(all_attacks()[share::SHARES]):
         every = [shot for name in in_json(attack)[-1:] for shot in shots_of(name)]
         every += names_of_storages(attack)
-        kept = every if evil_factor > 1 else [shot for turn, shot in enumerate(every) if (turn + number) % 4 == 0]
+        kept = every if evil_factor > 1 else [shot for turn, shot in enumerate(every) if (turn + number) % 8 == 0]
         shots += kept
     bad = fire(evil, shots)
     settle(evil)
