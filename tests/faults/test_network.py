@@ -105,6 +105,28 @@ def test_connections_that_break_delay_and_no_more(ground: Ground, server: S3Serv
     assert runs >= 12
 
 
+@pytest.mark.parametrize("harm", [Harm.RST, Harm.HOLE])
+def test_a_server_that_takes_no_part_again_that_broke_off_gets_a_new_draft(
+    ground: Ground, rclone_s3: S3Server, harm: Harm
+) -> None:
+    """``rclone serve s3`` streams a part on as it comes, and answers 501 to the same one from then on."""
+    begun = time.monotonic()
+    source = ground.posix("lab")
+    data = noise(11 * MiB, 11)
+    (source / "large").write_bytes(data)
+    with Proxy(rclone_s3.endpoint) as proxy:
+        prefix = ground.s3("far", rclone_s3, proxy.url)
+        ground.start()
+        proxy.rules.append(Rule(harm, 2 * MiB, each=True))
+        done = ground.settled(ground.submit(("lab:/large", "far:/large")))
+        happened = proxy.happened
+    right = content(rclone_s3, prefix + "large") == hashlib.sha256(data).hexdigest()
+    wrong = [] if done["state"] == "DONE" and right else [str(done)]
+    record("faults.network", runs=1, bad=len(wrong), seconds=time.monotonic() - begun, server="rclone", harm=harm.name)
+    assert wrong == []
+    assert happened == 1
+
+
 def test_from_a_web_server(ground: Ground, rclone_http: WebServer) -> None:
     begun = time.monotonic()
     out, web = ground.posix("out"), rclone_http.folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -241,6 +242,22 @@ def test_a_stalled_server_is_unreachable_after_the_stall_time() -> None:
         with pytest.raises(Unreachable, match="stalled"):
             get(script, Pool(stall=timedelta(milliseconds=200)))
         done.set()
+
+
+def test_what_a_stalled_server_has_not_taken_does_not_come_later() -> None:
+    over = threading.Event()
+
+    def stalls(connection: socket.socket) -> None:
+        read_request(connection)
+        poll = select.poll()
+        poll.register(connection, 0)  # hang-up and errors alone, without taking any of the data
+        if poll.poll(10_000):
+            over.set()
+
+    with scripted(stalls) as script:
+        with pytest.raises(Unreachable, match="stalled"):
+            Pool(stall=timedelta(milliseconds=200)).request("PUT", script.target, body=bytes(32 << 20))
+        assert over.wait(10)
 
 
 def dripping(begin: bytes, drop: bytes, done: threading.Event) -> Callable[[socket.socket], None]:

@@ -21,6 +21,7 @@ from .digests import Running
 from .errors import AlreadyExists, DigestMismatch, Fenced, NotFound, Truncated, Unreachable, Unsupported
 from .s3_control import ControlPlane, Part
 from .s3_data import DataPlane, exists, md5_of
+from .s3_errors import status_of
 from .s3_options import PART_MIN, PARTS_MAX
 from .wire import Body
 
@@ -147,8 +148,9 @@ class S3Draft:
             etag = self._send(number + 1, iter(buffers) if md5 is None else _digested(buffers, md5), length)
         except NotFound as error:
             raise Fenced(_GONE, path=self._path) from error
-        except Unreachable as error:
-            if number not in self._spoilt:
+        except (Unreachable, Unsupported) as error:
+            # rclone streams a part on as it comes, and answers 501 when the same part comes again, also if it broke off
+            if number not in self._spoilt and status_of(error) != 501:
                 raise
             text = f"block {number} did not arrive as it was sent, and is not taken a second time"
             raise DigestMismatch(text, path=self._path) from error  # so that a new draft is begun

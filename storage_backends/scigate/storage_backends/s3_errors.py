@@ -170,7 +170,12 @@ class Refusal(Exception):
 
     def __init__(self, status: int, code: str) -> None:
         super().__init__(_seen(status, code))
-        self.code = code
+        self.status, self.code = status, code
+
+
+def status_of(error: StorageError) -> int:
+    """The status of the server's answer, or 0 if there was none."""
+    return error.__cause__.status if isinstance(error.__cause__, Refusal) else 0
 
 
 def code_of(error: StorageError) -> str:

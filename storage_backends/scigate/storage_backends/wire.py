@@ -198,6 +198,7 @@ class Pool:
             connection.used = True
             return Response(self, where, connection, connection.exchange(request))
         except OSError as error:
+            connection.reset_on_close()
             self._give_back(where, connection, keep=False)
             raise broken(where.host_header, error) from error
         except BaseException:

@@ -12,8 +12,10 @@ import re
 import select
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,6 +30,8 @@ JOIN_MAX: Final = 64 * KiB  # a body up to this size goes out in one piece with 
 INTERIM_MAX: Final = 16  # 1xx answers before the real one
 GATHERING: Final = 1.0  # seconds; what has come by then is passed on, so that dripping can be seen
 HEAD_WAITS: Final = 2  # stall times that an answer head may take: one until it begins, one until it is whole
+
+_AT_ONCE: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: close() sends RST
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n\0]*)?\Z")
 _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\Z")  # RFC 9112 section 5
@@ -82,6 +86,12 @@ class Connection:
 
     def close(self) -> None:
         self._socket.close()
+
+    def reset_on_close(self) -> None:
+        """Let the server know of the end at once: what it has not taken would be sent first, for minutes, and could
+        arrive behind the next try."""
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 
     def is_fresh(self, longest_idle: float) -> bool:
         """Whether an idle connection can be used again: not too old, not closed by the server."""

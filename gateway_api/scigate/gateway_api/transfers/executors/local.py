@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from scigate.storage_backends.errors import DigestMismatch, ErrorKind, StorageError
 
@@ -26,6 +27,7 @@ from ..runtime import Runtime, Stop, Stopped, StopSign
 from ..tasks import Task
 
 log = logging.getLogger(__name__)
+EMPTY_TRIES: Final = 3  # a draft that has not got a block in so many tries, and one more, is begun anew
 
 
 class LocalExecutor:
@@ -176,7 +178,8 @@ class LocalExecutor:
         elif error.kind is ErrorKind.TRANSIENT and error.storage:
             self._runtime.breaker.failed(error.storage, held.seq, time.monotonic())
         failure = failure_of(error, held.failures)
-        sound = not isinstance(error, DigestMismatch)  # which block is wrong is not known: all are sent again
+        worthless = held.bytes_done == 0 and held.failures >= EMPTY_TRIES  # perhaps the draft can take nothing at all
+        sound = not (worthless or isinstance(error, DigestMismatch))  # which block is wrong is not known: all are sent
         after = self._runtime.work.move_if_held([Move(held, What.FAILURE, {"adoptable": sound}, failure=failure)])
         if after and after[0].state is FileState.FAILED:
             self._discard_drafts(task)
