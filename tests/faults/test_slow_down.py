@@ -19,8 +19,8 @@ from tests.evidence import record
 
 from .ground import Ground
 
-FILES: Final = 120
-WISH: Final = 8  # seconds
+FILES: Final = 80
+WISH: Final = 6  # seconds
 SLOW_DOWN: Final = b'<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>'
 
 
