@@ -69,12 +69,16 @@ class SyscallRun(Run):
             end = time.monotonic() + delay
             while gateway.runs() and time.monotonic() < end:
                 time.sleep(0.05)
-            if injection.fault != "signal=KILL" and not gateway.runs() and self._listened() > listened:
+            died = not gateway.runs()
+            if injection.fault != "signal=KILL" and died and self._listened() > listened:
                 self.result.violations.append(f"I0 the gateway ended by itself: {injection}")
             gateway.kill()
             tracer.wait(20)
             self.result.kills += 1
-            self.history.write("info", "syscall", injection=str(injection), came=log.read_text().count("(INJECTED)"))
+            came = log.read_text().count("(INJECTED)")
+            if not (came or died):
+                self.result.missed.append(str(injection))
+            self.history.write("info", "syscall", injection=str(injection), came=came)
 
     def _listened(self) -> int:
         """How many gateways have come so far as to listen: an error before that may end one, whoever runs it begins

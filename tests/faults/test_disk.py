@@ -132,7 +132,7 @@ def test_a_disk_that_crawls_does_not_make_the_gateway_crawl(stand: Make, mounts:
     made = stand(storages={"lab": None, "disk": disk.place, "out": None}, limits={"lease_seconds": 2})
     (made.root("lab") / "f").write_bytes(os.urandom(SMALL))
     made.start()
-    disk.rules(slow=4.0)
+    disk.rules(slow=6.0)
     slow = made.submit(("lab:/f", "disk:/f"))
     until(lambda: drafts(disk.behind) != [])
     assert made.wait(made.submit(("lab:/f", "out:/f"), user="bo"))["state"] == "DONE"
@@ -141,7 +141,7 @@ def test_a_disk_that_crawls_does_not_make_the_gateway_crawl(stand: Make, mounts:
         asked = time.monotonic()
         assert made.client().get("/api/v1/transfers").status_code == 200
         worst = max(worst, time.monotonic() - asked)
-    assert worst < 3.0, "an answer waited for the disk"
+    assert worst < 5.0, "an answer waited for the disk"
     assert made.get(slow)["finished"] is None, "the disk was not slow"
     disk.rules()
     assert made.wait(slow)["state"] == "DONE"

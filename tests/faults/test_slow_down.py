@@ -19,7 +19,7 @@ from tests.evidence import record
 
 from .ground import Ground
 
-FILES: Final = 80
+FILES: Final = 40
 WISH: Final = 6  # seconds
 SLOW_DOWN: Final = b'<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>'
 

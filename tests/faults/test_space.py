@@ -143,11 +143,14 @@ def test_a_full_volume_of_the_database_refuses_work_keeps_what_there_is_and_goes
             break
     assert refused is not None, "the volume was never full"
     problem(refused, 503, "database-unavailable")
-    asked = time.monotonic()
-    assert made.client().get("/api/v1/transfers").status_code == 200
-    assert made.client().get("/healthz").status_code == 200
-    problem(made.post(("lab:/f0", "out:/late")), 503, "database-unavailable")
-    assert time.monotonic() - asked < 20, "a full disk is told, not waited for"
+    for ask in (
+        lambda: made.client().get("/api/v1/transfers").raise_for_status(),
+        lambda: made.client().get("/healthz").raise_for_status(),
+        lambda: problem(made.post(("lab:/f0", "out:/late")), 503, "database-unavailable"),
+    ):
+        asked = time.monotonic()
+        ask()
+        assert time.monotonic() - asked < 20, "a full disk is told, not waited for"
     ballast.unlink()
     until(lambda: made.post(("lab:/f0", "out:/late")).status_code == 202)
     assert made.wait(first)["state"] == "DONE"
