@@ -25,7 +25,7 @@ DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "manners.threads": SOMETIMES + "it removes a folder with its last file, also under who writes there",
         "delete.empty-folder": _NO_FOLDERS,
         "mkdir.made": _NO_FOLDERS,
-        "draft.block-again": "it answers 501 to a part that it has already",
+        "draft.block-again": "it answers 501 to a part that it has already, or has of it what came before it broke off",
         "recover.taken-over": _NO_MARK,
         "recover.fenced-when-whole": _NO_MARK,
         "recover.fenced-keeps-off": _NO_MARK,
