@@ -87,7 +87,7 @@ def verification_skipped() -> None:
     mover._damaged = lambda *_: []
     batch._Batch._verify = lambda _, item: item  # type: ignore[method-assign]
     for module in (batch, mover):
-        module.prove = lambda *_: mover.Proof.A  # type: ignore[attr-defined]
+        module.prove = lambda *_, **__: mover.Proof.A  # type: ignore[attr-defined]
 
 
 def keys_forgotten() -> None:
