@@ -69,6 +69,8 @@ class World:
     uploads: dict[str, Sent] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     """What is settled at ``lab``: nobody moves it any more."""
+    perhaps: dict[str, bytes] = field(default_factory=dict)
+    """What may be there or not: its copy was cancelled."""
     steps: Counter[str] = field(default_factory=Counter)
     number: int = 0
 
@@ -282,6 +284,8 @@ def settle(world: World, *, patient: bool) -> list[str]:
         if seen["state"] == "DONE":
             assert (world.lab / moved.destination).read_bytes() == moved.content
             world.files[moved.destination] = moved.content
+        if seen["state"] == "CANCELLED":  # between the publication and its record: then it is there, and whole
+            world.perhaps[moved.destination] = moved.content
         moved.may_end = ()
     return left
 
@@ -337,7 +341,9 @@ def finish(world: World) -> list[str]:
 
 def compared(world: World) -> Iterator[str]:
     there = {str(path.relative_to(world.lab)) for path in world.lab.rglob("*") if path.is_file()}
-    yield from (f"{name} is there, and nobody has made it" for name in there - world.files.keys())
+    for name in there - world.files.keys():
+        if name not in world.perhaps or (world.lab / name).read_bytes() != world.perhaps[name]:
+            yield f"{name} is there, and nobody has made it"
     yield from (f"{name} is gone" for name in world.files.keys() - there)
     for name in there & world.files.keys():
         if (world.lab / name).read_bytes() != world.files[name]:

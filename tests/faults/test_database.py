@@ -57,7 +57,7 @@ def test_a_lock_of_another_process_delays_and_loses_nothing(stand: Make) -> None
     began = time.monotonic()
     made = stand(limits={"batch_files": 4})
     pairs = filled(made)
-    (made.root("lab") / "large").write_bytes(os.urandom(40 * MiB))
+    (made.root("lab") / "large").write_bytes(os.urandom(MiB) * 400)  # still being copied when the lock is there
     made.start()
     running = made.submit(("lab:/large", "out:/large"), *pairs[:20])
     with held(made.database_file, "EXCLUSIVE"):

@@ -16,5 +16,6 @@ def forbid_cores() -> None:
     Not dumpable is a property of the memory, so it is to be called in the process that keeps the secrets, before it
     reads them (prctl(2), PR_SET_DUMPABLE).
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, highest = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, highest))
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -185,13 +185,18 @@ def test_a_database_locked_for_too_long_is_said_to_be_unavailable(
 @on_sqlite
 def test_a_full_disk_is_said_at_once_to_all_who_share_a_commit(database: Database) -> None:
     database.write(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1"))  # as many as it has
-    held = threading.Event()
+    begun, held = threading.Event(), threading.Event()
+
+    def first_of_all(_: Connection) -> None:
+        begun.set()
+        held.wait(10)
 
     def large(connection: Connection) -> None:
         connection.execute(insert(lane), {"owner": "x" * 1_000_000, "source": "a", "destination": "b"})
 
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(database.write, lambda _: held.wait(10))
+        first = pool.submit(database.write, first_of_all)
+        assert begun.wait(10), "it shares its commit with nobody"
         waiting = [pool.submit(database.write, large) for _ in range(3)]
         while database._jobs.qsize() < 3:
             time.sleep(0.01)
