@@ -95,4 +95,5 @@ def _row(promise: Promise, total: Total) -> Row:
 
 def bound(runs: int) -> str:
     """None in so many: the rate is below this, with 95 % confidence (the rule of three)."""
-    return f"{min(1.0, 3 / runs) * 100:.2g} %"
+    percent = min(100.0, 300 / runs)
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
