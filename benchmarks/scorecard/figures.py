@@ -35,7 +35,7 @@ class Target:
     @property
     def goal(self) -> str:
         """In words."""
-        return f"{'at least' if self.at_least else 'at most'} {self.limit:{',.0f' if self.limit >= 100 else '.3g'}}{self.unit}"
+        return f"{'at least' if self.at_least else 'at most'} {written(self.limit)}{self.unit}"
 
     def is_met(self, figure: float) -> bool:
         """Whether it is on the right side."""
@@ -137,6 +137,11 @@ LOAD: Final = (
 TARGETS: Final = (*PEERS, *LOAD, *UPLOADS)
 
 
+def written(figure: float) -> str:
+    """As people read it."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
 def rows(folder: Path, commit: str, targets: Iterable[Target] = TARGETS) -> list[Row]:
     """A row for each target; of what was never measured as well."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
@@ -149,5 +154,5 @@ def _row(target: Target, result: Result | None, commit: str) -> Row:
     except LookupError:
         return Row(target.group, target.promise, target.goal, "–", Verdict.NOT_RUN)
     measured = str(result["versions"]["commit"]) if result else ""
-    return Row(target.group, target.promise, target.goal, f"{figure:{',.0f' if figure >= 100 else '.3g'}}{target.unit}", judged(target.is_met(figure)),
+    return Row(target.group, target.promise, target.goal, f"{written(figure)}{target.unit}", judged(target.is_met(figure)),
                commit="" if measured == commit else measured)  # fmt: skip
