@@ -154,5 +154,6 @@ def _row(target: Target, result: Result | None, commit: str) -> Row:
     except LookupError:
         return Row(target.group, target.promise, target.goal, "–", Verdict.NOT_RUN)
     measured = str(result["versions"]["commit"]) if result else ""
-    return Row(target.group, target.promise, target.goal, f"{written(figure)}{target.unit}", judged(target.is_met(figure)),
-               commit="" if measured == commit else measured)  # fmt: skip
+    verdict, seen = judged(target.is_met(figure)), f"{written(figure)}{target.unit}"
+    commit = "" if measured == commit else measured
+    return Row(target.group, target.promise, target.goal, seen, verdict, commit=commit)
