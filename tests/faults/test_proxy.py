@@ -105,7 +105,7 @@ def test_a_hole_says_nothing(proxy: Proxy, way: Way) -> None:
     proxy.rules.append(Rule(Harm.HOLE, 1000, way, each=True, times=None))
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            echoed(proxy, timeout=0.3)
+            echoed(proxy, timeout=2)
     assert proxy.happened == 2
     proxy.heal()
     assert echoed(proxy) == DATA
