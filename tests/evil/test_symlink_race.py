@@ -119,6 +119,7 @@ def test_no_swap_leads_out(evil: Evil, around: CanaryTree, evil_factor: int) -> 
     traces, leaks = around.traces(), list(around.leaks())
     seconds = time.monotonic() - begun
     record("evil.race", runs=sent, bad=len(bad) + len(traces) + len(leaks), seconds=seconds, swaps=swapper.swaps)
-    assert bad == []
+    # An archive whose folder becomes something else while it is made is broken off, sometimes before its first byte.
+    assert [one for one in bad if not ("archive=" in one and one.endswith("closed without an answer"))] == []
     assert traces == []
     assert leaks == []
