@@ -18,6 +18,7 @@ from .canary_tree import MARK, CanaryTree
 from .gateway import Evil
 from .test_paths_in_bodies import creation, settle
 from .volley import Shot, fire
+from .wire import CUT
 
 V1 = "/api/v1"
 FILES = f"{V1}/files/lab"
@@ -104,6 +105,12 @@ def shots(turn: int) -> list[Shot]:
     ]  # fmt: skip
 
 
+def is_archive_cut(fault: str) -> bool:
+    """An archive whose folder becomes something else while it is sent must not look whole. It was answered, and what
+    came of it was searched like everything else."""
+    return "?archive=" in fault and fault.endswith(f": {CUT}")
+
+
 def test_no_swap_leads_out(evil: Evil, around: CanaryTree, evil_factor: int) -> None:
     begun, bad, sent = time.monotonic(), [], 0
     swapper = Swapper(evil.lab, around.top / "lab-outside")
@@ -111,7 +118,7 @@ def test_no_swap_leads_out(evil: Evil, around: CanaryTree, evil_factor: int) -> 
     try:
         while time.monotonic() - begun < 8 * evil_factor or swapper.swaps < 1000:
             volley = shots(sent)
-            bad += fire(evil, volley)
+            bad += [fault for fault in fire(evil, volley) if not is_archive_cut(fault)]
             sent += len(volley)
         settle(evil)
     finally:
@@ -119,7 +126,6 @@ def test_no_swap_leads_out(evil: Evil, around: CanaryTree, evil_factor: int) -> 
     traces, leaks = around.traces(), list(around.leaks())
     seconds = time.monotonic() - begun
     record("evil.race", runs=sent, bad=len(bad) + len(traces) + len(leaks), seconds=seconds, swaps=swapper.swaps)
-    # An archive whose folder becomes something else while it is made is broken off, sometimes before its first byte.
-    assert [one for one in bad if not ("archive=" in one and one.endswith("closed without an answer"))] == []
+    assert bad == []
     assert traces == []
     assert leaks == []

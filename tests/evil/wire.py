@@ -9,9 +9,10 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 Headers = Mapping[str, str] | Iterable[tuple[bytes, bytes]]
+CUT: Final = "the body broke off"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Reply:
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    is_cut: bool = False
+    """The connection broke before the end of the body."""
 
     def header(self, name: str) -> str:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
@@ -41,6 +44,8 @@ class Reply:
         """Why a hostile request may not be answered so; None if it may: 2xx, 3xx, or a 4xx that explains itself."""
         if self.status == 0:
             return "closed without an answer"
+        if self.is_cut:
+            return CUT
         if self.status >= 500:
             return f"{self.status} {self.body[:300]!r}"
         if self.status >= 400 and not head and not self.is_problem:
@@ -91,11 +96,13 @@ class Wire:
         try:
             answer = http.client.HTTPResponse(self._socket, method=method)
             answer.begin()
-            body = answer.read()
-            reply = Reply(answer.status, tuple(answer.getheaders()), body)
+            reply = _whole(answer)
         except (OSError, http.client.HTTPException):
             self.close()
             return Reply(0)
+        if reply.is_cut:
+            self.close()
+            return reply
         if answer.will_close:
             self.close()
         answer.close()
@@ -105,6 +112,18 @@ class Wire:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _whole(answer: http.client.HTTPResponse) -> Reply:
+    """The answer with all of its body, or with what came of it before the connection broke."""
+    body = bytearray()
+    try:
+        while piece := answer.read1(65536):
+            body += piece
+        is_cut = bool(answer.length)
+    except (OSError, http.client.IncompleteRead):
+        is_cut = True
+    return Reply(answer.status, tuple(answer.getheaders()), bytes(body), is_cut)
 
 
 def _pairs(headers: Headers) -> Iterable[tuple[bytes, bytes]]:
