@@ -44,10 +44,8 @@ class ManifestHandler(BodyHandler):
                 raise too_large(LARGEST)
             for buffer in buffers:
                 await self.run(lines.take, buffer)
-        except (Problem, StorageError, DatabaseUnavailable) as error:  # the rest of the body need not come
-            if not self._finished:
-                self.error_headers["Connection"] = "close"
-                self.send_error(exc_info=(type(error), error, None))
+        except (Problem, StorageError, DatabaseUnavailable) as error:
+            self.refuse_rest(error)
 
     async def post(self) -> None:
         self.raise_refusal()
@@ -63,15 +61,7 @@ class ManifestHandler(BodyHandler):
             raise
         self.write_answer(submitted(answer, self.site.url))
 
-    def on_finish(self) -> None:
-        self._end()
-        super().on_finish()
-
-    def on_connection_close(self) -> None:
-        self._end()
-        super().on_connection_close()
-
-    def _end(self) -> None:
+    def let_go(self) -> None:
         if self.lines is not None:
             self.site.pool.submit(self.lines.discard)
             self.lines = None

@@ -65,12 +65,23 @@ class BodyHandler(Handler):
         self._hand_on()
         await self._settle()
 
+    def let_go(self) -> None:
+        """The request has ended, however it did: give up what it still holds. May be called twice."""
+
+    def refuse_rest(self, error: Exception) -> None:
+        """Answer with the error now: the rest of the body need not come."""
+        if not self._finished:
+            self.error_headers["Connection"] = "close"
+            self.send_error(exc_info=(type(error), error, None))
+
     def on_finish(self) -> None:
         self._stop_watching()
+        self.let_go()
         super().on_finish()
 
     def on_connection_close(self) -> None:
         self._stop_watching()
+        self.let_go()
         super().on_connection_close()
 
     def unread(self) -> int:

@@ -35,10 +35,8 @@ class UploadHandler(BodyHandler):
             return
         try:
             await self.run(self.upload.write, buffers)
-        except StorageError as error:  # the rest of the body need not come
-            if not self._finished:
-                self.error_headers["Connection"] = "close"
-                self.send_error(exc_info=(type(error), error, None))
+        except StorageError as error:
+            self.refuse_rest(error)
 
     async def put(self) -> None:
         self.raise_refusal()
@@ -51,15 +49,7 @@ class UploadHandler(BodyHandler):
         answer = await self.run(finish, self.actor, upload, self.params["storage"], self.params["path"])
         self.write_answer(submitted(answer, self.site.url))
 
-    def on_finish(self) -> None:
-        self._end()
-        super().on_finish()
-
-    def on_connection_close(self) -> None:
-        self._end()
-        super().on_connection_close()
-
-    def _end(self) -> None:
+    def let_go(self) -> None:
         if self.upload is not None:
             self.site.storage_pool.submit(self.upload.close)
             self.upload = None

@@ -210,9 +210,8 @@ class WriterHandler(ProtocolHandler, BodyHandler):
         if writer is None:
             return
         status = await self._in_turn(writer.abort)
-        self.error_headers |= {"Connection": "close", "Upload-Offset": str(status.offset)}
-        if not self._finished:
-            self.send_error(exc_info=(type(error), error, None))
+        self.error_headers["Upload-Offset"] = str(status.offset)
+        self.refuse_rest(error)
 
     def _preempted(self) -> None:
         if self.writer is not None:  # else it is being finished, which the newer request waits for
