@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 COMPONENTS = {"storage_backends", "gateway_api", "extension", "widgets", "hub_config"}
-WAITING = {"extension", "widgets", "hub_config"}  # their time comes later; until then a README of one line
 
 
 def test_there_are_exactly_the_five_components(root: Path) -> None:
@@ -15,19 +12,12 @@ def test_there_are_exactly_the_five_components(root: Path) -> None:
 
 
 def test_the_namespace_folder_holds_exactly_the_package_of_its_component(packages: dict[str, Path]) -> None:
-    assert set(packages) == COMPONENTS - WAITING
+    assert set(packages) == COMPONENTS
     for component, package in packages.items():
         found = {path.name for path in package.parent.iterdir() if path.name != "__pycache__"}
         assert found == {component}, f"an __init__.py here breaks the other components: {found}"
         assert (package / "__init__.py").is_file()
         assert (package / "py.typed").is_file()
-
-
-@pytest.mark.parametrize("component", sorted(WAITING))
-def test_a_component_whose_time_has_not_come_is_one_line(root: Path, component: str) -> None:
-    tracked = [path for path in (root / component).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert [path.name for path in tracked] == ["README.md"]
-    assert len(tracked[0].read_text().splitlines()) == 1
 
 
 def test_tests_are_not_packages(root: Path) -> None:

@@ -1,0 +1,1 @@
+"""At home in a Jupyter Server: the storage API beside the notebooks, forwarded to the gateway or hosted here."""
