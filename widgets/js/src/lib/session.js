@@ -1,0 +1,84 @@
+import { Problem, problemOf } from "./problem.js";
+
+const EARLY = 10; // seconds before its end in which a ticket is no longer used
+
+/** Where this page's Jupyter Server is: Lab, Notebook and Voila say it in the page. Ends in a slash. */
+export function baseUrl(fallback) {
+  const said = jupyterConfig().baseUrl ?? document.body?.dataset.baseUrl ?? fallback ?? "/";
+  return new URL(said.endsWith("/") ? said : said + "/", location.href).href;
+}
+
+/** What makes a request to the Jupyter Server one of this page (XSRF), and of its user where a token is used. */
+export function jupyterHeaders() {
+  const headers = { "X-XSRFToken": cookie("_xsrf") };
+  const { token } = jupyterConfig();
+  return token ? { ...headers, Authorization: `token ${token}` } : headers;
+}
+
+/**
+ * Who and where this page is for the gateway.
+ * @param {() => Promise<object>} ask  answers `{api, ticket, expires_in, home_api, user, hub, version}`
+ */
+export function createSession(ask) {
+  let current = null;
+  let ends = 0;
+
+  async function fresh() {
+    const answer = await ask();
+    ends = answer.expires_in ? Date.now() + Math.max(1, answer.expires_in - EARLY) * 1000 : Infinity;
+    return answer;
+  }
+
+  /** The session, asked for once and again before its ticket ends. Raises Problem. */
+  function get() {
+    if (current && Date.now() < ends) return current;
+    ends = Infinity; // while it is asked for, everybody waits for the same answer
+    const asked = fresh();
+    current = asked;
+    asked.catch(() => current === asked && (current = null));
+    return asked;
+  }
+
+  /** Forget it: the gateway did not accept its ticket. */
+  const forget = () => (current = null);
+  return { get, forget };
+}
+
+/** Ask the extension of the Jupyter Server. */
+export async function askExtension(base) {
+  const response = await fetchOrExplain(new URL("scigate/session", base), {
+    method: "POST",
+    headers: { ...jupyterHeaders(), "Content-Type": "application/json" },
+    body: "{}",
+  });
+  if (response.ok) return response.json();
+  throw await problemOf(response);
+}
+
+/** As fetch; that nobody answers is a Problem too. */
+export async function fetchOrExplain(url, options) {
+  try {
+    return await fetch(url, { credentials: "same-origin", cache: "no-store", ...options });
+  } catch (error) {
+    if (error?.name === "AbortError") throw error;
+    throw new Problem({
+      title: "The gateway cannot be reached.",
+      detail: "Nothing answered. Transfers go on without this page.",
+      nextStep: "Check your network. This page comes back by itself.",
+      retriable: true,
+    });
+  }
+}
+
+function jupyterConfig() {
+  try {
+    return JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
+  } catch {
+    return {};
+  }
+}
+
+function cookie(name) {
+  const found = document.cookie.match(new RegExp(`(?:^|;\\s*)${name}=("?)([^;"]+)\\1`));
+  return found ? decodeURIComponent(found[2]) : "";
+}
