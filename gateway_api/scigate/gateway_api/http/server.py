@@ -13,7 +13,6 @@ from typing import Any, Final
 from scigate.storage_backends.backend import MiB
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from ..auth.token import TokenAuthenticator
@@ -23,6 +22,7 @@ from ..problems import Problem
 from ..settings import Settings
 from .events.fanout import Fanout
 from .handler import Handler, JsonHandler, NotFoundHandler, host_of, url_path
+from .listening import listening_sockets
 from .route import Route
 from .routes import ROUTES
 
@@ -166,7 +166,7 @@ class HttpServer:
 
     async def _serve(self) -> None:
         try:
-            sockets = bind_sockets(self.port, self.host.strip("[]"))
+            sockets = listening_sockets(self.host, self.port)
         except OSError as error:
             self._ready.set_exception(error)
             return
