@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import Pool, QueuePool, StaticPool
 
 from . import points
+from .clock import Clock, shift
 from .sqlite_file import SqliteFile
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Database:
         self._jobs: queue.Queue[tuple[Job[Any], Future[Any]] | None] = queue.Queue()
         self.on_commit: list[Callable[[], None]] = []
         """Each is called after each commit, from the writer's thread; must be quick and not raise."""
-        self._closed, self._own = False, threading.local()
+        self._closed, self._own, self._clock = False, threading.local(), Clock()
         self._private: list[Engine] = []
         self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
         self._thread.start()
@@ -109,7 +110,7 @@ class Database:
     def now(self, connection: Connection) -> float:
         """The database's clock, in seconds since 1970: leases of several hosts are compared on one clock."""
         if self.is_sqlite:
-            return time.time()
+            return self._clock.now()
         return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
     def close(self) -> None:
@@ -164,13 +165,23 @@ class Database:
                 if not self.is_sqlite:
                     connection.execute(_TAKE_TURN)
                 if len(jobs) == 1:  # savepoints are only for those who share a transaction
-                    answers = [_run_job(connection, jobs[0], whole)]
+                    answers = [_run_job(connection, jobs[0], _Whole(whole))]
                 else:
                     answers = [_run_job(connection, job, _Savepoint(connection)) for job in jobs]
+                step = self._shifted(connection) if self.is_sqlite and whole.is_active else 0.0
+            self._clock.follow(step)
             points.committed(connection)
         for tell in self.on_commit:
             tell()
         return answers
+
+    def _shifted(self, connection: Connection) -> float:
+        """By how many seconds what waits was moved, as the last thing of a transaction, because somebody has set the
+        clock. A lease is renewed every few seconds, so it never takes long until this is noticed."""
+        if step := self._clock.step():
+            log.warning("the clock was set by %+.0f s; what is waited for moves with it", step)
+            shift(connection, step)
+        return step
 
 
 _TAKE_TURN: Final = text(
@@ -205,6 +216,16 @@ class _Savepoint:
         self.commit()
 
 
+class _Whole:
+    """A transaction with one job, committed by whoever began it."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.rollback = transaction.rollback
+
+    def commit(self) -> None:
+        """Not yet."""
+
+
 class _Result:
     """What a job returned, told apart from what it raised."""
 
@@ -214,7 +235,7 @@ class _Result:
         self.value = value
 
 
-def _run_job(connection: Connection, job: Job[Any], own: Transaction | _Savepoint) -> _Result | BaseException:
+def _run_job(connection: Connection, job: Job[Any], own: _Whole | _Savepoint) -> _Result | BaseException:
     """``own``: what is undone when the job fails, and nothing else."""
     before = points.mark(connection)
     try:

@@ -88,7 +88,7 @@ class Engine:
         self._reconciler = Reconciler(database, self._runtime, folder / "workers")
         walks = Walks(database, self._lease)
         self._listing = Listing(walks, backend, self.look)
-        self._chores, self._each_round = (work.follow_clock, self._reconciler.run, walks.sweep, *chores), each_round
+        self._chores, self._each_round = (self._reconciler.run, walks.sweep, *chores), each_round
         self._shares = (Share(settings.slots, uploads=False), Share(settings.uploads, uploads=True))
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -168,7 +168,6 @@ class Engine:
 
     def _round(self) -> None:
         work = self._runtime.work
-        work.follow_clock()
         work.wake()
         self._runtime.receiving.queue()
         if work.settle():

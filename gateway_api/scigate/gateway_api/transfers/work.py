@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +16,6 @@ from ..db.bulk import BulkInsert, BulkStatement
 from ..db.database import Database
 from ..db.schema import block, draft, file, lane, path_bytes, transfer
 from ..resources import Cause, FileState, Overwrite, Verify
-from .clock import Steps, shift
 from .counters import CANCELLED, PAUSED, RUN, change_counters
 from .intake import insert_for
 from .ledger import HELD_COLUMNS, Held, Move, held_from, read_held, write_moves, write_moves_that_still_fit
@@ -29,7 +26,6 @@ from .scheduler import Head, Lane
 from .tasks import DoneBlock, OldDraft, Task
 from .wishes import follow
 
-log = logging.getLogger(__name__)
 WAKES: Final = 1000  # waiting files that are queued again in one commit
 UNKNOWN_SIZES: Final = 32  # files of unknown size in one batch: each may turn out to be large
 
@@ -48,7 +44,6 @@ class Work:
         self._database, self._receiving = database, receiving or Receiving(database, None)
         self.worker = worker
         self._lanes: dict[int, Lane] = {}
-        self._clock, self._clock_lock = Steps(), threading.Lock()
 
     def heads(self) -> list[Head]:
         """The first file of every lane that has one: a loose index scan, cheap at any length of the queue. Lanes of
@@ -212,14 +207,6 @@ class Work:
             points.written(connection, "draft.forgotten")
 
         self._database.write(job)
-
-    def follow_clock(self) -> None:
-        """After the clock of this machine was set, and the database has no other: see ``clock.shift``. Called before
-        anything is judged by the time."""
-        with self._clock_lock:
-            if self._database.is_sqlite and (step := self._clock.look()):
-                log.warning("the clock was set by %+.0f s; what is waited for moves with it", step)
-                self._database.write(lambda connection: shift(connection, step))
 
     def wake(self) -> bool:
         """Queue the waiting files whose time has come; whether there were any."""
