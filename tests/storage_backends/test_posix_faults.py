@@ -166,7 +166,7 @@ def test_every_failure_is_a_storage_error(inject: Callable[[str, str], list[str]
         "receipts = [draft",
         "except StorageError as error:\n    print(type(error).__name__)\n    sys.exit()\nreceipts = [draft",
     )
-    for number, error in {"EMFILE": "Unreachable", "EROFS": "AccessDenied", "EDQUOT": "NoSpace"}.items():
+    for number, error in {"EMFILE": "Unreachable", "EROFS": "Misconfigured", "EDQUOT": "NoSpace"}.items():
         assert inject(f"ftruncate,openat2:error={number}:when=2+", script) == [error]
 
 

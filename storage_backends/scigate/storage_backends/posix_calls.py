@@ -20,6 +20,7 @@ from .errors import (
     AccessDenied,
     AlreadyExists,
     InvalidName,
+    Misconfigured,
     NoSpace,
     NotFound,
     NotRegular,
@@ -46,7 +47,7 @@ MEANING: Final[dict[int, type[StorageError]]] = {
     errno.ENOTEMPTY: AlreadyExists,
     errno.EACCES: AccessDenied,
     errno.EPERM: AccessDenied,
-    errno.EROFS: AccessDenied,
+    errno.EROFS: Misconfigured,
     errno.ENOSPC: NoSpace,
     errno.EDQUOT: NoSpace,
     errno.EFBIG: TooLarge,
@@ -69,6 +70,9 @@ WORDS: Final = {
     errno.ENODEV: "this is a device, not a regular file",
     errno.EROFS: "the file system is mounted read-only",
     errno.EXDEV: "the path leads out of the storage, or to another file system",
+}
+NEXT: Final = {
+    errno.EROFS: "Have it mounted for writing again: what waits goes on by itself. Or set 'read_only = true'.",
 }
 
 
@@ -126,7 +130,8 @@ def meaning_of(error: OSError, action: str, path: str) -> StorageError:
     """What a failed system call means; unknown numbers (EIO, ESTALE, EMFILE …) are worth another try."""
     number = error.errno or errno.EIO
     words = WORDS.get(number) or os.strerror(number)
-    return MEANING.get(number, Unreachable)(f"cannot {action} {path!r}: {words}", path=path)
+    kind = MEANING.get(number, Unreachable)
+    return kind(f"cannot {action} {path!r}: {words}", path=path, next_step=NEXT.get(number))
 
 
 @cache
