@@ -260,3 +260,5 @@ def test_free(extras: Extras, tmp_path: Path) -> None:
     assert extras.free
     found = os.statvfs(tmp_path)
     assert abs(extras.free() - found.f_bavail * found.f_frsize) < 1 << 30
+    assert extras.total
+    assert extras.total() == found.f_blocks * found.f_frsize

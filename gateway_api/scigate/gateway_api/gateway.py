@@ -15,7 +15,6 @@ from scigate.storage_backends.errors import (
     DigestMismatch,
     NotRegular,
     Permanent,
-    StorageError,
     Unsupported,
 )
 from scigate.storage_backends.location import check_path
@@ -30,7 +29,8 @@ from .events.webhooks import Webhooks
 from .listings import Listings
 from .metrics import Metrics
 from .policy import check_storage, check_writable, may_use, owner_seen
-from .problems import Problem, cause_of, conflict, not_found
+from .presence import Presence
+from .problems import Problem, conflict
 from .resources import (
     Entry,
     Event,
@@ -47,6 +47,7 @@ from .resources import (
 )
 from .settings import LimitsSection
 from .status import Health
+from .storage_views import StorageViews
 from .storages import OpenStorage, Storages
 from .transfers import submission
 from .transfers.egress import Egress
@@ -63,6 +64,8 @@ class Gateway:
     """What people can do. Every method may block and may be called from many threads; refusals are ``Problem`` or
     ``StorageError``."""
 
+    storage_views: StorageViews
+    presence: Presence
     uploads: Uploads
     events: Events
     webhooks: Webhooks
@@ -86,12 +89,13 @@ class Gateway:
 
     def list_storages(self, actor: Actor) -> Page[Storage]:
         """The storages that ``actor`` may use."""
-        return Page(items=[self._view(name) for name in self._storages.names() if self._sees(actor, name)])
+        names = self._seen(actor)
+        return Page(items=self.storage_views.of(names, names))
 
     def show_storage(self, actor: Actor, name: str) -> Storage:
         """One of them."""
         check_storage(actor, name, self._storages.section(name), write=False)
-        return self._view(name)
+        return self.storage_views.of([name], self._seen(actor))[0]
 
     # --- files ---------------------------------------------------------------------------------------------------
 
@@ -224,8 +228,7 @@ class Gateway:
 
     def status(self, actor: Actor) -> Status:
         """How the gateway is, as far as ``actor`` may know."""
-        names = [name for name in self._storages.names() if self._sees(actor, name)]
-        return self._health.status(names, details=actor.is_admin)
+        return self._health.status(self._seen(actor), details=actor.is_admin)
 
     def reads_alone(self) -> bool:
         """Whether this thread may look at transfers without waiting for anybody, from now on."""
@@ -240,9 +243,10 @@ class Gateway:
     def _page(self, limit: int) -> int:
         return min(limit, self._limits.page_max)
 
-    def _sees(self, actor: Actor, name: str) -> bool:
-        section = self._storages.section(name)
-        return section is not None and may_use(actor, section)
+    def _seen(self, actor: Actor) -> list[str]:
+        """The names of the storages that ``actor`` may use."""
+        sections = ((name, self._storages.section(name)) for name in self._storages.names())
+        return [name for name, section in sections if section is not None and may_use(actor, section)]
 
     def _readable(self, actor: Actor, name: str) -> OpenStorage:
         check_storage(actor, name, self._storages.section(name), write=False)
@@ -253,23 +257,6 @@ class Gateway:
         opened = self._storages.get(name)
         check_writable(name, read_only=opened.limits.read_only)
         return opened
-
-    def _view(self, name: str) -> Storage:
-        section = self._storages.section(name)
-        if section is None:
-            raise not_found("storage", name)
-        status = self._storages.status(name)
-        common = Storage(
-            name=name, type=section.type, summary=section.summary, site=section.site, url=None,
-            read_only=section.read_only, state=status.state, cause=status.cause, can=[],
-            largest_upload=self.uploads.largest,
-        )  # fmt: skip
-        try:
-            opened = self._storages.get(name)
-        except StorageError as error:
-            return common.model_copy(update={"cause": cause_of(error)})
-        can = entries.abilities(opened.backend.extras)
-        return common.model_copy(update={"url": opened.root_url, "read_only": opened.limits.read_only, "can": can})
 
 
 def _refusing(check: Callable[..., object], *arguments: object) -> None:

@@ -95,6 +95,13 @@ TokenHash = Annotated[str, _matching(r"sha256:[0-9a-f]{64}", 'write "sha256:" an
 WebAddress = Annotated[
     str, _matching(r"https?://[^/?#@\s]+(/[^?#\s]*)?", "write a URL such as https://scigate.example.org")
 ]
+FeedbackAddress = Annotated[
+    str,
+    _matching(
+        r"mailto:[^\s<>\"@]+@[^\s<>\"@?]+(\?[^\s<>\"]*)?|https?://[^\s<>\"@]+",
+        "write mailto:NAME@HOST or a URL such as https://git.example.org/issues/new",
+    ),
+]
 Port = Annotated[int, Field(ge=0, le=65535)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
@@ -112,6 +119,7 @@ class GatewaySection(Section):
     port: Port = 8470
     state_dir: AbsolutePath = Path("~/.local/share/scigate").expanduser()
     public_url: WebAddress | None = None
+    site: str | None = None
     secret_key: Annotated[Secret, AfterValidator(_a_key)] | None = None
     """What the secrets of webhooks are derived from; without it a key of its own is kept in the state directory."""
 
@@ -121,6 +129,13 @@ class GatewaySection(Section):
             return ipaddress.ip_address(self.host.strip("[]")).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+class FeedbackSection(Section):
+    """Where people tell what they wish (``request``) or what is broken (``report``)."""
+
+    request: FeedbackAddress | None = None
+    report: FeedbackAddress | None = None
 
 
 class DatabaseSection(Section):
@@ -201,6 +216,7 @@ class Settings(Section):
     limits: LimitsSection = LimitsSection()
     egress: EgressPolicy = EgressPolicy()
     executor: ExecutorSection = ExecutorSection()
+    feedback: FeedbackSection = FeedbackSection()
     _source: Path | None = PrivateAttr(default=None)
 
     @property

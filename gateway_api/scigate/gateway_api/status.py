@@ -11,7 +11,7 @@ from scigate.storage_backends.registry import BackendRegistry
 
 from .db.database import DatabaseUnavailable
 from .problems import Problem
-from .resources import Check, Status, StorageState
+from .resources import Check, Feedback, Status, StorageState
 from .storages import Storages
 
 
@@ -27,6 +27,16 @@ class Vitals:
     database: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What dashboards show: people here, bytes per second now, where storages come from, where to write to."""
+
+    users: Callable[[], int]
+    rate: Callable[[], float]
+    registry: str
+    feedback: Feedback
+
+
 class Health:
     """Looks at database, engine and storages. Never raises."""
 
@@ -37,9 +47,11 @@ class Health:
         counts: Callable[[], Mapping[str, int]],
         staged: Callable[[], tuple[int, int]],
         vitals: Vitals,
+        *,
+        numbers: Numbers,
     ) -> None:
         self._storages, self._registry, self._counts, self._staged = storages, registry, counts, staged
-        self._vitals = vitals
+        self._vitals, self._numbers = vitals, numbers
         self._started, self._version = datetime.now(UTC), version("scigate")
 
     def status(self, names: Iterable[str], *, details: bool) -> Status:
@@ -56,6 +68,10 @@ class Health:
             files=dict(counts) if details else {},
             workers=self._vitals.workers,
             active=self._vitals.active(),
+            users_active=self._numbers.users(),
+            rate=self._numbers.rate(),
+            registry=self._numbers.registry,
+            feedback=self._numbers.feedback,
         )
 
     def check_ready(self) -> None:

@@ -18,7 +18,7 @@ from scigate.storage_backends.layers import Meter, compose
 from scigate.storage_backends.registry import BackendRegistry
 
 from .problems import cause_of
-from .resources import Cause, StorageState
+from .resources import Cause, Space, StorageState
 from .settings import StorageSection
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class StorageStatus:
 
     state: StorageState
     cause: Cause | None = None
+    space: Space | None = None
 
 
 UNKNOWN: Final = StorageStatus(StorageState.UNKNOWN)
@@ -95,6 +96,10 @@ class Storages:
         """Whether the storage answers: from the last look if it is fresh, else from a new one, with little patience."""
         return self._probes.status(name)
 
+    def last_status(self, name: str) -> StorageStatus:
+        """What the last look at it showed, however long ago."""
+        return self._probes.last(name)
+
     def look_at_all(self) -> None:
         """Begin to look at every listed storage, and log those that do not answer; waits for none."""
         self._probes.begin(self.names())
@@ -116,10 +121,11 @@ class Storages:
 
     def _probe(self, name: str) -> StorageStatus:
         try:
-            check_answers(self.get(name).backend)
+            backend = self.get(name).backend
+            check_answers(backend)
+            return StorageStatus(StorageState.UP, space=_space(backend))
         except StorageError as error:
             return StorageStatus(StorageState.DOWN, cause_of(error))
-        return StorageStatus(StorageState.UP)
 
 
 def _internal(name: str, backend: Backend) -> OpenStorage:
@@ -137,6 +143,14 @@ def check_answers(backend: Backend) -> None:
     except (NotFound, NotRegular, Unsupported):
         if backend.limits.listable:
             raise
+
+
+def _space(backend: Backend) -> Space | None:
+    """How much room there is; None for a storage that cannot tell (some network file systems say 0 of 0)."""
+    free, total = backend.extras.free, backend.extras.total
+    if free is None or total is None or not (size := total()):
+        return None
+    return Space(total=size, free=min(free(), size))
 
 
 def _composed(backend: Backend, section: StorageSection, meter: Meter) -> Backend:
@@ -167,7 +181,12 @@ class Probes:
         try:
             return running.result(PATIENCE.total_seconds())
         except NotYet:
-            return StorageStatus(StorageState.UNKNOWN, last.cause)
+            return StorageStatus(StorageState.UNKNOWN, last.cause, last.space)
+
+    def last(self, name: str) -> StorageStatus:
+        """What is known without a look."""
+        with self._lock:
+            return self._seen.get(name, (0.0, UNKNOWN))[1]
 
     def begin(self, names: Iterable[str]) -> None:
         """Look at these, without waiting."""

@@ -31,9 +31,11 @@ from .entries import surl
 from .gateway import Gateway
 from .http.server import HttpServer, Site
 from .metrics import Metrics
+from .presence import Presence
 from .settings import Settings
 from .settings_errors import SettingsError
 from .status import Health, Vitals
+from .storage_views import StorageViews
 from .storages import Storages
 from .transfers.egress import Egress
 from .transfers.engine import Engine, EngineSettings
@@ -41,6 +43,7 @@ from .transfers.runtime import OUTSIDE, OpenUrl
 from .transfers.scheduler import SlotLimits, upload_slots
 from .transfers.store import TransferStore
 from .wiring_events import events, raise_descriptors
+from .wiring_numbers import numbers
 from .wiring_uploads import GATEWAY_ID, UploadParts
 from .wiring_webhooks import webhooks
 
@@ -80,7 +83,9 @@ class Service:
             window=uploads.window(self._backend),
         )  # fmt: skip
         store.progress, store.on_new = self._engine.progress, self._engine.look
-        health = Health(self._storages, registry, store.counts, self._staged, self._vitals())
+        presence = Presence()
+        shown = numbers(settings, self._engine, uploads.rates, presence)
+        health = Health(self._storages, registry, store.counts, self._staged, self._vitals(), numbers=shown)
         self.gateway = Gateway(
             self._storages,
             store,
@@ -89,8 +94,11 @@ class Service:
             health=health,
             metrics=self._metrics(store),
         )
+        self.gateway.presence = presence
+        views = self.gateway.storage_views = StorageViews(self._storages, self._engine.expected, settings.gateway.site)
         engine, page_max = self._engine, settings.limits.page_max
         self.gateway.uploads = uploads.cases(self._storages, store, engine.look, page_max, engine.look_soon)
+        views.largest_upload = lambda: self.gateway.uploads.largest
         self.gateway.webhooks, self._deliveries = webhooks(settings, folder, self._database, store)
         self.gateway.events, self._feed = events(
             self._database, self._engine.progress, uploads.rates, uploads.known

@@ -242,3 +242,5 @@ class Extras:
     """Make everything written by deferred drafts durable at once (syncfs)."""
     free: Callable[[], int] | None = None
     """Bytes that can still be written."""
+    total: Callable[[], int] | None = None
+    """Bytes that it holds in all, those that are taken among them."""

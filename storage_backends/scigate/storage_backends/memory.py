@@ -140,7 +140,9 @@ class MemoryBackend:
     def __init__(self, contents: Contents, capacity: int) -> None:
         self.contents, self.capacity = contents, capacity
         self.limits = Limits(local=True, block_max=64 * MiB, largest=capacity, drafts_readable=True)
-        self.extras = Extras(copy=self._copy, digest=self._digest, move=self._move, free=self._free)
+        self.extras = Extras(
+            copy=self._copy, digest=self._digest, move=self._move, free=self._free, total=lambda: self.capacity
+        )
 
     def stat(self, path: str) -> Entry:
         with self.contents.lock:

@@ -78,8 +78,9 @@ class PosixBackend:
         self._from_disk = options.verify_from == "disk"
         self.limits = Limits(local=True, block_preferred=32 * MiB, put_max=0, concurrency=8, drafts_readable=True)
         self.extras = Extras(
-            copy=self._copy, digest=self._digest, move=self._move, mkdir=self._mkdir, sync=self._sync, free=self._free
-        )
+            copy=self._copy, digest=self._digest, move=self._move, mkdir=self._mkdir, sync=self._sync, free=self._free,
+            total=self._total,
+        )  # fmt: skip
 
     def stat(self, path: str) -> Entry:
         return look(self._root, path)
@@ -206,6 +207,11 @@ class PosixBackend:
         with Doing("ask for the free space of", ""):
             found = os.fstatvfs(self._root.descriptor().fd)
         return found.f_bavail * found.f_frsize
+
+    def _total(self) -> int:
+        with Doing("ask for the size of", ""):
+            found = os.fstatvfs(self._root.descriptor().fd)
+        return found.f_blocks * found.f_frsize
 
 
 def _split(path: str) -> tuple[bytes, bytes]:

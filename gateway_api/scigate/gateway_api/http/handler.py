@@ -73,6 +73,7 @@ class Handler(RequestHandler):
             check_escapes(self.request.path)
             if self.route.rule is not Rule.ANYONE:
                 self.actor = await self.authenticate()
+                self.site.gateway.presence.seen(self.actor.id)
             if self.route.rule is Rule.ADMIN:
                 check_admin(self.actor)
             self.query = self.parse_query()

@@ -15,7 +15,7 @@ from .events import (
     WebhookState,
     WebhookTest,
 )
-from .storages import ArchiveKind, Check, Entry, MoveRequest, Status, Storage, StorageState
+from .storages import ArchiveKind, Check, Entry, Feedback, MoveRequest, Space, Status, Storage, StorageState
 from .transfers import (
     Counts,
     FileRequest,

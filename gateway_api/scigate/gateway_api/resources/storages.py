@@ -25,6 +25,13 @@ class StorageState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Space(Resource):
+    """How much a storage can hold, in bytes."""
+
+    total: int
+    free: int
+
+
 class Storage(Resource):
     """A storage as its users see it."""
 
@@ -38,6 +45,11 @@ class Storage(Resource):
     cause: Cause | None
     can: list[str] = Field(description="what it can do beyond read and write, e.g. copy, digest, presign, move")
     largest_upload: int = Field(description="a file of more bytes cannot be PUT: limits.staging_quota")
+    space: Space | None = Field(default=None, description="None: the storage cannot tell")
+    expected_rate: float | None = Field(
+        default=None, description="bytes per second: the median of what finished there in the last days"
+    )
+    nearest: bool = Field(default=False, description="the one to suggest as a destination; at most one is")
 
 
 class Entry(Resource):
@@ -72,6 +84,13 @@ class Check(Resource):
     next_step: str | None = None
 
 
+class Feedback(Resource):
+    """Where people tell what they wish or what is broken: ``[feedback]`` of the settings."""
+
+    request: str | None = Field(default=None, examples=["mailto:data@example.org"])
+    report: str | None = Field(default=None, examples=["https://git.example.org/gateway/issues/new"])
+
+
 class Status(Resource):
     """How the gateway is: for dashboards and admins."""
 
@@ -84,3 +103,7 @@ class Status(Resource):
     files: dict[str, int]
     workers: int
     active: int
+    users_active: int = Field(default=0, description="people who asked, followed or moved something in 5 minutes")
+    rate: float = Field(default=0.0, description="bytes per second, all transfers together, over the last seconds")
+    registry: str = Field(default="", description="in words: where the storages come from")
+    feedback: Feedback = Feedback()

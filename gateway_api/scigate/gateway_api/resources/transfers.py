@@ -123,6 +123,9 @@ class Transfer(Resource):
     eta_seconds: float | None = Field(description="None when it cannot be said honestly")
     proof: Proof | None = Field(description="the weakest grade among the finished files")
     cause: Cause | None
+    expected_rate: float | None = Field(
+        default=None, description="bytes per second: the median of what finished lately on the same way"
+    )
 
 
 class TransferFile(Resource):

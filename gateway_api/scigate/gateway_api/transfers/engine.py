@@ -21,6 +21,7 @@ from ..uploads.source import StagedSource
 from ..uploads.window import Window
 from .crowd import Crowd
 from .executors.local import LocalExecutor
+from .expected import ExpectedRates
 from .lease import Lease, LeaseLost
 from .looking import failure_of
 from .progress import LiveProgress
@@ -69,7 +70,7 @@ class Engine:
         window: Window | None = None,
     ) -> None:
         self._settings = settings
-        self.progress = LiveProgress()
+        self.progress, self.expected = LiveProgress(), ExpectedRates()
         self._lease = Lease(database, folder / "workers", settings.lease)
         receiving = Receiving(database, staging, window)
         work = Work(database, self._lease.worker, receiving)
@@ -130,6 +131,11 @@ class Engine:
         """Slots that are taken now."""
         with self._lock:
             return sum(share.load.total for share in self._shares)
+
+    def owners(self) -> set[str]:
+        """Whose files move now."""
+        with self._lock:
+            return {owner for share in self._shares for owner, slots in share.load.by_owner.items() if slots > 0}
 
     def look(self) -> None:
         """There may be something new to do."""

@@ -77,6 +77,10 @@ class LiveProgress:
                 return None
             return sum(length for _, length in buckets) / max(now - buckets[0][0], TICK)
 
+    def total(self) -> float:
+        """Bytes per second over the last seconds, of all together."""
+        return sum(self.rate(of) or 0.0 for of in self.busy())
+
     def busy(self) -> list[int]:
         """Transfers of which something has passed in the last seconds."""
         with self._lock:

@@ -62,6 +62,7 @@ class Layer:
             mkdir=self._wrap("mkdir", inner.mkdir),
             sync=self._wrap("sync", inner.sync),
             free=self._wrap("free", inner.free),
+            total=self._wrap("total", inner.total),
         )
 
     def stat(self, path: str) -> Entry:

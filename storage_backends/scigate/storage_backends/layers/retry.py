@@ -18,13 +18,14 @@ from ..errors import ErrorKind, StorageError, Throttled
 from .layer import Layer
 
 T = TypeVar("T")
-HARMLESS: Final = frozenset({"stat", "parts", "abandon", "free"})
+HARMLESS: Final = frozenset({"stat", "parts", "abandon", "free", "total"})
 PAUSES: Final = (timedelta(milliseconds=100), timedelta(milliseconds=400))  # at most, before each further try
 RETRIED: Final = frozenset({ErrorKind.TRANSIENT, ErrorKind.THROTTLED})
 
 
 class RetryLayer(Layer):
-    """Asks again after a transient failure: ``stat``, ``parts``, ``abandon``, ``free``, and the start of a scan."""
+    """Asks again after a transient failure: ``stat``, ``parts``, ``abandon``, ``free``, ``total``, the start of a
+    scan."""
 
     def __init__(self, inner: Backend, pauses: tuple[timedelta, ...] = PAUSES) -> None:
         super().__init__(inner)

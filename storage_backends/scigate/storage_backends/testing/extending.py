@@ -242,6 +242,13 @@ def free(bench: Bench) -> None:
     require(run is None or run() >= 0, "less than nothing is free")
 
 
+@CASES.case(claims("total"))
+def total(bench: Bench) -> None:
+    """total is a number of bytes, and not less than what is free."""
+    run, free = bench.backend.extras.total, bench.backend.extras.free
+    require(run is None or free is None or run() >= free() >= 0, "more is free than it holds in all")
+
+
 @CASES.case(claims("sync"))
 def synced(bench: Bench) -> None:
     """sync can be asked for at any time."""
