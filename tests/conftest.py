@@ -14,12 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from scigate.storage_backends.testing.servers import S3Server
 
 STRICT: Final = any(os.environ.get(name, "").lower() in ("1", "true") for name in ("SCIGATE_REQUIRE_SERVERS", "CI"))
 """A missing server fails the test instead of skipping it."""
@@ -87,6 +91,36 @@ def _search_path() -> str:
     return os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", *map(str, debian)]
     )
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]
+) -> Iterator[Callable[[str], S3Server]]:
+    """``shared_server("seaweedfs")`` is that S3 server, with a new bucket. It runs once, for the tests of all folders:
+    to start one takes seconds. Also ``rclone_s3`` and ``moto_s3``; SeaweedFS has ``<bucket>.s3.test`` addresses too."""
+    from scigate.storage_backends.testing import servers
+
+    starters: dict[str, Callable[[Path], contextlib.AbstractContextManager[S3Server]]] = {
+        "seaweedfs": partial(servers.seaweedfs, domain="s3.test"),
+        "rclone_s3": servers.rclone_s3,
+        "moto_s3": servers.moto_s3,
+    }
+    running: dict[str, S3Server] = {}
+    with contextlib.ExitStack() as stack:
+
+        def share(kind: str) -> S3Server:
+            if kind not in running:
+                try:
+                    running[kind] = stack.enter_context(starters[kind](tmp_path_factory.mktemp(kind)))
+                except servers.ServerMissing as error:
+                    missing(str(error))
+            server = replace(running[kind], bucket=f"tests-{secrets.token_hex(4)}")
+            with contextlib.closing(server.client()) as client:
+                client.create_bucket(Bucket=server.bucket)
+            return server
+
+        yield share
 
 
 @pytest.fixture

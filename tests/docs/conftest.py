@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scigate.gateway_api.demo.inputs import data_folder, http_server
 from scigate.gateway_api.demo.service import Service, gateway
-from scigate.storage_backends.testing.servers import seaweedfs
+from scigate.storage_backends.testing.servers import S3Server
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
@@ -65,15 +65,14 @@ class Playground:
 
 
 @pytest.fixture(scope="session")
-def playground(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], Path]) -> Iterator[Playground]:
+def playground(
+    tmp_path_factory: pytest.TempPathFactory, shared_server: Callable[[str], S3Server]
+) -> Iterator[Playground]:
     """What the examples run on: the services of the demo."""
-    require("seaweedfs")
     folder = tmp_path_factory.mktemp("docs")
-    for part in ("lab", "seaweedfs"):
-        (folder / part).mkdir()
+    (folder / "lab").mkdir()
     with (
         http_server(data_folder("skyfield_data")) as web,
-        seaweedfs(folder / "seaweedfs") as s3,
-        gateway(folder, folder / "lab", s3, web) as service,
+        gateway(folder, folder / "lab", shared_server("seaweedfs"), web) as service,
     ):
         yield Playground(service, web)

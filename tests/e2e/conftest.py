@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from scigate.gateway_api.db.database import Database
@@ -18,8 +17,7 @@ from scigate.gateway_api.db.migrate import migrate
 from scigate.gateway_api.resources import Transfer, TransferFile, TransferRequest
 from scigate.gateway_api.transfers import submission
 from scigate.gateway_api.transfers.store import TransferStore
-from scigate.storage_backends.testing import servers
-from scigate.storage_backends.testing.servers import S3Server, ServerMissing
+from scigate.storage_backends.testing.servers import S3Server
 
 from tests.audit import contradictions
 
@@ -127,10 +125,5 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Iterator[S3Server]:
-    with ExitStack() as running:
-        try:
-            server = running.enter_context(servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")))
-        except ServerMissing as error:
-            missing(str(error))
-        yield server
+def seaweedfs(shared_server: Callable[[str], S3Server]) -> S3Server:
+    return shared_server("seaweedfs")

@@ -7,17 +7,15 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from scigate.storage_backends.pace import Pace
 from scigate.storage_backends.testing import servers
-from scigate.storage_backends.testing.servers import S3Server, ServerMissing
+from scigate.storage_backends.testing.servers import S3Server
 from scigate.storage_backends.wire import Pool
 
 from .ground import Ground
@@ -26,8 +24,6 @@ from .local import mounts, program, quick, stand
 __all__ = ["mounts", "program", "quick", "stand"]
 
 STALL = timedelta(seconds=1.5)
-
-Missing = Callable[[str], NoReturn]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,30 +45,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=later)
 
 
-def _running(
-    starter: Callable[[Path], AbstractContextManager[S3Server]], folder: Path, missing: Missing
-) -> Iterator[S3Server]:
-    with ExitStack() as running:
-        try:
-            server = running.enter_context(starter(folder))
-        except ServerMissing as error:
-            missing(str(error))
-        yield server
+@pytest.fixture(scope="session")
+def seaweedfs(shared_server: Callable[[str], S3Server]) -> S3Server:
+    return shared_server("seaweedfs")
 
 
 @pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
-    yield from _running(servers.seaweedfs, tmp_path_factory.mktemp("seaweedfs"), missing)
+def rclone_s3(shared_server: Callable[[str], S3Server]) -> S3Server:
+    return shared_server("rclone_s3")
 
 
 @pytest.fixture(scope="session")
-def rclone_s3(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
-    yield from _running(servers.rclone_s3, tmp_path_factory.mktemp("rclone"), missing)
-
-
-@pytest.fixture(scope="session")
-def moto_s3(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
-    yield from _running(servers.moto_s3, tmp_path_factory.mktemp("moto"), missing)
+def moto_s3(shared_server: Callable[[str], S3Server]) -> S3Server:
+    return shared_server("moto_s3")
 
 
 @dataclass(frozen=True)

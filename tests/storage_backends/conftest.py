@@ -6,49 +6,31 @@ import http.client
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any
 
 import pytest
 from scigate.storage_backends.credential import Secret
 from scigate.storage_backends.registry import connect_directly
 from scigate.storage_backends.s3 import TYPE, S3Backend, S3Options
-from scigate.storage_backends.testing import servers
-from scigate.storage_backends.testing.servers import S3Server, ServerMissing
+from scigate.storage_backends.testing.servers import S3Server
 from scigate.storage_backends.testing.strict_s3 import StrictS3, strict_s3
 
-Starter: TypeAlias = Callable[[Path], AbstractContextManager[S3Server]]
-Missing: TypeAlias = Callable[[str], NoReturn]
 
-
-def _run(starter: Starter, folder: Path, missing: Missing) -> Iterator[S3Server]:
-    try:
-        starting = starter(folder)
-        server = starting.__enter__()
-    except ServerMissing as error:
-        missing(str(error))
-    try:
-        yield server
-    finally:
-        starting.__exit__(None, None, None)
+@pytest.fixture(scope="session")
+def seaweedfs(shared_server: Callable[[str], S3Server]) -> S3Server:
+    return shared_server("seaweedfs")
 
 
 @pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
-    yield from _run(servers.seaweedfs, tmp_path_factory.mktemp("seaweedfs"), missing)
+def rclone_s3(shared_server: Callable[[str], S3Server]) -> S3Server:
+    return shared_server("rclone_s3")
 
 
 @pytest.fixture(scope="session")
-def rclone_s3(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
-    yield from _run(servers.rclone_s3, tmp_path_factory.mktemp("rclone"), missing)
-
-
-@pytest.fixture(scope="session")
-def moto_s3(tmp_path_factory: pytest.TempPathFactory, missing: Missing) -> Iterator[S3Server]:
-    yield from _run(servers.moto_s3, tmp_path_factory.mktemp("moto"), missing)
+def moto_s3(shared_server: Callable[[str], S3Server]) -> S3Server:
+    return shared_server("moto_s3")
 
 
 @pytest.fixture(scope="session")

@@ -179,24 +179,20 @@ def test_an_unusable_ca_file_is_misconfigured(tmp_path: Path) -> None:
         TYPE.build(S3Options(**GIVEN, ca_file=tmp_path / "ca.pem"))
 
 
-def test_virtual_host_style_puts_the_bucket_into_the_host(
-    tmp_path: Path, open_s3: Open, require: Callable[[str], Path]
-) -> None:
-    require("seaweedfs")
+def test_virtual_host_style_puts_the_bucket_into_the_host(seaweedfs: S3Server, open_s3: Open) -> None:
     asked: list[str] = []
 
     def connect(host: str, port: int, timeout: float) -> Any:
         asked.append(host)
         return connect_directly("127.0.0.1", port, timeout)
 
-    with servers.seaweedfs(tmp_path, domain="s3.test") as server:
-        port = server.endpoint.rpartition(":")[2]
-        backend = open_s3(server, connect, endpoint=f"http://s3.test:{port}", addressing="virtual")
-        backend.put("a b", b"data")
-        assert content(backend, "a b") == b"data"
-        assert [entry.path for entry in backend.scan()] == ["a b"]
-        assert content(open_s3(server, prefix=backend._prefix), "a b") == b"data"
-    assert set(asked) == {"scigate.s3.test"}
+    port = seaweedfs.endpoint.rpartition(":")[2]
+    backend = open_s3(seaweedfs, connect, endpoint=f"http://s3.test:{port}", addressing="virtual")
+    backend.put("a b", b"data")
+    assert content(backend, "a b") == b"data"
+    assert [entry.path for entry in backend.scan()] == ["a b"]
+    assert content(open_s3(seaweedfs, prefix=backend._prefix), "a b") == b"data"
+    assert set(asked) == {f"{seaweedfs.bucket}.s3.test"}
 
 
 def test_the_environment_does_not_change_where_requests_go(

@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
@@ -23,7 +22,7 @@ from scigate.gateway_api.client.download import part_path
 from scigate.gateway_api.client.session import file_path
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import build
-from scigate.storage_backends.testing.servers import S3Server, seaweedfs
+from scigate.storage_backends.testing.servers import S3Server
 
 from .conftest import TOKENS, Running, problem, write_settings
 
@@ -75,10 +74,8 @@ class Recorder:
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], Path]) -> Iterator[S3Server]:
-    require("seaweedfs")
-    with ExitStack() as running:
-        yield running.enter_context(seaweedfs(tmp_path_factory.mktemp("seaweedfs")))
+def s3(shared_server: Callable[[str], S3Server]) -> S3Server:
+    return shared_server("seaweedfs")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 START_TIME: Final = timedelta(seconds=60)
-STOP_TIME: Final = timedelta(seconds=1)  # SeaweedFS waits 15 s for its own streams; what it stored is safe before
+STOP_TIME: Final = timedelta(seconds=0.2)  # SeaweedFS waits 15 s for its own streams; what it stored is safe before
 PORTS: Final = range(15_000, 32_000)
 BUCKET: Final = "scigate"
 REGION: Final = "us-east-1"

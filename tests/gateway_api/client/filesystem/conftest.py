@@ -11,23 +11,20 @@ from typing import Any
 
 import pytest
 from scigate.gateway_api.client.filesystem import ScigateFileSystem
-from scigate.storage_backends.testing.servers import seaweedfs
+from scigate.storage_backends.testing.servers import S3Server
 
 
 @pytest.fixture(scope="session")
-def service(start_gateway: Callable[..., Any], require: Callable[[str], Path]) -> Iterator[Any]:
+def service(start_gateway: Callable[..., Any], shared_server: Callable[[str], S3Server]) -> Iterator[Any]:
     """The storages ``lab`` (posix), ``cloud`` and ``direct`` (S3; clients are sent to the latter), ``frozen``
     (read-only) and ``hidden`` (only root's)."""
-    require("seaweedfs")
-    folder = Path(tempfile.mkdtemp(prefix="scigate-fsspec-"))
-    for name in ("seaweedfs", "frozen"):
-        (folder / name).mkdir()
+    s3, folder = shared_server("seaweedfs"), Path(tempfile.mkdtemp(prefix="scigate-fsspec-"))
+    (folder / "frozen").mkdir()
     (folder / "frozen" / "ice").write_bytes(b"ice")
     try:
-        with seaweedfs(folder / "seaweedfs") as s3:
-            (folder / "s3-secret").touch(0o600)
-            (folder / "s3-secret").write_text(s3.secret_key)
-            extra = f"""
+        (folder / "s3-secret").touch(0o600)
+        (folder / "s3-secret").write_text(s3.secret_key)
+        extra = f"""
 [storages.cloud]
 type = "s3"
 endpoint = "{s3.endpoint}"
@@ -51,8 +48,8 @@ type = "posix"
 root = {json.dumps(str(folder / "frozen"))}
 read_only = true
 """
-            with start_gateway(folder, extra) as running:
-                yield running
+        with start_gateway(folder, extra) as running:
+            yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
