@@ -25,6 +25,7 @@ USERS: Final[Mapping[str, str]] = {
     "eve": 'communities = ["h3a"]',  # of the same community as ada
     "bo": "",
     "cora": 'roles = ["user", "curator"]',
+    "rita": 'roles = ["reader"]',
     "root": 'roles = ["user", "admin"]',
 }
 TOKENS: Final = {name: f"token-of-{name}-{'x' * 20}" for name in USERS}

@@ -15,7 +15,7 @@ import pytest
 from scigate.gateway_api.actor import Role
 from scigate.gateway_api.http.route import Route
 from scigate.gateway_api.http.routes import ROUTES
-from scigate.gateway_api.policy import Rule
+from scigate.gateway_api.policy import SAFE, Rule
 
 from tests.evidence import record
 
@@ -45,6 +45,8 @@ class Row(NamedTuple):
     """Somebody of the same community."""
     other: int
     curator: int
+    reader: int
+    """Somebody else who may only look."""
     admin: int
 
 
@@ -54,30 +56,37 @@ CALLERS: dict[str, tuple[str | None, frozenset[Role]]] = {
     "community": ("eve", frozenset({Role.USER})),
     "other": ("bo", frozenset({Role.USER})),
     "curator": ("cora", frozenset({Role.USER, Role.CURATOR})),
+    "reader": ("rita", frozenset({Role.READER})),
     "admin": ("root", frozenset({Role.USER, Role.ADMIN})),
 }
 
 
-def everybodys(status: int = 200) -> Row:
-    return Row(401, status, status, status, status, status)
+def everybodys(status: int = 200, reader: int | None = None) -> Row:
+    """``reader``: what who may only look gets, if it is something else."""
+    return Row(401, status, status, status, status, reader or status, status)
 
 
-def own(status: int = 200) -> Row:
+def own(status: int = 200, reader: int = 404) -> Row:
     """The owner's and the admin's; to others it is not there."""
-    return Row(401, status, 404, 404, 404, status)
+    return Row(401, status, 404, 404, 404, reader, status)
 
 
-PUBLIC = Row(200, 200, 200, 200, 200, 200)
-REFUSED_AS_WRONG = Row(401, 202, 422, 422, 422, 202)
+def own_change(status: int = 200) -> Row:
+    """The same of what changes something: a reader is told so before anything is looked for."""
+    return own(status, 403)
+
+
+PUBLIC = Row(200, 200, 200, 200, 200, 200, 200)
+REFUSED_AS_WRONG = Row(401, 202, 422, 422, 422, 403, 202)
 
 MATRIX: dict[tuple[str, str], Row] = {
     ("GET", f"{V1}/storages"): everybodys(),
     ("GET", f"{V1}/storages/{{name}}"): own(),
     ("GET", FILE): own(),
-    ("PUT", FILE): own(202),
-    ("DELETE", FILE): own(204),
-    ("POST", FILE): own(201),
-    ("POST", f"{V1}/moves"): own(),
+    ("PUT", FILE): own_change(202),
+    ("DELETE", FILE): own_change(204),
+    ("POST", FILE): own_change(201),
+    ("POST", f"{V1}/moves"): own_change(),
     ("POST", f"{V1}/transfers"): REFUSED_AS_WRONG,
     ("POST", f"{V1}/transfers/bulk"): REFUSED_AS_WRONG,
     ("POST", BULK): REFUSED_AS_WRONG,
@@ -85,35 +94,36 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("GET", TRANSFER): own(),
     ("GET", f"{TRANSFER}/files"): own(),
     ("GET", f"{TRANSFER}/events"): own(),
-    ("POST", f"{TRANSFER}/pause"): own(409),  # the owner is told that it is over
-    ("POST", f"{TRANSFER}/resume"): own(409),
-    ("POST", f"{TRANSFER}/cancel"): own(409),
-    ("POST", f"{TRANSFER}/retry"): own(409),
+    ("POST", f"{TRANSFER}/pause"): own_change(409),  # the owner is told that it is over
+    ("POST", f"{TRANSFER}/resume"): own_change(409),
+    ("POST", f"{TRANSFER}/cancel"): own_change(409),
+    ("POST", f"{TRANSFER}/retry"): own_change(409),
     ("GET", EVENTS): own(),
     ("GET", f"{EVENTS}/ws"): everybodys(426),  # no WebSocket handshake
     ("POST", f"{V1}/tickets"): everybodys(201),
-    ("POST", WEBHOOKS): everybodys(201),
+    ("POST", f"{V1}/tickets/page"): everybodys(201),
+    ("POST", WEBHOOKS): everybodys(201, reader=403),
     ("GET", WEBHOOKS): everybodys(),
     ("GET", WEBHOOK): own(),
-    ("DELETE", WEBHOOK): own(204),
-    ("POST", f"{WEBHOOK}/replay"): own(),
-    ("POST", f"{WEBHOOK}/enable"): own(),
-    ("POST", f"{WEBHOOK}/test"): own(),
-    ("POST", UPLOADS): own(201),
+    ("DELETE", WEBHOOK): own_change(204),
+    ("POST", f"{WEBHOOK}/replay"): own_change(),
+    ("POST", f"{WEBHOOK}/enable"): own_change(),
+    ("POST", f"{WEBHOOK}/test"): own_change(),
+    ("POST", UPLOADS): own_change(201),
     ("GET", UPLOADS): everybodys(),
     ("OPTIONS", UPLOADS): everybodys(204),
     ("HEAD", UPLOAD): own(),
     ("GET", UPLOAD): own(),
-    ("PATCH", UPLOAD): own(204),
-    ("DELETE", UPLOAD): own(204),
+    ("PATCH", UPLOAD): own_change(204),
+    ("DELETE", UPLOAD): own_change(204),
     ("OPTIONS", UPLOAD): everybodys(204),
-    ("POST", f"{V1}/manifests"): own(201),
+    ("POST", f"{V1}/manifests"): own_change(201),
     ("GET", f"{V1}/status"): everybodys(),
     ("GET", f"{V1}/openapi.json"): everybodys(),
     ("GET", "/docs"): everybodys(),
     ("GET", "/healthz"): PUBLIC,
     ("GET", "/readyz"): PUBLIC,
-    ("GET", "/metrics"): Row(401, 403, 403, 403, 403, 200),
+    ("GET", "/metrics"): Row(401, 403, 403, 403, 403, 403, 200),
 }
 OWNED = (Rule.TRANSFER, Rule.UPLOAD, Rule.WEBHOOK, Rule.STORAGE_READ, Rule.STORAGE_WRITE)
 
@@ -130,7 +140,16 @@ def test_every_role_has_a_caller() -> None:
 
 
 def test_every_rule_is_somebodys() -> None:
-    assert set(Rule) == {*OWNED, Rule.ANYONE, Rule.USER, Rule.ADMIN}
+    """The pages of a hub have tests beside the hub's."""
+    assert set(Rule) == {*OWNED, Rule.ANYONE, Rule.USER, Rule.ADMIN, Rule.PAGE}
+
+
+def test_who_may_only_look_is_refused_whatever_changes_something() -> None:
+    """By the table alone, so that a new route cannot be open by mistake; what only seems to change something says so."""
+    harmless = {(route.method, route.path) for route in ROUTES if route.harmless}
+    assert harmless == {("POST", f"{V1}/tickets"), ("POST", f"{V1}/tickets/page")}
+    changing = [route for route in ROUTES if route.method not in SAFE and not route.harmless]
+    assert {MATRIX[route.method, route.path].reader for route in changing} == {403}
 
 
 def test_only_the_health_checks_are_open() -> None:
@@ -234,7 +253,7 @@ def told(reply: Reply, names: tuple[str, ...]) -> tuple[Any, ...]:
     return reply.status, headers, text
 
 
-@pytest.mark.parametrize("caller", ["community", "other", "curator"])
+@pytest.mark.parametrize("caller", ["community", "other", "curator", "reader"])
 def test_what_is_somebody_elses_answers_like_what_is_not_there(evil: Evil, owner: Owner, caller: str) -> None:
     """Status, headers, words and length: nothing tells that it exists."""
     begun, wrong, cells = time.monotonic(), [], 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from scigate.gateway_api.actor import Actor, Role
-from scigate.gateway_api.policy import check_admin, check_storage, may_use, owner_seen
+from scigate.gateway_api.policy import check_admin, check_storage, check_writes, may_use, owner_seen
 from scigate.gateway_api.problems import Problem
 from scigate.gateway_api.settings import StorageSection
 
 ADA = Actor("ada", "ada", frozenset({"h3a"}))
 BO = Actor("bo", "bo")
+RITA = Actor("rita", "rita", roles=frozenset({Role.READER, Role.CURATOR, Role.ADMIN}))
 ROOT = Actor("root", "root", roles=frozenset({Role.USER, Role.ADMIN}))
 
 
@@ -60,3 +61,17 @@ def test_admins() -> None:
         check_admin(ADA)
     assert raised.value.status == 403
     assert (owner_seen(ADA), owner_seen(ROOT)) == ("ada", None)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_whoever_may_only_look_looks(method: str) -> None:
+    check_writes(RITA, method)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "MKCOL", ""])
+def test_whoever_may_only_look_changes_nothing(method: str) -> None:
+    check_writes(ADA, method)
+    check_writes(RITA, method, harmless=True)
+    with pytest.raises(Problem) as refused:
+        check_writes(RITA, method)
+    assert (refused.value.status, refused.value.code) == (403, "access-denied")

@@ -23,6 +23,7 @@ from scigate.storage_backends.web_url import parse_web_url
 
 from . import entries
 from .actor import Actor
+from .auth.page_tickets import PageTickets, check_renewable
 from .downloads.downloads import Downloads
 from .events.following import Events
 from .events.webhooks import Webhooks
@@ -40,6 +41,7 @@ from .resources import (
     Status,
     Storage,
     Submitted,
+    Ticket,
     Transfer,
     TransferFile,
     TransferRequest,
@@ -69,6 +71,7 @@ class Gateway:
     uploads: Uploads
     events: Events
     webhooks: Webhooks
+    page_tickets: PageTickets
 
     def __init__(
         self,
@@ -223,6 +226,14 @@ class Gateway:
     def ask(self, actor: Actor, id: str, wish: Wish) -> Transfer:
         """Pause, resume, cancel or retry."""
         return self._store.ask(id, owner_seen(actor), wish)
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def socket_ticket(self, actor: Actor) -> Ticket:
+        """A ticket with which a browser opens one WebSocket. That of a user of the settings works once; who is known
+        elsewhere cannot be looked up by name later, so theirs says all by itself."""
+        check_renewable(actor)
+        return self.events.ticket(actor) if actor.proof == "token" else self.page_tickets.for_socket(actor)
 
     # --- the gateway itself --------------------------------------------------------------------------------------
 

@@ -7,10 +7,14 @@ answers like what does not exist.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from .actor import Actor
 from .problems import Problem, not_found
 from .settings import StorageSection
+
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110 §9.2.1)."""
 
 
 class Rule(StrEnum):
@@ -24,6 +28,7 @@ class Rule(StrEnum):
     UPLOAD = "upload"  # the upload's owner
     WEBHOOK = "webhook"  # the webhook's owner
     ADMIN = "admin"
+    PAGE = "page"  # to be signed in at the hub, with a browser; who is not is sent there
 
 
 def may_use(actor: Actor, storage: StorageSection) -> bool:
@@ -50,6 +55,19 @@ def check_admin(actor: Actor) -> None:
     """Raise a ``Problem`` unless ``actor`` is an admin."""
     if not actor.is_admin:
         raise Problem(403, "access-denied", "This is for admins only.", next_step="Ask an admin of this gateway.")
+
+
+def check_writes(actor: Actor, method: str, *, harmless: bool = False) -> None:
+    """Raise a ``Problem`` if this request would change something and ``actor`` may only look.
+
+    ``harmless``: it changes nothing, whatever its method says.
+    """
+    if not (method in SAFE or harmless or actor.may_write):
+        raise Problem(
+            403, "access-denied", "You may look here, but not change anything.",
+            next_step="Ask an admin for the right to write: at a hub the scope custom:scigate:write, else the role "
+                      "'user' in scigate.toml.",
+        )  # fmt: skip
 
 
 def owner_seen(actor: Actor) -> str | None:

@@ -43,6 +43,7 @@ from .transfers.runtime import OUTSIDE, OpenUrl
 from .transfers.scheduler import SlotLimits, upload_slots
 from .transfers.store import TransferStore
 from .wiring_events import events, raise_descriptors
+from .wiring_hub import page_tickets
 from .wiring_numbers import numbers
 from .wiring_uploads import GATEWAY_ID, UploadParts
 from .wiring_webhooks import webhooks
@@ -100,6 +101,7 @@ class Service:
         self.gateway.uploads = uploads.cases(self._storages, store, engine.look, page_max, engine.look_soon)
         views.largest_upload = lambda: self.gateway.uploads.largest
         self.gateway.webhooks, self._deliveries = webhooks(settings, folder, self._database, store)
+        self.gateway.page_tickets = page_tickets(settings, folder)
         self.gateway.events, self._feed = events(
             self._database, self._engine.progress, uploads.rates, uploads.known
         )  # fmt: skip

@@ -35,17 +35,18 @@ class MasterKey:
 
     @property
     def name(self) -> str:
-        return self._derived(_FOR_NAME).hex()[:16]
+        return self.derived(_FOR_NAME).hex()[:16]
 
     def signing_key(self, webhook: str) -> bytes:
         """The 32 bytes that sign what is sent to this webhook."""
-        return self._derived(_FOR_WEBHOOKS + webhook.encode("ascii"))
+        return self.derived(_FOR_WEBHOOKS + webhook.encode("ascii"))
 
     def shown(self, webhook: str) -> str:
         """The same as its owner is shown it, once."""
         return "whsec_" + base64.b64encode(self.signing_key(webhook)).decode("ascii")
 
-    def _derived(self, purpose: bytes) -> bytes:
+    def derived(self, purpose: bytes) -> bytes:
+        """A key of 32 bytes for this purpose alone."""
         return hmac.digest(self.key.reveal().encode("utf-8"), purpose, hashlib.sha256)
 
 

@@ -93,6 +93,7 @@ EXAMPLES: Final[Mapping[tuple[str, str], Example]] = {
     ("GET", f"{V1}/events"): Example(query={"topics": f"transfer:{IDS['done']}", "after": "0"}),
     ("GET", f"{V1}/events/ws"): Example(headers={"Sec-WebSocket-Protocol": "scigate.v1"}),
     ("POST", f"{V1}/tickets"): Example(),
+    ("POST", f"{V1}/tickets/page"): Example(),
     ("POST", f"{V1}/webhooks"): Example(
         body={"url": "https://example.org/scigate", "types": ["scigate.transfer.done", "scigate.transfer.failed"]}
     ),

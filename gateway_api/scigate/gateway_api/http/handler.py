@@ -19,7 +19,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..actor import Actor
 from ..db.database import DatabaseUnavailable
-from ..policy import Rule, check_admin
+from ..policy import Rule, check_admin, check_writes
 from ..problems import Problem, from_storage
 from .body import check_escapes, malformed, read_json, read_query
 from .route import Answer, Call, Endpoint, Query, Route
@@ -74,6 +74,7 @@ class Handler(RequestHandler):
             if self.route.rule is not Rule.ANYONE:
                 self.actor = await self.authenticate()
                 self.site.gateway.presence.seen(self.actor.id)
+                check_writes(self.actor, self.request.method or "", harmless=self.route.harmless)
             if self.route.rule is Rule.ADMIN:
                 check_admin(self.actor)
             self.query = self.parse_query()
@@ -86,7 +87,8 @@ class Handler(RequestHandler):
 
     async def authenticate(self) -> Actor:
         """Who asks; a ``Problem`` 401 for nobody."""
-        return self.site.authenticator.actor(self.request.headers.get("Authorization"), browser=self.route.browser)
+        given = self.request.headers.get("Authorization")
+        return await self.site.authentication.actor(given, browser=self.route.browser)
 
     def parse_query(self) -> Query:
         """The query parameters of the route; a ``Problem`` for others."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from ..policy import Rule
+from ..policy import SAFE, Rule
 from .handler import CHECKSUM_MISMATCH
 from .route import Route
 
@@ -28,6 +28,7 @@ _BY_RULE: Final[Mapping[Rule, frozenset[int]]] = {
     Rule.UPLOAD: frozenset({401, 404}),
     Rule.WEBHOOK: frozenset({401, 404}),
     Rule.ADMIN: frozenset({401, 403}),
+    Rule.PAGE: frozenset({302, 403}),
 }
 _STORAGE_SAYS: Final = frozenset({403, 404, 409, 412, 502})
 """What a storage itself may answer: see ``problems.from_storage``."""
@@ -125,6 +126,8 @@ _INTEGERS: Final = frozenset({"Retry-After", "Upload-Offset", "Upload-Length", "
 def refusals(route: Route) -> list[int]:
     """Every status with which a request may be refused."""
     found = ALWAYS | _BY_RULE[route.rule] | set(route.refusals) | _REFUSALS.get(_key(route), frozenset())
+    if not (route.method in SAFE or route.harmless or route.rule is Rule.ANYONE):
+        found |= {403}  # to who may only look
     if route.parameters:
         found |= {404}  # nothing has such a name
     if route.body is not None and not isinstance(route.body, str):

@@ -58,7 +58,8 @@ class Route:
     ``endpoint`` is a plain function, called in a thread; or a tornado handler where bytes are streamed.
     ``storage``: it may wait for a storage, so it runs in threads apart from those that only ask the database.
     ``quick``: whether its answer to a query takes so little, from a database on this machine, that a thread costs more.
-    ``browser``: a page that a browser opens, see ``TokenAuthenticator.actor``.
+    ``browser``: a page that a browser opens, see ``token_in``.
+    ``harmless``: it changes nothing although its method says so, see ``check_writes``.
     ``overridable``: a POST with ``X-HTTP-Method-Override`` may stand for it.
     """
 
@@ -82,6 +83,7 @@ class Route:
     storage: bool = False
     quick: Callable[[Query], bool] = lambda query: False
     browser: bool = False
+    harmless: bool = False
     overridable: bool = False
 
     @property

@@ -15,7 +15,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
-from ..auth.token import TokenAuthenticator
+from ..auth.authentication import Authentication
+from ..auth.token import TokenUsers
 from ..gateway import Gateway
 from ..policy import Rule
 from ..problems import Problem
@@ -40,8 +41,9 @@ class Site:
         self._literal = frozenset(route.path for route in routes if not route.parameters)
         self.running: set[RequestHandler] = set()
         """Requests begun and not ended."""
-        self.authenticator = TokenAuthenticator(settings.users)
-        gateway.events.actor_named = self.authenticator.named
+        users = TokenUsers(settings.users)
+        self.authentication = Authentication(users, gateway.page_tickets)
+        gateway.events.actor_named = users.named
         self.reads_alone = False
         """Whether the event loop may read the database by itself: then it waits for nobody."""
         self.body_max = settings.limits.body_max

@@ -8,6 +8,7 @@ from .base import Cause, Label, Page, PathText, Request, Resource
 from .events import (
     CreatedWebhook,
     Event,
+    PageTicket,
     ReplayRequest,
     Ticket,
     Webhook,
@@ -34,8 +35,8 @@ from .uploads import FileToSend, FolderToSend, FolderUpload, Leg, Upload, Upload
 __all__ = [
     "ArchiveKind",
     "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "FileRequest", "FileState", "FileToSend",
-    "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page", "PathText", "Proof",
-    "ReplayRequest", "Request", "Resource", "Status", "Storage", "StorageState", "Submitted", "Ticket", "Transfer",
-    "TransferFile", "TransferRequest", "TransferState", "Upload", "UploadState", "Verify", "Webhook", "WebhookRequest",
+    "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page", "PageTicket", "PathText",
+    "Proof", "ReplayRequest", "Request", "Resource", "Status", "Storage", "StorageState", "Submitted", "Ticket",
+    "Transfer", "TransferFile", "TransferRequest", "TransferState", "Upload", "UploadState", "Verify", "Webhook", "WebhookRequest",
     "WebhookState", "WebhookTest",
 ]  # fmt: skip

@@ -36,6 +36,15 @@ class Ticket(Resource):
     expires: datetime
 
 
+class PageTicket(Resource):
+    """Who you are, signed, for a page in a browser: it stands for your token, for half a minute."""
+
+    ticket: str = Field(description="send it as 'Authorization: Bearer <ticket>'; or, to open a WebSocket, in "
+                                    "Sec-WebSocket-Protocol as 'ticket.<ticket>'; never in a URL")  # fmt: skip
+    expires: datetime
+    expires_in: float = Field(description="seconds from now; earlier when your own proof has to be renewed earlier")
+
+
 class WebhookRequest(Request):
     """Where events are to be sent."""
 

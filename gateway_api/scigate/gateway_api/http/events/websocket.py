@@ -82,7 +82,8 @@ class SocketHandler(Handler, WebSocketHandler):
         tickets = [word.strip().removeprefix(TICKET) for word in offered if word.strip().startswith(TICKET)]
         if not tickets:
             return await super().authenticate()
-        return await self.run(self.site.gateway.events.redeem, tickets[0])
+        found = self.site.authentication.of_ticket(tickets[0])
+        return found or await self.run(self.site.gateway.events.redeem, tickets[0])
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return PROTOCOL if PROTOCOL in subprotocols else None
