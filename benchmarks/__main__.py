@@ -18,7 +18,7 @@ from scigate.gateway_api.client import GatewayError
 from scigate.gateway_api.units import parse_size
 from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
-from . import cases, load, load_report, machine, report, soak, uploads, uploads_report
+from . import cases, load, load_report, machine, overheads, overheads_report, report, soak, uploads, uploads_report
 from .compare import Comparison, Plan
 from .others import AwsCli, S5cmd, Script, programs, version_of
 from .peers import RCLONE_FLAGS, Peer, Rclone, SciGate
@@ -29,7 +29,7 @@ from .workspace import MEMORY, Media, Sources, needs
 ALL_PEERS: Final = "rclone-default,s5cmd,aws-cli,boto3,s3fs"
 
 
-_OTHERS: Final = {"uploads": uploads.main, "load": load.main, "soak": soak.main}
+_OTHERS: Final = {"uploads": uploads.main, "load": load.main, "soak": soak.main, "overheads": overheads.main}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -166,11 +166,13 @@ def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
 
 def _write_page(page: Path, result: dict[str, Any]) -> None:
     """With the sections on uploads and load, if they have been measured."""
-    text, found = report.page(result), {name: _measured(name) for name in ("uploads", "load", "soak")}
+    text, found = report.page(result), {name: _measured(name) for name in ("uploads", "load", "soak", "overheads")}
     if uploaded := found["uploads"]:
         text = uploads_report.join(text, uploads_report.section(uploaded))
     if loaded := found["load"]:
         text = uploads_report.join(text, load_report.section(loaded, found["soak"]))
+    if cost := found["overheads"]:
+        text = uploads_report.join(text, overheads_report.section(cost))
     page.write_text(text)
 
 

@@ -1,0 +1,217 @@
+"""``./run bench overheads``: what a file, a part and a verification cost beyond the bytes themselves.
+
+Each figure is a difference between runs of one engine that differ in one thing only, interleaved, with files in memory
+where that has room, so that a disk's moods are no part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from scigate.gateway_api.client import Gateway, GatewayError
+from scigate.storage_backends.backend import MiB
+from scigate.storage_backends.testing.servers import S3Server, ServerFailed, ServerMissing, seaweedfs
+
+from . import machine
+from .cases import BenchmarkFailed
+from .gateway import RunningGateway, gateway
+from .measure import MemoryPeak, Stopwatch, cpu_of
+from .overheads_report import section
+from .places import Bucket, Folder, Place
+from .uploads_report import PAGE, RESULTS, join
+from .workspace import MEMORY
+
+SMALL: Final = 100  # bytes of a small file: the file is measured, not its bytes
+PER_FOLDER: Final = 1000
+PARTS: Final = (8, 64)  # MiB
+PATIENCE: Final = 60.0  # seconds
+LOOKED_AT_OFTEN: Final = 10.0  # seconds
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and write what was measured; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        result = run(options)
+    except (BenchmarkFailed, GatewayError, ServerMissing, ServerFailed) as error:
+        print(f"bench overheads: {error}", file=sys.stderr)
+        return 1
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    if page := options.page or (PAGE if options.name == "overheads" else None):
+        page.write_text(join(page.read_text() if page.exists() else "", section(result)))
+    print(section(result))
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All parts, in folders of their own that are gone afterwards."""
+    counts = [int(number) for number in options.files.split(",")]
+    result: dict[str, Any] = {
+        "name": options.name, "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "setup": {"files": counts, "size": options.size * MiB, "rounds": options.rounds, "small": SMALL},
+        "machine": machine.machine() | {"load": machine.load()}, "versions": machine.versions(),
+    }  # fmt: skip
+    wanted = options.parts.split(",") if options.parts else ["linear", "verification", "parts"]
+    folder = MEMORY / f"scigate-overheads-{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    try:
+        if "linear" in wanted:
+            result["linear"] = [_linear(folder / str(number), number) for number in counts]
+        if {"verification", "parts"} & {*wanted}:
+            with seaweedfs(folder / "s3") as server:
+                result |= _of_large(wanted, folder, server, options)
+    finally:
+        shutil.rmtree(folder)
+    return result
+
+
+def _of_large(wanted: Sequence[str], folder: Path, server: S3Server, options: argparse.Namespace) -> dict[str, Any]:
+    parts = {"verification": _verification, "parts": _parts}
+    chosen = [name for name in parts if name in wanted]
+    return {name: parts[name](folder, server, options.size * MiB, options.rounds) for name in chosen}
+
+
+def _linear(folder: Path, number: int) -> dict[str, Any]:
+    """One transfer of a folder with so many files."""
+    source, destination = Folder(folder / "source"), Folder(folder / "destination")
+    for place in (source, destination):
+        place.prime()
+    _make_files(source.path / "data", number)
+    try:
+        with gateway(folder, source, destination) as running, MemoryPeak(running.pid) as peak:
+            wall, cpu = _move(running, "source:/data/", "destination:/data/")
+            arrived = sum(len(files) for _, _, files in os.walk(destination.path))
+    finally:
+        shutil.rmtree(folder)
+    if arrived != number:
+        raise BenchmarkFailed(f"{number} files were sent, and {arrived} arrived")
+    _tell(f"linear: {number} files, {wall:.1f} s, {1000 * cpu / number:.3f} ms of CPU each")
+    return {"files": number, "wall": round(wall, 2), "cpu": round(cpu, 2), "rss": peak.bytes}
+
+
+def _make_files(folder: Path, number: int) -> None:
+    for index in range(number):
+        place = folder / f"{index // PER_FOLDER:04d}"
+        if index % PER_FOLDER == 0:
+            place.mkdir(parents=True)
+        (place / f"{index:07d}").write_bytes(b"%07d\n" % index + b"x" * (SMALL - 8))
+
+
+def _verification(folder: Path, server: S3Server, size: int, rounds: int) -> list[dict[str, Any]]:
+    """The same copy compared by content, and by size only."""
+    local, bucket = Folder(folder / "local"), Bucket(server, "verification", folder / "s3")
+    there = Folder(folder / "there")
+    ways: dict[str, tuple[Place, Place]] = {
+        "local → local": (local, there), "local → S3": (local, bucket), "S3 → local": (bucket, there),
+    }  # fmt: skip
+    for place in (local, there, bucket):
+        place.prime()
+    _make_large(local.path / "large", size)
+    _to_s3(folder, local, bucket)
+    return [{"way": way, **_compare_verify(folder, way, ends, rounds)} for way, ends in ways.items()]
+
+
+def _compare_verify(folder: Path, way: str, ends: tuple[Place, Place], rounds: int) -> dict[str, Any]:
+    walls: dict[str, list[float]] = {"auto": [], "size": []}
+    numbers = count()
+    with _fresh_gateway(folder, *ends) as running:
+        for _ in range(rounds):
+            for verify, seen in walls.items():
+                target = f"destination:/copy-{next(numbers)}"
+                seen.append(_move(running, "source:/large", target, verify=verify)[0])
+                _drop(running, target)
+    share = median(1 - size / auto for auto, size in zip(walls["auto"], walls["size"], strict=True))
+    _tell(f"verification: {way} takes {100 * share:.1f} % of the time")
+    return {
+        "walls": {name: [round(wall, 3) for wall in seen] for name, seen in walls.items()},
+        "share": round(share, 4),
+    }
+
+
+def _parts(folder: Path, server: S3Server, size: int, rounds: int) -> dict[str, Any]:
+    """The same bytes to S3 in many small parts and in a few large ones: the difference is what parts cost."""
+    local, bucket = Folder(folder / "local"), Bucket(server, "parts", folder / "s3")
+    local.prime()
+    bucket.prime()
+    _make_large(local.path / "large", size)
+    cpus: dict[int, list[float]] = {part: [] for part in PARTS}
+    for _ in range(rounds):
+        for part, seen in cpus.items():
+            with _fresh_gateway(folder, local, bucket, f"part_size = {part * MiB}") as running:
+                seen.append(_move(running, "source:/large", "destination:/large", overwrite="overwrite")[1])
+    numbers = [size // (part * MiB) for part in PARTS]
+    each = median((small - large) / (numbers[0] - numbers[1]) for small, large in zip(*cpus.values(), strict=True))
+    _tell(f"parts: {1000 * each:.2f} ms of CPU each")
+    return {"parts": numbers, "cpu": {str(part): seen for part, seen in cpus.items()}, "each": round(each, 6)}
+
+
+@contextmanager
+def _fresh_gateway(folder: Path, source: Place, destination: Place, extra: str = "") -> Iterator[RunningGateway]:
+    """``extra`` goes behind the keys of the destination."""
+    own = folder / f"gateway-{time.monotonic_ns()}"
+    own.mkdir()
+    try:
+        with gateway(own, source, destination, extra) as running:
+            yield running
+    finally:
+        shutil.rmtree(own)
+
+
+def _move(running: RunningGateway, source: str, destination: str, **options: Any) -> tuple[float, float]:
+    """Seconds from the submit until DONE is seen, and the gateway's CPU seconds."""
+    with closing(Gateway(running.url, running.token)) as client:
+        before, watch = cpu_of(running.pid), Stopwatch()
+        transfer = client.copy(source, destination, **options)
+        while not client.transfer(transfer.id).state.is_final:
+            time.sleep(0.02 if watch.read() < LOOKED_AT_OFTEN else 0.5)
+        wall = watch.read()
+        transfer.wait(timeout=PATIENCE, progress=False)  # raises unless all is DONE
+        return wall, cpu_of(running.pid) - before
+
+
+def _drop(running: RunningGateway, target: str) -> None:
+    with closing(Gateway(running.url, running.token)) as client:
+        client.delete(target)
+
+
+def _make_large(path: Path, size: int) -> None:
+    if path.exists():
+        return
+    with path.open("wb") as file:
+        for _ in range(size // MiB):
+            file.write(os.urandom(MiB))
+
+
+def _to_s3(folder: Path, local: Folder, bucket: Bucket) -> None:
+    with _fresh_gateway(folder, local, bucket) as running:
+        _move(running, "source:/large", "destination:/large")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./run bench overheads", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--files", default="1000,10000,100000", metavar="N,…", help="files of the transfers [1000,10000,100000]")
+    add("--size", type=int, default=1024, metavar="MIB", help="of the large file [default: 1024]")
+    add("--rounds", type=int, default=3, help="how often each is measured [default: 3]")
+    add("--parts", default="", metavar="NAME,…", help="only these: linear, verification, parts")
+    add("--name", default="overheads", help="of the result [default: overheads]")
+    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
+    add("--page", type=Path, metavar="FILE", help="where the section goes [default: docs/, for its usual name]")
+    return parser
