@@ -38,6 +38,7 @@ def test_slow_down_is_throttled_with_the_wish_of_the_server(backend: S3Backend, 
     with pytest.raises(Throttled) as error:
         backend.put("x", b"data")
     assert error.value.retry_after == timedelta(seconds=7)
+    assert error.value.untouched
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     s3_shim.fault("GET", status=429, headers={"Retry-After": later})
     with pytest.raises(Throttled) as error:
@@ -52,6 +53,26 @@ def test_slow_down_on_the_control_plane_is_throttled_too(backend: S3Backend, s3_
     with pytest.raises(Throttled) as error:
         backend.draft("x", 1, key="k")
     assert error.value.retry_after == timedelta(seconds=9)
+    assert error.value.untouched
+
+
+def test_a_refusal_that_may_have_left_something_does_not_say_that_it_did_not(
+    backend: S3Backend, s3_shim: Any, s3_error: Body
+) -> None:
+    backend.put("warm", b"data", if_absent=True)  # what it can do is asked by now
+    s3_shim.fault("PUT", status=503)  # of whoever stands between
+    with pytest.raises(Throttled) as error:
+        backend.put("x", b"data")
+    assert not error.value.untouched
+    s3_shim.fault("PUT", "partNumber", status=503, body=s3_error("SlowDown"))
+    with pytest.raises(Throttled) as error:
+        backend.draft("x", 1, key="k")  # the upload has been begun, and was to be marked
+    assert not error.value.untouched
+    draft = backend.draft("empty", 0, key="k")
+    s3_shim.fault("PUT", status=503, body=s3_error("SlowDown"))
+    with pytest.raises(Throttled) as error:
+        draft.publish([], if_absent=False, digests={})
+    assert not error.value.untouched
 
 
 def test_a_message_of_the_server_is_not_passed_on(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:

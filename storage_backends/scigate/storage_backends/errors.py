@@ -72,6 +72,8 @@ class Throttled(StorageError):
     def __init__(self, message: str, *, path: str | None = None, retry_after: timedelta | None = None) -> None:
         super().__init__(message, path=path)
         self.retry_after = retry_after
+        self.untouched = False
+        """Whether ``put`` or ``draft`` was refused before it began, so that nothing of it is there now or later."""
 
 
 class CredentialRefused(StorageError):

@@ -45,6 +45,7 @@ from .s3_draft import (
     mark_of,
     may_be_mark_of,
 )
+from .s3_errors import refused_before_it_began
 from .s3_names import Names
 from .s3_options import PART_MAX, PART_MIN, S3Options
 from .s3_probe import Features
@@ -125,7 +126,8 @@ class S3Backend:
     def draft(self, path: str, size: int, *, key: str, ref: str | None = None, deferred: bool = False) -> S3Draft:
         name = self._file_key(path)
         if ref is None:
-            upload, checked = self._control.create_upload(name, path, key)
+            with refused_before_it_began(sent_once=True):
+                upload, checked = self._control.create_upload(name, path, key)
             known = Ref(upload, key, checked)
         else:
             known = Ref.parse(ref)

@@ -16,7 +16,7 @@ from .backend import Buffer, Digests, Entry, KiB
 from .digests import ALGORITHMS, start
 from .errors import DigestMismatch, NotFound, SourceChanged, StorageError, Truncated, Unreachable
 from .s3_clock import ServerClock
-from .s3_errors import code_of, error_of
+from .s3_errors import code_of, error_of, refused_before_it_began
 from .s3_options import S3Options
 from .s3_sign import Signer, encode_path, encode_query
 from .s3_xml import PAGE_MAX, Page, error_code, listing
@@ -78,7 +78,8 @@ class DataPlane:
     def put(self, key: str, path: str, data: Buffer, headers: Headers) -> Headers:
         """Store an object in one request; gives the headers of the answer."""
         answer = self._ask("PUT", key, headers={"content-type": CONTENT_TYPE, **headers}, body=data)
-        return self._done(answer, path)
+        with refused_before_it_began(sent_once=not answer.repeated):
+            return self._done(answer, path)
 
     def upload_part(self, key: str, path: str, upload: str, number: int, *, body: Body, length: int) -> str:
         """Store a part of exactly ``length`` bytes; gives its ETag. ``number`` counts from 1."""

@@ -18,7 +18,7 @@ from typing import Final
 from .backend import Buffer, Digests, Entry, PartReceipt
 from .crash_points import reached
 from .digests import Running
-from .errors import AlreadyExists, DigestMismatch, Fenced, NotFound, Truncated, Unreachable, Unsupported
+from .errors import AlreadyExists, DigestMismatch, Fenced, NotFound, Throttled, Truncated, Unreachable, Unsupported
 from .s3_control import ControlPlane, Part
 from .s3_data import DataPlane, exists, md5_of
 from .s3_errors import status_of
@@ -182,6 +182,9 @@ class S3Draft:
             raise Truncated(f"the blocks hold {given} bytes, {self._size} were promised", path=self._path)
         try:
             return self._complete(parts, if_absent, digests)
+        except Throttled as error:
+            error.untouched = False  # the upload is there, whatever was refused
+            raise
         except (NotFound, AlreadyExists) as error:
             if self._asked and (entry := self._was_it_me()) is not None:
                 return entry

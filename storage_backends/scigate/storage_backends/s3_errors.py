@@ -6,7 +6,8 @@ Source: "Amazon S3 API Reference, Error responses", and the codes that other ser
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -112,6 +113,17 @@ def _error(status: int, code: str, headers: Mapping[str, str], path: str | None)
         return _unknown(status, code, path)
     kind, text = known
     return kind(f"{text} ({_seen(status, code)})", path=path)
+
+
+@contextmanager
+def refused_before_it_began(*, sent_once: bool) -> Iterator[None]:
+    """Of what was ``sent_once`` a refusal for its rate leaves nothing behind. (A bare 503 may come from something in
+    between, which knows nothing about it.)"""
+    try:
+        yield
+    except Throttled as error:
+        error.untouched = sent_once and (code_of(error) in _THROTTLED or status_of(error) == 429)
+        raise
 
 
 _CLOCK: Final = "Set the clock of this machine (NTP); it is tried again by itself."

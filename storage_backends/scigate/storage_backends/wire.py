@@ -82,15 +82,17 @@ class Response:
     pool.
     """
 
-    __slots__ = ("_connection", "_head", "_pool", "_target", "headers", "status")
+    __slots__ = ("_connection", "_head", "_pool", "_target", "headers", "repeated", "status")
 
-    def __init__(self, pool: Pool, target: Target, connection: Connection, head: Head) -> None:
+    def __init__(self, pool: Pool, target: Target, connection: Connection, head: Head, *, repeated: bool) -> None:
         self.status = head.status
         self.headers: Headers = head.headers
         self._head = head
         self._pool = pool
         self._target = target
         self._connection: Connection | None = connection
+        self.repeated = repeated
+        """Whether the request had been sent before, without an answer."""
         if head.length == 0:
             self.close()
 
@@ -184,19 +186,21 @@ class Pool:
         where = parse_url(target) if isinstance(target, str) else target
         size = _body_length(body, length)
         request = Request(method, _request_head(method, where, headers or {}, size), body, size or 0)
+        repeated = False
         while True:
             connection = self._take(where)
             reused = connection.used
             try:
-                return self._exchange(connection, where, request)
+                return self._exchange(connection, where, request, repeated=repeated)
             except NothingReceived as error:
                 if not (reused and request.replayable and method in REPEATABLE):
                     raise Unreachable(f"{where.host_header} closed the connection without an answer") from error
+                repeated = True
 
-    def _exchange(self, connection: Connection, where: Target, request: Request) -> Response:
+    def _exchange(self, connection: Connection, where: Target, request: Request, *, repeated: bool) -> Response:
         try:
             connection.used = True
-            return Response(self, where, connection, connection.exchange(request))
+            return Response(self, where, connection, connection.exchange(request), repeated=repeated)
         except OSError as error:
             connection.reset_on_close()
             self._give_back(where, connection, keep=False)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from scigate.gateway_api.resources import TransferState
 from scigate.storage_backends.backend import MiB
-from scigate.storage_backends.errors import Unreachable
+from scigate.storage_backends.errors import Throttled, Unreachable
 from scigate.storage_backends.layers import Layer
 from scigate.storage_backends.memory import TYPE as MEMORY
 
@@ -84,3 +84,34 @@ def test_what_we_asked_for_before_the_source_changed_is_not_what_was_wanted(lab:
     transfer = lab.submit(("lab:/f", "out:/g"), verify=verify)
     assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
     assert b"".join(late.inner.read("g")) == b"the second"
+
+
+class Busy(Layer):
+    """The first ``put`` is refused for the rate alone; everything that is asked is noted."""
+
+    extras = Layer.wrapped  # type: ignore[assignment]
+
+    def __init__(self, *, untouched: bool) -> None:
+        super().__init__(MEMORY.build(MEMORY.options()))
+        self._untouched, self.asked = untouched, list[str]()
+
+    def call(self, operation: str, path: str, run: Callable[[], T], size: int = 0) -> T:
+        self.asked.append(operation)
+        if self.asked.count("put") > 1 or operation != "put":
+            return run()
+        error = Throttled("the storage asks for fewer requests", path=path)
+        error.untouched = self._untouched
+        raise error
+
+
+@pytest.mark.parametrize("untouched", [True, False])
+def test_a_refusal_that_leaves_nothing_behind_costs_no_look(lab: Lab, untouched: bool) -> None:
+    busy = Busy(untouched=untouched)
+    lab.add("out", busy)
+    (lab.posix("lab") / "f").write_bytes(b"data")
+    lab.start()
+    transfer = lab.submit(("lab:/f", "out:/g"))
+    assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
+    assert lab.types(transfer).count("failure") == 1
+    looks = [operation for operation in busy.asked if operation != "put"]
+    assert not looks if untouched else looks

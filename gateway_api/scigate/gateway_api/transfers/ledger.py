@@ -216,16 +216,18 @@ def _plain(value: Any) -> Any:
 
 def _forget_drafts(connection: Connection, changes: Iterable[_Change]) -> None:
     """Forget what is gone: the draft that is the file now, one whose copying never began, blocks of an older source."""
-    gone = [change.move.held for change in changes if change.after.state is FileState.DONE or _never_began(change)]
+    gone = [change.move.held for change in changes if change.after.state is FileState.DONE or _left_nothing(change)]
     _DRAFT_DELETE.run(connection, [{"of_file": held.seq, "of_epoch": held.epoch} for held in gone])
     stale = [change.move.held.seq for change in changes if change.abandon_draft and change.move.held.size is not None]
     if stale:
         connection.execute(delete(block).where(block.c.file.in_(stale)))
 
 
-def _never_began(change: _Change) -> bool:
-    """Nothing is created at a storage before the state is COPYING."""
-    return change.move.held.state is FileState.CLAIMED and change.after.state is not FileState.COPYING
+def _left_nothing(change: _Change) -> bool:
+    """Nothing is created at a storage before the state is COPYING, or when it refused at once."""
+    move = change.move
+    never_began = move.held.state is FileState.CLAIMED and change.after.state is not FileState.COPYING
+    return never_began or (move.failure is not None and move.failure.untouched)
 
 
 def _count(connection: Connection, changes: Iterable[_Change], now: float) -> None:

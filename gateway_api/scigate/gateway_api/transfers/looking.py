@@ -18,6 +18,7 @@ from scigate.storage_backends.errors import (
     NotFound,
     NotRegular,
     StorageError,
+    Throttled,
     TooLarge,
     Unsupported,
 )
@@ -128,14 +129,14 @@ def failure_of(error: Exception, failures: int) -> Failure:
         cause = Cause(code=error.code, message=message, retriable=False, next_step=error.next_step)
         return Failure(error.kind, cause)
     if isinstance(error, StorageError):
-        wish = getattr(error, "retry_after", None)
+        wish, untouched = getattr(error, "retry_after", None), isinstance(error, Throttled) and error.untouched
         # Who still owns the file was not overtaken: somebody removed its draft, and it begins anew. Wrong settings, or
         # a file system that is not mounted, are put right by an administrator: no reason to lose what was promised.
         kind = ErrorKind.TRANSIENT if isinstance(error, Fenced | Misconfigured) else error.kind
         retriable = kind is not ErrorKind.PERMANENT
         where = f"{error.storage}: " if error.storage and not is_staging(error.storage) else ""
         cause = Cause(code=error.code, message=where + error.message, retriable=retriable, next_step=error.next_step)
-        return Failure(kind, cause, wish.total_seconds() if wish is not None else None)
+        return Failure(kind, cause, wish.total_seconds() if wish is not None else None, untouched)
     again = failures + 1 < POISONED_AFTER
     cause = Cause(
         code="internal", message=f"SciGate made a mistake ({type(error).__name__}); its log says more", retriable=again,

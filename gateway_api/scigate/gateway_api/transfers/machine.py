@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -31,6 +32,9 @@ WAITS: Final = Cause(
     next_step="Send the rest: with scigate, give the same 'scigate put' again.",
 )  # fmt: skip
 """Of a file whose source is an upload that is still received."""
+
+SCHEDULED: Final = "scheduled"
+"""The code of the cause of what begins later."""
 
 ACTIVE: Final = frozenset({FileState.CLAIMED, FileState.COPYING, FileState.VERIFYING, FileState.PUBLISHING,
                            FileState.CANCELLING})  # fmt: skip
@@ -53,6 +57,7 @@ class What(StrEnum):
     FAILURE = "failure"  # something went wrong; see Failure
     RECEIVED = "received"  # of an upload enough is here to move it on, or all
     STARVED = "starved"  # the bytes that are needed now have not come from the sender yet
+    SCHEDULED = "scheduled"  # its owner wants it to begin later
     EXPIRED = "expired"  # the sender did not come back in time
     RELEASE = "release"  # the gateway stops, or another way is needed: back to the queue
     LAPSE = "lapse"  # the worker's lease ran out
@@ -88,6 +93,8 @@ ARROWS: Final[Mapping[tuple[FileState, What], FileState | None]] = {
     (S.WAITING, W.RECEIVED): S.QUEUED,
     **{(state, W.STARVED): S.WAITING for state in (S.QUEUED, S.CLAIMED, S.COPYING)},
     **{(state, W.EXPIRED): S.FAILED for state in (S.QUEUED, S.WAITING, S.PAUSED, S.CLAIMED, S.COPYING)},
+    # transfers that begin later
+    **{(state, W.SCHEDULED): S.WAITING for state in (S.QUEUED, S.WAITING, S.PAUSED)},
     (S.FAILED, W.CANCEL): S.CANCELLED,  # of uploads only: their bytes are kept for a retry, until nobody wants them
     # giving a file back
     (S.PUBLISHING, W.RELEASE): S.QUEUED,
@@ -135,6 +142,8 @@ class Failure:
     kind: ErrorKind
     cause: Cause
     retry_after: float | None = None
+    untouched: bool = False
+    """The storage refused before anything began: there is nothing of this attempt to be looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +163,17 @@ def advance(
     failure: Failure | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> Step:
-    """The step that ``what`` causes. ``failure`` belongs to ``FAILURE``, ``STARVED`` and ``EXPIRED``; ``jitter`` gives
-    0 to 1.
+    """The step that ``what`` causes. ``failure`` belongs to ``FAILURE``, ``STARVED``, ``SCHEDULED`` and ``EXPIRED``;
+    ``jitter`` gives 0 to 1.
 
     Raises ``Impossible`` if the table has no arrow from here.
     """
     if (file.state, what) not in ARROWS or ((file.state, what) == (S.FAILED, W.CANCEL) and not file.staged):
         raise Impossible(f"{what} cannot happen to a file that is {file.state}")
     target = ARROWS[file.state, what]
-    if what is W.STARVED:
+    if what in (W.STARVED, W.SCHEDULED):
         assert failure is not None, "who waits says what for"
-        return _starve(failure, now)
+        return _await(failure, now)
     if what is W.EXPIRED:
         assert failure is not None, "a failure says why"
         return _stop(S.FAILED, failure, now)
@@ -203,10 +212,25 @@ def _fail(file: Snapshot, failure: Failure, now: float, jitter: Callable[[], flo
     return _wait(file, failure, now, delay, {})
 
 
-def _starve(failure: Failure, now: float) -> Step:
+def _await(failure: Failure, now: float) -> Step:
     """Nothing has failed. What is at the destination's draft stays: the next attempt goes on with it."""
     values = {"cause": failure.cause, "next_try": now + (failure.retry_after or LONGEST_DELAY), "worker": None}
     return Step(S.WAITING, {**values, "adoptable": True})
+
+
+def scheduled(starts: float, now: float) -> Failure:
+    """Why a file of a transfer does not move that begins at ``starts``, both in seconds since 1970."""
+    begins = f"{datetime.fromtimestamp(starts, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    cause = Cause(
+        code=SCHEDULED, message=f"It begins on {begins}, as its owner wishes.", retriable=True,
+        next_step="Nothing to do. To begin sooner, cancel it and submit it again.",
+    )  # fmt: skip
+    return Failure(ErrorKind.TRANSIENT, cause, max(starts - now, 0.001))
+
+
+def told(cause: Cause | None, state: FileState) -> Cause | None:
+    """A recorded cause as it is shown: that a file waits for its time is only true while it waits."""
+    return None if cause is not None and cause.code == SCHEDULED and state is not S.WAITING else cause
 
 
 def too_late(cause: Cause) -> Cause:
