@@ -14,13 +14,15 @@ COLLECT_AFTER: Final = 20_000  # objects made and not yet gone
 
 
 @click.command("demo")
-@click.option("--once", is_flag=True, help="End by itself, with the right exit code.")
+@click.option("--no-hub", is_flag=True, help="JupyterLab alone, with the gateway in its server.")
+@click.option("--terminal", is_flag=True, help="No Jupyter: move real data, cut and kill, check all of it, and print.")
+@click.option("--once", is_flag=True, help="The same, and end by itself, with the right exit code.")
 @debug
-def demo(once: bool) -> int:
-    """Show the main job on this machine: real storages, real files, everything checked independently."""
-    from ..demo import run
+def demo(no_hub: bool, terminal: bool, once: bool) -> int:
+    """Show SciGate on this machine: a JupyterHub with the gateway, real storages, and a notebook to begin with."""
+    from ..demo import run, run_in_jupyter
 
-    return run(once=once)
+    return run(once=once) if once or terminal else run_in_jupyter(hub=not no_hub)
 
 
 @click.command("serve")

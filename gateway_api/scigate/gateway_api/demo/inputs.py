@@ -50,14 +50,20 @@ def data_folder(package: str) -> Path:
 def prepare(folder: Path, lab: Path, size: int, written: Callable[[int], None]) -> Inputs:
     """Copy the data files of the packages below ``folder`` and ``lab`` and make the large files there: one of
     ``size`` bytes, one of a quarter of that; ``written`` hears of every byte."""
-    observatory, images = folder / "observatory", lab / "images"
-    shutil.copytree(data_folder("skyfield_data"), observatory, ignore=_not_data)
-    shutil.copytree(data_folder("pydicom"), images, ignore=_not_data)
+    observatory, images = copy_data(folder, lab)
     large = folder / "detector.raw"
     make_large(large, size, written)
     unlucky = folder / "telescope.raw"
     make_large(unlucky, size // 4, written)
     return Inputs(observatory, images, large, unlucky)
+
+
+def copy_data(folder: Path, lab: Path) -> tuple[Path, Path]:
+    """Copy the data files of the packages: the folder that is to be served over HTTP, and the one in the storage."""
+    observatory, images = folder / "observatory", lab / "images"
+    shutil.copytree(data_folder("skyfield_data"), observatory, ignore=_not_data)
+    shutil.copytree(data_folder("pydicom"), images, ignore=_not_data)
+    return observatory, images
 
 
 def _not_data(folder: str, names: list[str]) -> set[str]:

@@ -146,11 +146,11 @@ def gateway(folder: Path, lab: Path, s3: S3Server, web: str) -> Iterator[Service
     """``scigate serve`` as a process of its own, with a new token for the user ``demo``."""
     token_file = folder / "token"
     token = secrets.token_hex(32)
-    _write_private(token_file, token)
-    _write_private(folder / "s3-secret", s3.secret_key)
+    write_private(token_file, token)
+    write_private(folder / "s3-secret", s3.secret_key)
     (port,) = free_ports(1)
     config = folder / "scigate.toml"
-    _write_private(config, _settings(folder, lab, s3, web, port=port, token=token))
+    write_private(config, _settings(folder, lab, s3, web, port=port, token=token))
     service = Service(f"http://127.0.0.1:{port}", token_file, config, folder / "gateway.log")
     try:
         service.start()
@@ -174,7 +174,7 @@ def _settings(folder: Path, lab: Path, s3: S3Server, web: str, *, port: int, tok
     return SETTINGS.format(port=port, token_hash=sha256(token.encode()).hexdigest(), **quoted)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Only its owner can read it, from the first byte on."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

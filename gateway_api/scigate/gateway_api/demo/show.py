@@ -7,8 +7,8 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -26,13 +26,15 @@ from rich.progress import (
 )
 from rich.table import Table
 from scigate.storage_backends.backend import GiB
-from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing, seaweedfs
+from scigate.storage_backends.testing.servers import S3Server, ServerFailed, ServerMissing, seaweedfs
 
 from ..client import Gateway, GatewayError, Transfer
 from ..client.progress import size as readable
 from ..resources import Proof
-from .inputs import SOURCES, InputMissing, Inputs, http_server, prepare
+from . import jupyter
+from .inputs import SOURCES, InputMissing, Inputs, copy_data, http_server, prepare
 from .jobs import JOBS, Job, Result, Scene, perform
+from .notebook import NAME
 from .service import DemoFailed, Service, gateway, require_space, working_folder
 
 LARGE: Final = GiB
@@ -54,11 +56,20 @@ def run(once: bool = False, *, folder: Path = Path(".demo"), size: int = LARGE) 
 
     Without ``once`` it stays up until Ctrl-C. ``size`` is that of the large file, in bytes.
     """
+    return _guarded(folder, lambda console, place: _demo(console, place, size, once=once))
+
+
+def run_in_jupyter(*, hub: bool, folder: Path = Path(".demo")) -> int:
+    """Bring up a JupyterHub with the gateway as its service, or JupyterLab with the gateway in it; until Ctrl-C."""
+    return _guarded(folder, lambda console, place: _jupyter(console, place, hub=hub))
+
+
+def _guarded(folder: Path, demo: Callable[[Console, Path], int]) -> int:
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with working_folder(folder.absolute()) as place:
-            return _demo(console, place, size, once=once)
+            return demo(console, place)
     except (DemoFailed, InputMissing, ServerMissing, ServerFailed, GatewayError) as error:
         console.print(f"The demo cannot go on: {error}", style="red", markup=False)
         return 1
@@ -84,6 +95,40 @@ def _demo(console: Console, place: Path, size: int, *, once: bool) -> int:
         return 0 if good else 1
 
 
+def _jupyter(console: Console, place: Path, *, hub: bool) -> int:
+    require_space(place, SPARE)
+    with ExitStack() as stack:
+        lab = place / "lab"
+        lab.mkdir()
+        observatory, _ = copy_data(place, lab)
+        web = stack.enter_context(http_server(observatory))
+        console.print(f"Started  an HTTP server with real data       {web}")
+        s3 = stack.enter_context(_seaweedfs(place))
+        console.print(f"Started  SeaweedFS, an S3 server             {s3.endpoint}")
+        storages, start = jupyter.Storages(lab, s3, web), jupyter.hub if hub else jupyter.lab
+        with console.status("starting Jupyter"):
+            home = stack.enter_context(start(place, storages))
+        _invite_to_jupyter(console, home, hub=hub)
+        _wait_for_the_end()
+        return 0
+
+
+def _seaweedfs(place: Path) -> AbstractContextManager[S3Server]:
+    (place / "seaweedfs").mkdir()
+    return seaweedfs(place / "seaweedfs")
+
+
+def _invite_to_jupyter(console: Console, home: jupyter.Home, *, hub: bool) -> None:
+    console.print(f"Started  {'JupyterHub with the gateway' if hub else 'JupyterLab with the gateway in it'}\n")
+    lines = [f"Open  {home.url}"]
+    if hub:
+        lines += [f"      as  {name:<6} password  {password}" for name, password in home.passwords.items()]
+        lines += [f"alice and bob are scientists of the community {jupyter.COMMUNITY}; carol curates it."]
+    lines += [f"The notebook {NAME} opens by itself: run its first cell.", "Everything stays up until Ctrl-C."]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
 def _wait_for_the_end() -> None:
     with suppress(KeyboardInterrupt):
         while True:
@@ -91,13 +136,12 @@ def _wait_for_the_end() -> None:
 
 
 def _set_up(stack: ExitStack, console: Console, place: Path, size: int) -> tuple[Scene, Service]:
-    lab, seaweed = place / "lab", place / "seaweedfs"
+    lab = place / "lab"
     lab.mkdir()
-    seaweed.mkdir()
     inputs = _inputs(console, place, lab, size)
     web = stack.enter_context(http_server(inputs.observatory))
     console.print(f"Started  an HTTP server with these data   {web}")
-    s3 = stack.enter_context(seaweedfs(seaweed))
+    s3 = stack.enter_context(_seaweedfs(place))
     console.print(f"Started  SeaweedFS, an S3 server          {s3.endpoint}")
     service = stack.enter_context(gateway(place, lab, s3, web))
     os.environ["XDG_STATE_HOME"] = str(place / "client")  # what our client keeps of its uploads goes with the rest
