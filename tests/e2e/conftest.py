@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +18,7 @@ from scigate.storage_backends.testing.servers import S3Server
 
 from tests.audit import contradictions
 
-PROGRAM = Path(__file__).parent / "engine_process.py"
+from .engine_process import EngineProcess
 
 
 @dataclass
@@ -31,7 +28,7 @@ class Site:
     folder: Path
     url: str
     storages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    engines: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    engines: list[EngineProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         migrate(self.url)
@@ -52,22 +49,17 @@ class Site:
             "secret_key": {"file": str(key)}, "region": server.region, "prefix": f"{self.folder.name}/{name}/",
         }  # fmt: skip
 
-    def start(self, state: str = "state", **options: Any) -> subprocess.Popen[bytes]:
+    def start(self, state: str = "state", **options: Any) -> EngineProcess:
         given = {"url": self.url, "folder": str(self.folder / state), "storages": self.storages, **options}
-        command = [sys.executable, str(PROGRAM), json.dumps(given)]
-        log = (self.folder / "log").open("ab")
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        log.close()
-        self.engines.append(process)
-        assert process.stdout
-        assert process.stdout.readline() == b"started\n", self.log()
-        return process
+        try:
+            self.engines.append(EngineProcess(given, self.folder / "log"))
+        except EOFError:
+            pytest.fail(f"the engine did not start:\n{self.log()}")
+        return self.engines[-1]
 
-    def end(self, process: subprocess.Popen[bytes]) -> int:
+    def end(self, process: EngineProcess) -> int:
         """End an engine gracefully; returns the most memory it ever had, in bytes."""
-        out, _ = process.communicate(b"\n", timeout=60)
-        assert process.returncode == 0, self.log()
-        return int(out) * 1024
+        return process.end()
 
     def submit(self, *pairs: tuple[str, str], **options: Any) -> str:
         files = [{"source": source, "destination": destination} for source, destination in pairs]
@@ -102,9 +94,7 @@ class Site:
 
     def close(self) -> list[str]:
         for process in self.engines:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
+            process.kill()
         with self.database.read() as connection:
             wrong = contradictions(connection)
         self.database.close()

@@ -1,19 +1,23 @@
-"""An engine as a process of its own, to be killed or stopped: ``engine_process.py '{"url": …, "folder": …}'``.
+"""An engine as a process of its own, to be killed or stopped.
 
-It runs until a line comes on its standard input, then prints its peak memory (KiB) and ends gracefully.
+The processes are forked by a server that has imported the product once, since an import takes longer than most of what
+they are to do. An engine runs until something is sent to it; then it sends its peak memory (KiB) and ends gracefully.
 """
 
 from __future__ import annotations
 
-import json
-import sys
+import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scigate.gateway_api.db.database import Database
+from scigate.gateway_api.transfers import awaiting
 from scigate.gateway_api.transfers.engine import Engine, EngineSettings
 from scigate.gateway_api.transfers.scheduler import SlotLimits
 from scigate.storage_backends.backend import Backend, Buffer, MiB
@@ -21,8 +25,45 @@ from scigate.storage_backends.errors import NotFound
 from scigate.storage_backends.layers import Layer, compose
 from scigate.storage_backends.registry import BackendRegistry
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.sending import Sender
+
+_SERVER: Final = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload([
+    "scigate.gateway_api.transfers.engine", "scigate.gateway_api.uploads.source", "scigate.storage_backends.s3",
+    "scigate.storage_backends.posix", "sqlalchemy.dialects.postgresql", "psycopg",
+])  # fmt: skip
+
+
+class EngineProcess:
+    """An engine that runs when this returns. Raises ``EOFError`` if it could not start; its log says why."""
+
+    def __init__(self, given: dict[str, Any], log: Path) -> None:
+        self._ours, its = _SERVER.Pipe()
+        self._process = _SERVER.Process(target=run, args=(its, log, given), daemon=True)
+        self._process.start()
+        its.close()
+        assert self._ours.recv() == "started"
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def runs(self) -> bool:
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        """kill -9, and wait until nothing is left of it."""
+        self._process.kill()
+        self._process.join()
+
+    def end(self) -> int:
+        """End it gracefully; the most memory that it ever had, in bytes."""
+        self._ours.send("end")
+        peak = int(self._ours.recv())
+        self._process.join(60)
+        assert self._process.exitcode == 0
+        return peak * 1024
 
 
 class Slow(Layer):
@@ -37,8 +78,12 @@ class Slow(Layer):
             yield buffer
 
 
-def main(given: dict[str, Any]) -> None:
+def run(its: Connection, log: Path, given: dict[str, Any]) -> None:
+    """The new process; who started it, or its end, is at the other end of ``its``."""
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(out, 1), os.dup2(out, 2)
     Slow.delay = given.get("delay", 0.0)
+    awaiting.SILENCE = given.get("silence", awaiting.SILENCE)  # type: ignore[misc]
     registry = BackendRegistry()
     backends: dict[str, Backend] = {}
     for name, table in given["storages"].items():
@@ -56,9 +101,10 @@ def main(given: dict[str, Any]) -> None:
     engine.start()
     if sender and "sends" in given:
         threading.Thread(target=send, args=(sender, engine), kwargs=given["sends"], daemon=True).start()
-    tell("started")
-    sys.stdin.readline()
-    tell(peak_memory())
+    its.send("started")
+    with suppress(EOFError):
+        its.recv()
+        its.send(peak_memory())
     engine.stop()
     database.close()
 
@@ -82,14 +128,5 @@ def peak_memory() -> str:
     return next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
 
 
-def tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def _no_url(url: str) -> tuple[Backend, str]:
     raise NotFound(url)
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

@@ -28,9 +28,9 @@ def uploading(site: Site, destination: str) -> tuple[Sender, str, Path]:
     return sender, sender.announce("u1", destination, SIZE), sent
 
 
-def start(site: Site, sender: Sender, sent: Path, until: int, rate: float) -> Any:
+def start(site: Site, sender: Sender, sent: Path, until: int, rate: float, **options: Any) -> Any:
     sends = {"upload": "u1", "data": str(sent), "rate": rate, "until": until}
-    return site.start(lease=600.0, staging=str(sender.folder), sends=sends)
+    return site.start(lease=600.0, staging=str(sender.folder), sends=sends, **options)
 
 
 def flows(site: Site, transfer: str) -> int:
@@ -44,7 +44,6 @@ def through_a_kill(site: Site, sender: Sender, transfer: str, sent: Path) -> tup
     first = start(site, sender, sent, PART, rate=100)
     site.until(lambda: flows(site, transfer) >= 32 * MiB)
     first.kill()
-    first.wait()
     second = start(site, sender, sent, SIZE - MiB, rate=200)
     site.until(lambda: flows(site, transfer) >= 128 * MiB)
     before = flows(site, transfer)
@@ -83,12 +82,11 @@ def test_parts_of_an_upload_are_at_s3_before_its_last_byte(site: Site, seaweedfs
 def test_a_sleeping_sender_is_left_and_its_bytes_are_kept(site: Site) -> None:
     out = site.posix("out")
     sender, transfer, sent = uploading(site, "out:/run.dat")
-    first = start(site, sender, sent, PART, rate=1000)
+    first = start(site, sender, sent, PART, rate=1000, silence=2.0)
     site.until(lambda: "file.starved" in site.types(transfer))
     assert site.files(transfer)[0].state is FileState.WAITING
     assert flows(site, transfer) == 96 * MiB
     first.kill()
-    first.wait()
     start(site, sender, sent, SIZE, rate=1000)
     assert site.wait(transfer).state is TransferState.DONE
     assert (out / "run.dat").read_bytes() == sent.read_bytes()

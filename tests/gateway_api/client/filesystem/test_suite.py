@@ -8,6 +8,7 @@ from posixpath import join
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.tests import abstract
 from scigate.gateway_api.client.filesystem import ScigateFileSystem
 
@@ -38,6 +39,13 @@ class Fixtures(abstract.AbstractFixtures):  # type: ignore[misc]
 
 class OnPosix(Fixtures):
     storage = "lab"
+
+    @pytest.fixture
+    def fs_glob_edge_cases_files(self, service: Any, fs_path: str) -> str:
+        """What the many cases of patterns find; laid into the folder: how files come there is tested by others."""
+        folder = LocalFileSystem(auto_mkdir=True)
+        self._glob_edge_cases_files(folder, join, str(service.files(self.storage).parent / fs_path))
+        return join(fs_path, "source")
 
 
 class OnS3(Fixtures):
