@@ -25,6 +25,8 @@ CATCHES_ALL = {
     f"{API}/transfers/engine.py": "even a bug must end in the records as a cause, and never end the engine",
     "widgets/scigate/widgets/dashboard.py": "a plug-in may fail in any way; the other portlets must be there",
     "widgets/scigate/widgets/registry.py": "a plug-in may fail in any way; the other portlets must be there",
+    "extension/scigate/extension/__init__.py": "why the extension cannot be imported must be said to its user",
+    "extension/scigate/extension/hosting.py": "why the gateway does not start must be said to its user",
 }
 """Where ``except Exception`` is right, and why."""
 

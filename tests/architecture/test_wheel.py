@@ -23,7 +23,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFi
 
 
 def test_it_holds_exactly_the_packages(wheel: zipfile.ZipFile, packages: dict[str, Path]) -> None:
-    shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    shipped = {name for name in wheel.namelist() if ".dist-info/" not in name and ".data/" not in name}
     there = {
         str(path.relative_to(package.parents[1]))
         for package in packages.values()

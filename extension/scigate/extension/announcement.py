@@ -1,0 +1,98 @@
+"""Where the gateway that a Jupyter Server hosts is told to its user's other Jupyter Servers, and to kernels.
+
+Two files of mode 0600 beside the gateway's lock, in its state folder: ``jupyter-gateway.json`` with its address, and
+``jupyter-token`` with the token, which is another one at each start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+GATEWAY: Final = "jupyter-gateway.json"
+TOKEN: Final = "jupyter-token"  # noqa: S105 where it is, not what it is
+LOCK: Final = "lock"
+
+
+class Announcement:
+    """What is told in one state folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.token_file = folder / TOKEN
+
+    def publish(self, url: str, token: str) -> None:
+        """Tell it; each file is whole at any moment."""
+        _write(self.token_file, token + "\n")
+        _write(self.folder / GATEWAY, json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+
+    def withdraw(self) -> None:
+        """The gateway ends."""
+        with suppress(FileNotFoundError):
+            self.token_file.unlink()
+
+    @property
+    def url(self) -> str | None:
+        """Where it is, or was when it ended."""
+        try:
+            found = json.loads((self.folder / GATEWAY).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return str(found["url"]) if isinstance(found, dict) and "url" in found else None
+
+    @property
+    def token(self) -> str | None:
+        try:
+            return self.token_file.read_text("ascii").strip() or None
+        except (OSError, ValueError):
+            return None
+
+    def is_locked(self) -> bool:
+        """Whether a gateway runs in this folder."""
+        try:
+            descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def port(self) -> int:
+        """A port to listen on: the same as last time if it is free, so that kernels find the gateway again."""
+        last = (self.url or "").rpartition(":")[2]
+        wanted = int(last) if last.isdecimal() and 1024 <= int(last) < 65536 else 0
+        return _free(wanted) or _free(0) or 0
+
+
+def new_token() -> str:
+    """What proves to the hosted gateway that its user asks."""
+    return secrets.token_urlsafe(32)
+
+
+def _free(port: int) -> int | None:
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+        bound: int = probe.getsockname()[1]
+        return bound
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+    new.replace(path)

@@ -1,0 +1,190 @@
+"""A gateway inside the Jupyter Server, on the embedded defaults; or that of the same user's other Jupyter Server."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import logging
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .announcement import Announcement, new_token
+from .problem import Refusal
+from .upstream import Upstream
+
+if TYPE_CHECKING:
+    from scigate.gateway_api.settings import Settings
+    from scigate.gateway_api.wiring import Service
+
+log = logging.getLogger(__name__)
+HOME: Final = "home"
+PATIENCE: Final = 10.0  # seconds that another gateway has to come up, or to end
+FAILED_FOR: Final = 5.0  # seconds in which a failed start is not tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is hosted: ``settings_file`` None: none; ``home`` None: no files of this server."""
+
+    state_dir: Path
+    home: Path | None
+    settings_file: Path | None = None
+    reads_settings: bool = True
+
+
+class Hosted:
+    """The gateway of this user on this machine, started here when nobody else hosts it. Implements ``Door``."""
+
+    def __init__(self, place: Place, found: Callable[[Upstream], None] = lambda upstream: None) -> None:
+        self._place, self._found = place, found
+        self._announcement = Announcement(place.state_dir)
+        self._lock = threading.Lock()  # one looks for it at a time
+        self._service: Service | None = None
+        self._upstream: Upstream | None = None
+        self._failure: tuple[float, Refusal] | None = None
+
+    async def upstream(self) -> Upstream:
+        """The gateway, started if need be. ``Refusal`` with the reason if it cannot be."""
+        if self._upstream is not None:
+            return self._upstream
+        return await asyncio.get_running_loop().run_in_executor(None, self._look)
+
+    def lost(self, upstream: Upstream) -> bool:
+        """It has ended; whoever asks next hosts it."""
+        if self._service is None and self._upstream == upstream:
+            self._upstream = None
+        return self._service is None
+
+    def is_moving(self) -> bool:
+        """Whether files are on their way in the gateway of this process."""
+        return self._service is not None and self._service.gateway.events.is_moving()
+
+    def stop(self) -> None:
+        """End what runs in this process; it goes on at the next start."""
+        with self._lock:
+            service, self._service, self._upstream = self._service, None, None
+            if service is not None:
+                self._announcement.withdraw()
+                service.stop()
+
+    def _look(self) -> Upstream:
+        with self._lock:
+            if self._upstream is None:
+                self._check_failure()
+                try:
+                    self._upstream = self._other() or self._start()
+                except Exception as error:
+                    self._failure = time.monotonic(), not_started(error)
+                    log.warning("the gateway does not start", exc_info=error)
+                    raise self._failure[1] from None
+                self._found(self._upstream)
+            return self._upstream
+
+    def _check_failure(self) -> None:
+        if self._failure is not None and time.monotonic() - self._failure[0] < FAILED_FOR:
+            raise self._failure[1]
+
+    def _other(self) -> Upstream | None:
+        """The gateway that another process hosts in this folder; None if nobody does."""
+        deadline = time.monotonic() + PATIENCE
+        while self._announcement.is_locked():
+            url, token = self._announcement.url, self._announcement.token
+            if url and token and _answers(url, token):
+                return Upstream(url, token)
+            if time.monotonic() > deadline:
+                raise taken(self._place.state_dir)
+            time.sleep(0.1)
+        return None
+
+    def _start(self) -> Upstream:
+        from scigate.gateway_api.wiring import build
+
+        token = new_token()
+        service = build(settings(self._place, self._announcement.port(), token))
+        service.start()
+        self._service = service
+        self._announcement.publish(service.url, token)
+        log.info("SciGate runs in this Jupyter Server, state in %s", self._place.state_dir)
+        return Upstream(service.url, token)
+
+
+def settings(place: Place, port: int, token: str) -> Settings:
+    """The settings of a hosted gateway: loopback, one user, its own database; storages and limits of ``scigate.toml``
+    and the server's own files. ``SettingsError`` if the file is wrong."""
+    from scigate.gateway_api.actor import Role
+    from scigate.gateway_api.settings import DatabaseSection, GatewaySection, Settings, UserSection
+
+    found = Settings.load(place.settings_file) if place.reads_settings else Settings()
+    storages = dict(found.storages)
+    if place.home is not None:
+        storages.setdefault(HOME, home_storage(place.home))
+    user = UserSection(token_hash="sha256:" + sha256(token.encode()).hexdigest(), roles=tuple(Role))
+    return found.model_copy(
+        update={
+            "gateway": GatewaySection(host="127.0.0.1", port=port, state_dir=place.state_dir),
+            "database": DatabaseSection(),
+            "users": {user_name(): user},
+            "storages": storages,
+        }
+    )
+
+
+def home_storage(root: Path) -> object:
+    """The files of this Jupyter Server as a storage."""
+    from scigate.gateway_api.settings import Settings
+
+    quoted = json.dumps(str(root), ensure_ascii=False)
+    text = f'[storages.{HOME}]\ntype = "posix"\nroot = {quoted}\nsummary = "The files of this Jupyter Server"\n'
+    return Settings.parse(text).storages[HOME]
+
+
+def user_name() -> str:
+    """The user of this machine, as a gateway may call them."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number only
+        name = ""
+    return re.sub(r"[^A-Za-z0-9._@-]", "-", name).lstrip("._@-")[:64] or "user"
+
+
+def not_started(error: Exception) -> Refusal:
+    """Why there is no gateway, in words."""
+    if isinstance(error, Refusal):
+        return error
+    why = str(error).strip() or type(error).__name__
+    return Refusal(
+        503, "gateway-not-started", "The gateway in this Jupyter Server could not start.", detail=why,
+        next_step="Correct this and try again; the server's log says more.", retriable=True,
+    )  # fmt: skip
+
+
+def taken(folder: Path) -> Refusal:
+    """Another gateway has the folder, and it is none of a Jupyter Server."""
+    return Refusal(
+        503, "gateway-not-started", "Another gateway uses the state folder of this Jupyter Server's.",
+        detail=f"A gateway that was not started by a Jupyter Server runs in {folder}.",
+        next_step="Stop it ('scigate serve'); or set SCIGATE_URL to its address and SCIGATE_TOKEN_FILE to a token for "
+        "it, or ScigateExtension.state_dir to another folder, and restart the Jupyter Server.", retriable=True,
+    )  # fmt: skip
+
+
+def _answers(url: str, token: str) -> bool:
+    """Whether the announced gateway is there and takes its token."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(f"{url}/api/v1/storages", headers={"Authorization": f"Bearer {token}"})  # noqa: S310
+    if not url.startswith("http://127.0.0.1:"):
+        return False
+    try:
+        with opener.open(request, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
