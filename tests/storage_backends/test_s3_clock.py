@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -79,3 +80,28 @@ def test_a_link_is_dated_by_the_servers_clock(layer: StrictS3, backend: S3Backen
     assert backend.extras.presign is not None
     link = backend.extras.presign("x", timedelta(minutes=5))
     assert httpx.get(link, trust_env=False).content == b"data"
+
+
+@pytest.mark.parametrize("ahead", DAYS, ids=str)
+@pytest.mark.parametrize("checked", [True, False], ids=["time-is-checked", "time-is-not-checked"])
+def test_an_upload_that_was_never_recorded_is_found_whatever_our_clock_shows(
+    layer: StrictS3, open_s3: Callable[..., S3Backend], ahead: timedelta, checked: bool
+) -> None:
+    """By the time at the server, for that is by which it tells when uploads began."""
+    server = layer.server if checked else layer.below
+    died = open_s3(server)
+    died.draft("x", 6 * MiB, key="k")
+    lives = open_s3(server, prefix=died._prefix)
+    lives._clock._ours = lambda: time.time() + ahead.total_seconds()
+    lives.abandon("x", key="k", ref=None, since=datetime.now(UTC) + ahead)
+    assert list(lives._control.uploads(lives._key("x"), "x")) == []
+
+
+def test_a_time_that_was_noted_before_our_clock_was_set_is_not_moved(
+    layer: StrictS3, open_s3: Callable[..., S3Backend]
+) -> None:
+    backend, noted = open_s3(layer.server), datetime.now(UTC)
+    backend.draft("x", 6 * MiB, key="k")
+    backend._clock._ours = lambda: time.time() - DAYS[0].total_seconds()
+    backend.abandon("x", key="k", ref=None, since=noted)
+    assert list(backend._control.uploads(backend._key("x"), "x")) == []

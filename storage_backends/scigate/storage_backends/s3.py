@@ -148,7 +148,7 @@ class S3Backend:
         """With ``ref``: abort that upload, unless another attempt has taken it over.
 
         Without: the process died before it could record the upload it had begun, so of the open uploads of exactly
-        this key, begun no earlier (the clocks may differ by ``CLOCK_SKEW``), ours is the one that carries our mark,
+        this key, begun no earlier (by the server's clock, give or take ``CLOCK_SKEW``), ours is the one with our mark,
         or, if it died between beginning and marking, one without a single part. Nobody loses data by the latter: an
         upload without parts holds none. On a server that takes no marks nothing tells ours from others': all stay.
         """
@@ -158,8 +158,10 @@ class S3Backend:
             if self._owner_may_be(key, name, path, upload):
                 self._control.abort(name, path, upload)
             return
-        for upload, begun in list(self._control.uploads(name, path)) if self._features.leftovers else ():
-            if begun >= since - CLOCK_SKEW and self._is_orphan_of(key, name, path, upload):
+        found = list(self._control.uploads(name, path)) if self._features.leftovers else []
+        earliest = self._clock.at_server(since) - CLOCK_SKEW
+        for upload, begun in found:
+            if begun >= earliest and self._is_orphan_of(key, name, path, upload):
                 self._control.abort(name, path, upload)
 
     def delete(self, path: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,22 +19,37 @@ _CLOCK: Final = "scigate-clock"
 class ServerClock:
     """The clock of one server, as far as it is known: one for all that is signed for it. Thread-safe."""
 
-    def __init__(self) -> None:
-        self.skew = 0.0  # seconds that the server's clock is ahead of ours
+    def __init__(self, ours: Callable[[], float] = time.time) -> None:
+        self._ours = ours
+        self.skew = 0.0  # seconds that the server's clock is ahead of ours, since it has found ours wrong
+        self._ahead = 0.0  # the same, by its last answer; not what is signed by, for not every Date is right
 
     def now(self) -> float:
         """In seconds since 1970."""
-        return time.time() + self.skew
+        return self._ours() + self.skew
+
+    def hear(self, date: str | None) -> float | None:
+        """The ``Date`` of an answer: how many seconds its clock is ahead of ours; None if it does not tell."""
+        try:
+            told = parsedate_to_datetime(date) if date else None
+        except ValueError:
+            return None
+        if told is None:
+            return None
+        self._ahead = told.timestamp() - self._ours()
+        return self._ahead
+
+    def at_server(self, moment: datetime) -> datetime:
+        """A moment of ours by the server's clock, as its last answer told it; or as it is, if that is earlier: it may
+        have been noted before somebody has set our clock."""
+        return min(moment, moment + timedelta(seconds=self._ahead))
 
     def learn(self, code: str, date: str | None) -> bool:
         """Follow the ``Date`` of an answer that refused our time with this code; whether it was such an answer."""
-        try:
-            server = parsedate_to_datetime(date) if date and code == SKEWED else None
-        except ValueError:
+        ahead = self.hear(date)
+        if ahead is None or code != SKEWED:
             return False
-        if server is None:
-            return False
-        self.skew = (server - datetime.now(UTC)).total_seconds()
+        self.skew = ahead
         return True
 
 

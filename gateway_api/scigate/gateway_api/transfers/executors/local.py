@@ -38,7 +38,7 @@ class LocalExecutor:
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="slot")
         self._lock = threading.Lock()
         self._running = 0
-        self._begun = datetime.now(UTC)
+        self._begun = time.monotonic()
         self._stopping = False
 
     def submit(self, tasks: Sequence[Task], over: Callable[[], None]) -> None:
@@ -166,9 +166,10 @@ class LocalExecutor:
 
     def _leave(self, task: Task) -> None:
         """Another attempt owns the file. It has removed our draft, but perhaps before we created it: we were asleep."""
+        begun = datetime.now(UTC) - timedelta(seconds=time.monotonic() - self._begun)  # by the clock as it is set now
         try:
             backend = self._runtime.backend(task.destination_storage)
-            backend.abandon(task.destination_path, key=task.key, ref=None, since=self._begun)
+            backend.abandon(task.destination_path, key=task.key, ref=None, since=begun)
         except StorageError as error:
             log.warning("a draft of file %s may stay: %s", task.held.seq, error)
 
