@@ -103,3 +103,18 @@ def test_a_token_never_goes_unencrypted_to_another_machine_in_silence() -> None:
 def test_printing_a_gateway_never_shows_the_token() -> None:
     with Gateway("http://127.0.0.1:1", "secret-token") as gateway:
         assert "secret-token" not in repr(gateway) + repr(vars(gateway)) + repr(gateway._session.access)
+
+
+def test_a_notebook_of_a_hub_shows_its_token_to_the_hubs_gateway_only(tmp_path: Path) -> None:
+    env = {"SCIGATE_URL": "http://127.0.0.1:1/services/scigate/", "JUPYTERHUB_API_TOKEN": "of-the-hub"}
+    assert find(env=env).token.reveal() == "of-the-hub"
+    assert find("http://127.0.0.1:1/services/scigate", env=env).token.reveal() == "of-the-hub"
+    with pytest.raises(NotConfigured):
+        find("http://127.0.0.1:2", env=env)
+    with pytest.raises(NotConfigured):
+        find(env={"JUPYTERHUB_API_TOKEN": "of-the-hub"})
+    assert find(env={**env, "SCIGATE_TOKEN": "own"}).token.reveal() == "own"
+    folder = tmp_path / ".config" / "scigate"
+    folder.mkdir(parents=True)
+    token_file(folder)
+    assert find(env=env).token.reveal() == "secret-token"

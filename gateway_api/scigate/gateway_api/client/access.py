@@ -38,25 +38,37 @@ def find(url: str | None = None, token: str | None = None, env: Mapping[str, str
 
     Address: the argument, ``$SCIGATE_URL``, the ``[gateway]`` table of ``scigate.toml`` ($SCIGATE_CONFIG, here, or
     ~/.config/scigate), else http://127.0.0.1:8470. Token: the argument, ``$SCIGATE_TOKEN``, the file named by
-    ``$SCIGATE_TOKEN_FILE``, else ~/.config/scigate/token. Raises ``NotConfigured`` when there is no token.
+    ``$SCIGATE_TOKEN_FILE``, ~/.config/scigate/token, else in a notebook server of a hub ``$JUPYTERHUB_API_TOKEN``,
+    which is shown to ``$SCIGATE_URL`` only. Raises ``NotConfigured`` when there is no token.
     """
     env = os.environ if env is None else env
     address = check_url(url or env.get("SCIGATE_URL") or url_from_settings(env) or DEFAULT_URL)
-    return Access(address, find_token(env) if token is None else Secret(_check_token(token)))
+    return Access(address, find_token(env, address) if token is None else Secret(_check_token(token)))
 
 
-def find_token(env: Mapping[str, str]) -> Secret:
-    """The token of this user. A token file that others can read is refused."""
+def find_token(env: Mapping[str, str], address: str | None = None) -> Secret:
+    """The token of this user for the gateway at ``address``, by default the one of the environment. A token file that
+    others can read is refused."""
     if env.get("SCIGATE_TOKEN"):
         return Secret(_check_token(env["SCIGATE_TOKEN"]))
     named = env.get("SCIGATE_TOKEN_FILE")
     path = Path(named or TOKEN_FILE).expanduser()
     if not named and not path.exists():
+        if token := _hub_token(env, address):
+            return token
         raise NotConfigured(
             "There is no token to show to the gateway.",
             next_step=f"Make one with 'scigate token NAME', save it in {TOKEN_FILE} (mode 0600) or set SCIGATE_TOKEN.",
         )
     return Secret(_check_token(_read_private(path)))
+
+
+def _hub_token(env: Mapping[str, str], address: str | None) -> Secret | None:
+    """The token of a hub's notebook server, if it is the hub's own gateway that is asked."""
+    url, token = env.get("SCIGATE_URL"), env.get("JUPYTERHUB_API_TOKEN")
+    if not url or not token or (address is not None and address != check_url(url)):
+        return None
+    return Secret(_check_token(token))
 
 
 def _check_token(text: str) -> str:
