@@ -1,0 +1,229 @@
+"""A real JupyterHub with a gateway, in a folder of its own: for tests and demonstrations, never for users.
+
+Everybody's notebook server runs as the user who started the hub, and can read whatever that user can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from .accounts import Account, Accounts, hashed
+from .service import die_with_parent
+
+PATIENCE: Final = 120.0  # seconds
+STOP: Final = 90.0  # seconds; the hub waits for its services and servers
+
+RIGHTS: Final = (
+    "admin:users",
+    "admin:servers",
+    "admin:groups",
+    "tokens",
+    "access:servers",
+    "read:roles",
+    "list:services",
+)
+CONFIG: Final = """# Written by scigate.hub_config.testing.
+import os, sys
+from datetime import timedelta
+from scigate.hub_config import configure
+from scigate.hub_config.authenticator import FileAuthenticator
+
+c = get_config()  # noqa: F821
+folder = {folder!r}
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}{base_url}"
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}"
+c.JupyterHub.db_url = f"sqlite:///{{folder}}/jupyterhub.sqlite"
+c.JupyterHub.cookie_secret_file = f"{{folder}}/jupyterhub_cookie_secret"
+c.JupyterHub.authenticator_class = FileAuthenticator
+c.FileAuthenticator.users_file = f"{{folder}}/users.json"
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = f"{{folder}}/home/{{{{username}}}}"
+c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
+c.Spawner.http_timeout = c.Spawner.start_timeout = 120
+c.TraefikProxy.traefik_api_url = "http://127.0.0.1:{traefik_port}"
+c.TraefikProxy.check_route_timeout = 60
+c.JupyterHub.services = [{{"name": "tests", "api_token": {token!r}}}]
+c.JupyterHub.load_roles = [{{"name": "tests", "services": ["tests"], "scopes": {rights!r}}}]
+{extra}
+configure(
+    c,
+    settings=f"{{folder}}/scigate.toml",
+    url="http://127.0.0.1:{gateway_port}",
+    state_dir=f"{{folder}}/traefik",
+    curators={curators!r},
+    {options}
+)
+"""
+
+
+@dataclass
+class Hub:
+    """A hub in ``folder``: ``start`` it, and ``stop`` it; in between it can be asked and its users can sign in.
+
+    :param base_url: the path below which it lies, from ``/`` to ``/``.
+    :param curators: as for ``configure``.
+    :param extra: lines of Python in its configuration, before ``configure`` is called.
+    :param options: further arguments of ``configure``, as text.
+    """
+
+    folder: Path
+    base_url: str = "/"
+    curators: Mapping[str, str] = field(default_factory=dict)
+    extra: str = ""
+    options: str = ""
+    python: str = sys.executable
+    log: Path = field(init=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log = self.folder / "hub.log"
+        self.port, self._hub_port, self._traefik_port, self.gateway_port = free_ports(4)
+        self._token = secrets.token_hex(32)
+        self.passwords: dict[str, str] = {}
+        self.accounts = Accounts(self.folder / "users.json")
+
+    @property
+    def url(self) -> str:
+        """Where browsers find the hub; ends in ``/``."""
+        return f"http://127.0.0.1:{self.port}{self.base_url}"
+
+    @property
+    def gateway(self) -> str:
+        """Where browsers find the gateway, through the proxy; ends in ``/``."""
+        return f"{self.url}services/scigate/"
+
+    @property
+    def settings(self) -> Path:
+        """The gateway's ``scigate.toml``."""
+        return self.folder / "scigate.toml"
+
+    @property
+    def pid(self) -> int:
+        """The process of the hub."""
+        assert self._process is not None, "it has been started"
+        return self._process.pid
+
+    def add_user(self, name: str, *groups: str, password: str | None = None, admin: bool = False) -> None:
+        """A user with a password of their own; see ``passwords``."""
+        self.passwords[name] = password or secrets.token_urlsafe(12)
+        self.accounts.add(name, Account(hashed(self.passwords[name]), groups, admin))
+
+    def start(self) -> None:
+        """Start it and wait until it routes requests to the gateway. Call it from the main thread, which must outlive
+        it. ``RuntimeError`` with the end of its log if it does not start."""
+        config = self.folder / "jupyterhub_config.py"
+        config.touch(mode=0o600)
+        config.write_text(self._config())
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(  # noqa: S603 our own program
+                [self.python, "-m", "jupyterhub", "--config", str(config)],
+                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out, process_group=0,
+                preexec_fn=_like_a_foreground_job,  # noqa: PLW1509 it takes no lock
+                env=os.environ | {"PATH": _search_path(self.python)},
+            )  # fmt: skip
+        self.wait(self._routes, "the hub did not start")
+
+    def stop(self) -> None:
+        """End the hub, its services and its notebook servers in order."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def wait(self, condition: Callable[[], Any], otherwise: str, seconds: float = PATIENCE) -> Any:
+        """What ``condition`` returns once that is true; a server that does not answer yet is no error."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and (self._process is None or self._process.poll() is None):
+            with contextlib.suppress(httpx.TransportError):
+                if found := condition():
+                    return found
+            time.sleep(0.1)
+        raise RuntimeError(f"{otherwise}:\n{self.log.read_text(errors='replace')[-6000:]}")
+
+    def ready(self) -> None:
+        """Wait until the gateway itself answers."""
+        self.wait(lambda: httpx.get(f"{self.gateway}healthz").status_code == 200, "the gateway did not start")
+
+    def api(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Ask the hub's REST API as an admin."""
+        url = f"{self.url}hub/api/{path}"
+        return httpx.request(method, url, headers={"Authorization": f"token {self._token}"}, timeout=60, **options)
+
+    def token(self, user: str, *scopes: str) -> str:
+        """A token of the user, with all their rights unless ``scopes`` says which."""
+        body = {"note": "test", **({"scopes": list(scopes)} if scopes else {})}
+        answer = self.api("POST", f"users/{user}/tokens", json=body)
+        answer.raise_for_status()
+        made: str = answer.json()["token"]
+        return made
+
+    def spawn(self, user: str) -> str:
+        """Start the user's notebook server; return its URL, which ends in ``/``."""
+        self.api("POST", f"users/{user}/server").raise_for_status()
+        self.wait(lambda: self.server(user).get("ready"), f"the server of {user} did not start")
+        return f"{self.url}user/{user}/"
+
+    def server(self, user: str) -> dict[str, Any]:
+        """What the hub knows of the user's notebook server; empty if there is none."""
+        found: dict[str, Any] = self.api("GET", f"users/{user}").json().get("servers", {}).get("", {})
+        return found
+
+    @contextlib.contextmanager
+    def signed_in(self, user: str) -> Iterator[httpx.Client]:
+        """A browser, as far as cookies go, in which the user has signed in."""
+        with httpx.Client(base_url=self.url, follow_redirects=True, timeout=60) as browser:
+            browser.get("hub/login")
+            form = {"username": user, "password": self.passwords[user], "_xsrf": browser.cookies["_xsrf"]}
+            answer = browser.post("hub/login", data=form)
+            if answer.status_code == 403 or "hub/login" in str(answer.url):
+                raise RuntimeError(f"{user} could not sign in: {answer.status_code}")
+            yield browser
+
+    def _routes(self) -> bool:
+        """Whether the gateway's path leads anywhere: 404 comes from the hub, 502 from a proxy without an upstream."""
+        return httpx.get(self.gateway, timeout=10).status_code not in (404, 502, 504)
+
+    def _config(self) -> str:
+        return CONFIG.format(
+            folder=str(self.folder), port=self.port, hub_port=self._hub_port, traefik_port=self._traefik_port,
+            gateway_port=self.gateway_port, base_url=self.base_url, token=self._token, curators=dict(self.curators),
+            extra=self.extra, options=self.options, rights=list(RIGHTS),
+        )  # fmt: skip
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listened on a moment ago."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _search_path(python: str) -> str:
+    return os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)])
+
+
+def _like_a_foreground_job() -> None:
+    """A shell has its background jobs ignore SIGINT, and programs inherit it: then the hub waits half a minute for
+    services that it stops with SIGINT. And the hub ends when we do, however that is."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    die_with_parent()
