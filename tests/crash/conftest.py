@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scigate.storage_backends.testing.servers import S3Server
 
 from .ground import EXPIRES, EXPIRES_SOON, Ground, World, ground, make_world
 from .point_run import PointRun
@@ -81,13 +82,12 @@ def seed(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.fixture(scope="session")
-def crash_ground(require: Callable[[str], Path]) -> Iterator[Ground]:
+def crash_ground(require: Callable[[str], Path], shared_server: Callable[[str], S3Server]) -> Iterator[Ground]:
     """Sources and servers; skips without SeaweedFS or rclone."""
-    require("seaweedfs")
     require("rclone")
     folder = Path(tempfile.mkdtemp(prefix="scigate-crash-"))
     try:
-        with ground(folder) as made:
+        with ground(folder, shared_server("seaweedfs")) as made:
             yield made
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -9,13 +9,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from scigate.storage_backends.testing.servers import program, seaweedfs
+from scigate.storage_backends.testing.servers import S3Server, program
 
 from .case import Bucket, Content
 
@@ -47,19 +47,16 @@ class Ground:
 
 
 @contextmanager
-def ground(folder: Path) -> Iterator[Ground]:
-    """Everything above, running."""
+def ground(folder: Path, server: S3Server) -> Iterator[Ground]:
+    """Everything above, running; the bucket of ``server`` is empty."""
     lab = folder / "lab"
     contents = _make_sources(lab)
-    with ExitStack() as stack:
-        (folder / "s3").mkdir()
-        server = stack.enter_context(seaweedfs(folder / "s3"))
-        bucket = Bucket(server.endpoint, server.access_key, server.secret_key, server.bucket)
-        client = bucket.client()
-        for path in contents:
-            client.put_object(Bucket=bucket.bucket, Key=SOURCES + path, Body=(lab / path).read_bytes())
-        (folder / "secret").write_text(server.secret_key)
-        port = stack.enter_context(_web_server(lab, folder / "web.log"))
+    bucket = Bucket(server.endpoint, server.access_key, server.secret_key, server.bucket)
+    client = bucket.client()
+    for path in contents:
+        client.put_object(Bucket=bucket.bucket, Key=SOURCES + path, Body=(lab / path).read_bytes())
+    (folder / "secret").write_text(server.secret_key)
+    with _web_server(lab, folder / "web.log") as port:
         yield Ground(folder, lab, contents, bucket, port)
 
 

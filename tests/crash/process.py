@@ -7,6 +7,7 @@ ordinary processes that run ``wiring.serve``.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -104,11 +105,14 @@ class GatewayProcess:
 
 
 def _nurse() -> None:
+    import psycopg  # noqa: F401 else each gateway would import it, and what is below
+    import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
     from scigate.gateway_api import wiring
     from scigate.gateway_api.settings import Settings
     from scigate.storage_backends.registry import BackendRegistry
 
     BackendRegistry().load_all()
+    gc.freeze()  # what is there is not looked at again, and so not copied, by each gateway
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     sys.stdout.write("ready\n")
     sys.stdout.flush()
