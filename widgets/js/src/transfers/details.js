@@ -1,0 +1,125 @@
+import { button, h, iconButton, replace } from "../lib/dom.js";
+import { clock, count, percent, size, stateWord, visible } from "../lib/format.js";
+import { problemBox } from "../lib/portlet.js";
+import { ratePlot } from "./plot.js";
+import { eventText, proofText, tone } from "./words.js";
+
+const PERIOD = 4000; // ms between two looks while it moves
+const FILES = 50;
+const EVENTS = 200;
+const OVERWRITE = {
+  fail: "is left alone, and the file fails",
+  "skip-same": "is kept if it is the same, else replaced",
+  newer: "is replaced if the source is newer",
+  overwrite: "is replaced",
+};
+
+/** What stands below a transfer's row: facts, rates, files and its journal, kept up to date until `signal` ends it. */
+export function createDetails(item, { api, signal }) {
+  const facts = h("dl", { class: "scigate-facts" });
+  const plot = ratePlot(signal);
+  const files = h("div", { class: "scigate-stack" });
+  const journal = h("ol", { class: "scigate-journal", reversed: true });
+  const journalBox = h("details", {}, h("summary", {}, "Journal"), journal);
+  const node = h("div", { class: "scigate-details" }, facts, plot.node, files, journalBox);
+  const path = `transfers/${encodeURIComponent(item.id)}`;
+  let timer = null;
+  let seen = 0; // id of the last event of the journal that is shown
+  let wanted = FILES;
+
+  function update(next) {
+    item = next;
+    replace(facts, factsOf(item));
+    timer ??= setTimeout(look, 300);
+  }
+
+  /** Ask for what has changed; at most every few seconds. */
+  async function look() {
+    try {
+      await Promise.all([readFiles(), readRates(), readJournal()]);
+    } catch (error) {
+      if (!signal.aborted) replace(files, problemBox(error));
+    }
+    timer = null;
+    if (item.state === "ACTIVE" && !signal.aborted) timer = setTimeout(look, PERIOD);
+  }
+
+  async function readFiles() {
+    const page = await api(`${path}/files`, { query: { limit: wanted }, signal });
+    const more = page.next && button("Show more files", () => ((wanted = Math.min(1000, wanted * 4)), readFiles()));
+    replace(files, filesTable(page.items, item.files.total), more);
+  }
+
+  async function readRates() {
+    try {
+      plot.update(await api(`${path}/rates`, { signal }));
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      plot.node.hidden = true; // an older gateway does not know it
+    }
+  }
+
+  async function readJournal() {
+    const page = await api(`${path}/events`, { query: { after: seen, limit: EVENTS }, signal });
+    for (const event of page.items) {
+      seen = Number(event.id);
+      journal.prepend(h("li", {}, h("time", { datetime: event.time }, clock(event.time)), " ", eventText(event)));
+    }
+    while (journal.children.length > EVENTS) journal.lastChild.remove();
+  }
+
+  signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  replace(facts, factsOf(item));
+  return { node, update, start: look };
+}
+
+function factsOf(item) {
+  const cause = item.cause && fact("Why", `${visible(item.cause.message)} ${visible(item.cause.next_step ?? "")}`);
+  return [
+    cause,
+    fact("Begun", clock(item.created)),
+    item.finished ? fact("Finished", clock(item.finished)) : fact("Tried until", clock(item.deadline)),
+    fact("What exists", OVERWRITE[item.overwrite] ?? item.overwrite),
+    fact("Proof", proofText(item.proof)),
+    fact("Number", h("span", { class: "scigate-row" }, h("code", {}, item.id), copyButton(item.id, "Copy the number"))),
+  ];
+}
+
+const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+
+function filesTable(files, total) {
+  const heads = ["File", "State", "Size", "Done"].map((text) => h("th", { scope: "col" }, text));
+  const title = files.length < total ? `Files (${files.length} of ${total.toLocaleString("en")})` : count(total, "file");
+  return h(
+    "div",
+    {},
+    h("h4", {}, title),
+    h(
+      "div",
+      { class: "scigate-scroll" },
+      h("table", { class: "scigate-table scigate-files-of" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, files.map(fileRow))),
+    ),
+  );
+}
+
+function fileRow(file) {
+  const why = file.cause && ["WAITING", "FAILED", "PAUSED"].includes(file.state) && file.cause.message;
+  const where = file.surl ?? file.destination;
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, h("span", { class: "scigate-row scigate-tight" }, h("span", { class: "scigate-clip", title: visible(where) }, visible(file.destination)), copyButton(where, "Copy its address")), why && h("div", { class: "scigate-sub", title: visible(why) }, visible(why))),
+    h("td", {}, h("span", { class: "scigate-badge", "data-tone": tone(file.state === "COPYING" ? "ACTIVE" : file.state) }, file.skipped ? "Was there" : stateWord(file.state))),
+    h("td", {}, file.size === null ? "" : size(file.size)),
+    h("td", {}, `${file.state === "DONE" ? 100 : percent(file.bytes_done, file.size)} %`),
+  );
+}
+
+/** Copies text; says so by its drawing for a moment. */
+export function copyButton(text, label) {
+  const copy = async ({ currentTarget }) => {
+    await navigator.clipboard?.writeText(text);
+    currentTarget.title = "Copied";
+  };
+  return iconButton("copy", label, copy);
+}

@@ -1,0 +1,120 @@
+import { clock, count, duration, isFinal, percent, rate, size, stateWord, visible } from "../lib/format.js";
+
+const TONES = { ACTIVE: "busy", DONE: "good", FAILED: "bad", WAITING: "warn", PAUSED: "warn" };
+const PROOFS = {
+  A: "read again at its storage and compared",
+  B: "checked by its storage",
+  C: "checked by its storage when it arrived",
+  D: "only its size was compared",
+};
+
+export const tone = (state) => TONES[state] ?? "";
+
+/** A state as a word; an upload whose bytes are still on their way to the gateway says so. */
+export function stateText({ state, arrived, bytes_total: total, cause }) {
+  if (arrived && !isFinal(state) && arrived.bytes < total && state !== "PAUSED") return "Arriving";
+  if (state === "WAITING" && cause?.code === "scheduled") return "Scheduled";
+  return stateWord(state);
+}
+
+/** The line below the name: why it does not move, else how many files and when. */
+export function detail(item, now) {
+  const { state, cause, files } = item;
+  if (cause && ["WAITING", "PAUSED", "FAILED"].includes(state)) return reason(item, now);
+  if (state === "DONE") return `${filesText(files)} · ${clock(item.finished, now)}, took ${took(item)}`;
+  if (isFinal(state)) return `${clock(item.finished, now)}, ${count(files.done, "file")} done before`;
+  if (item.not_before && Date.parse(item.not_before) > (now ?? Date.now())) return `Begins ${clock(item.not_before, now)}`;
+  return `${filesText(files)}${item.listing ? ", still listing" : ""} · since ${clock(item.created, now)}`;
+}
+
+function reason({ cause, not_before: notBefore, state }, now) {
+  if (cause.code === "scheduled" && notBefore) return `Begins ${clock(notBefore, now)}`;
+  const next = state === "WAITING" && cause.retriable ? "It is tried again by itself." : cause.next_step;
+  return visible([cause.message, next].filter(Boolean).join(" "));
+}
+
+export function filesText({ total, done, failed }) {
+  if (total === 1) return "1 file";
+  const some = done < total ? `${done.toLocaleString("en")} of ${count(total, "file")}` : count(total, "file");
+  return failed ? `${some}, ${failed.toLocaleString("en")} failed` : some;
+}
+
+const took = ({ created, finished }) => duration(Math.max(1, (Date.parse(finished) - Date.parse(created)) / 1000));
+
+/** How far it is: percent of each leg, and in sizes. */
+export function progress(item) {
+  const { state, bytes_total: total, bytes_done: done, arrived, files } = item;
+  const whole = total ? percent(done, total) : percent(files.done, files.total);
+  const stored = state === "DONE" ? 100 : Math.min(whole, 99);
+  const coming = arrived && !isFinal(state) && arrived.bytes < total;
+  const sizes = state === "DONE" ? size(total) : `${size(done)} of ${size(total)}`;
+  if (!coming) return { stored, here: null, text: sizes };
+  const here = percent(arrived.bytes, total);
+  return { stored, here, text: `${here} % here, ${stored} % stored, of ${size(total)}` };
+}
+
+/** The rate now, of the leg that is in front, and what is to be expected. */
+export function speed(item) {
+  if (isFinal(item.state)) return { now: averageText(item), expected: "" };
+  const now = item.rate ?? item.arrived?.rate;
+  const expected = item.expected_rate ? `expected ${rate(item.expected_rate)}` : "";
+  return { now: now ? rate(now) : item.state === "ACTIVE" ? "…" : "", expected };
+}
+
+function averageText({ state, bytes_total: total, created, finished }) {
+  const seconds = (Date.parse(finished) - Date.parse(created)) / 1000;
+  return state === "DONE" && total && seconds > 0 ? `⌀ ${rate(total / seconds)}` : "";
+}
+
+export function timeLeft({ state, eta_seconds: eta }) {
+  if (state !== "ACTIVE" || eta === null || eta === undefined) return "";
+  return duration(eta);
+}
+
+export const proofText = (proof) => (proof ? `${proof}: ${PROOFS[proof] ?? ""}` : "not yet");
+
+/** What can be asked for in a state, in the order of the buttons. */
+export function wishes({ state, cause }) {
+  if (state === "WAITING" && cause && cause.code !== "scheduled") return ["retry", "pause", "cancel"];
+  if (["QUEUED", "ACTIVE", "WAITING"].includes(state)) return ["pause", "cancel"];
+  if (state === "PAUSED") return ["resume", "cancel"];
+  return state === "FAILED" ? ["retry"] : [];
+}
+
+/** An event of the journal as a sentence. */
+export function eventText({ type, data }) {
+  const file = data.destination ? ` ${visible(data.destination)}` : "";
+  const why = data.cause?.message ? `: ${visible(data.cause.message)}` : "";
+  return `${EVENTS[type] ?? type.replace(/^scigate\./, "").replace(/[.-]/g, " ")}${file}${why}`;
+}
+
+const EVENTS = {
+  "scigate.transfer.submitted": "Accepted",
+  "scigate.transfer.listed": "The folder has been listed",
+  "scigate.transfer.done": "Done",
+  "scigate.transfer.failed": "Failed",
+  "scigate.transfer.cancelled": "Cancelled",
+  "scigate.transfer.pause-asked": "Pause was asked for",
+  "scigate.transfer.resume-asked": "Going on was asked for",
+  "scigate.transfer.cancel-asked": "Cancelling was asked for",
+  "scigate.transfer.retry-asked": "Another try was asked for",
+  "scigate.upload.created": "Upload announced",
+  "scigate.upload.received": "All bytes are at the gateway",
+  "scigate.upload.cut": "The sender's connection broke; what has come is kept",
+  "scigate.upload.terminated": "The sender ended the upload",
+  "scigate.upload.expired": "The sender did not come back",
+  "scigate.file.claim": "Taken up",
+  "scigate.file.start": "Moving",
+  "scigate.file.copied": "All bytes are at the storage",
+  "scigate.file.verified": "Compared",
+  "scigate.file.published": "Visible at its destination",
+  "scigate.file.stored": "Stored",
+  "scigate.file.skipped": "Was there already",
+  "scigate.file.failure": "Stopped",
+  "scigate.file.damaged": "Blocks did not arrive whole and are sent again",
+  "scigate.file.lapse": "The gateway stopped meanwhile; it goes on",
+  "scigate.file.wake": "Going on",
+  "scigate.file.starved": "Waits for more from the sender",
+  "scigate.file.received": "Enough has come to go on",
+  "scigate.file.recovered": "Found whole at its destination",
+};
