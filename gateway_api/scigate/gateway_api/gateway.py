@@ -93,12 +93,12 @@ class Gateway:
     def list_storages(self, actor: Actor) -> Page[Storage]:
         """The storages that ``actor`` may use."""
         names = self._seen(actor)
-        return Page(items=self.storage_views.of(names, names))
+        return Page(items=self.storage_views.of(actor, names, names))
 
     def show_storage(self, actor: Actor, name: str) -> Storage:
         """One of them."""
         check_storage(actor, name, self._storages.section(name), write=False)
-        return self.storage_views.of([name], self._seen(actor))[0]
+        return self.storage_views.of(actor, [name], self._seen(actor))[0]
 
     # --- files ---------------------------------------------------------------------------------------------------
 

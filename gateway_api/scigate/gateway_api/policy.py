@@ -36,6 +36,12 @@ def may_use(actor: Actor, storage: StorageSection) -> bool:
     return actor.is_admin or any(_names(subject, actor) for subject in storage.users)
 
 
+def shared_with(actor: Actor, storage: StorageSection) -> list[str]:
+    """The communities of ``actor`` that ``storage`` is shared with, by name; for an admin all that are named."""
+    named = {name for kind, colon, name in (subject.partition(":") for subject in storage.users) if colon}
+    return sorted(named if actor.is_admin else named.intersection(actor.communities))
+
+
 def check_storage(actor: Actor, name: str, storage: StorageSection | None, *, write: bool) -> None:
     """Raise a ``Problem`` unless ``actor`` may read, or write, at ``storage`` (None: there is none of this name)."""
     if storage is None or not may_use(actor, storage):

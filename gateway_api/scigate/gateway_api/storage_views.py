@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from scigate.storage_backends.errors import StorageError
 
 from . import entries
+from .actor import Actor
+from .policy import shared_with
 from .problems import cause_of, not_found
 from .resources import Storage, StorageState
 from .storages import Storages
@@ -20,9 +22,9 @@ class StorageViews:
         self._storages, self._expected, self._site = storages, expected, site
         self.largest_upload: Callable[[], int] = lambda: 0
 
-    def of(self, names: Iterable[str], seen: Iterable[str]) -> list[Storage]:
-        """Those of these ``names``; the nearest is one of those that the asker has ``seen``. Looks at each of them."""
-        views = [self._view(name) for name in names]
+    def of(self, actor: Actor, names: Iterable[str], seen: Iterable[str]) -> list[Storage]:
+        """Those of these ``names``; the nearest is one of those that ``actor`` has ``seen``. Looks at each of them."""
+        views = [self._view(actor, name) for name in names]
         suggested = nearest(filter(None, map(self._candidate, seen)), self._site)
         return [view.model_copy(update={"nearest": True}) if view.name == suggested else view for view in views]
 
@@ -37,7 +39,7 @@ class StorageViews:
             return None
         return None if limits.read_only else Candidate(name, self._expected.to(name), section.site, limits.local)
 
-    def _view(self, name: str) -> Storage:
+    def _view(self, actor: Actor, name: str) -> Storage:
         section = self._storages.section(name)
         if section is None:
             raise not_found("storage", name)
@@ -46,6 +48,7 @@ class StorageViews:
             name=name, type=section.type, summary=section.summary, site=section.site, url=None,
             read_only=section.read_only, state=status.state, cause=status.cause, can=[],
             largest_upload=self.largest_upload(), space=status.space, expected_rate=self._expected.to(name),
+            communities=shared_with(actor, section),
         )  # fmt: skip
         try:
             opened = self._storages.get(name)

@@ -49,6 +49,7 @@ class Storage(Resource):
     expected_rate: float | None = Field(
         default=None, description="bytes per second: the median of what finished there in the last days"
     )
+    communities: list[str] = Field(default=[], description="those of yours that it is shared with, by name")
     nearest: bool = Field(default=False, description="the one to suggest as a destination; at most one is")
 
 
