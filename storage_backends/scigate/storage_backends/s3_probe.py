@@ -6,27 +6,31 @@ AWS itself is known and not asked. Each probe writes a small object under a hidd
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 from .errors import AlreadyExists, DigestMismatch, NotFound, Permanent
 from .s3_control import ControlPlane, Part
-from .s3_data import DataPlane, md5_of
+from .s3_data import DataPlane, exists, md5_of
 from .s3_options import PARTS_MAX
 
 PROBE: Final = ".scigate-probe-"
 CONTENT: Final = b"scigate"
 WRONG: Final = "0" * 16
 TRIES: Final = 3
+UNCLEAR: Final = 5
+"""Unclear answers in a row, after which they are the answer: disturbances do not last."""
 
 
 class Features:
-    """Answers that do not change while the storage is open. Thread-safe."""
+    """Answers that do not change while the storage is open; only clear ones are remembered. Thread-safe."""
 
     def __init__(self, data: DataPlane, control: ControlPlane, prefix: str, *, complete: bool) -> None:
         self._data, self._control, self._prefix = data, control, prefix
         self._known: dict[str, bool] = {"conditional": True, "leftovers": True, "lenient": False} if complete else {}
+        self._unclear: Counter[str] = Counter()
         self._asking = threading.Lock()
 
     @property
@@ -44,10 +48,14 @@ class Features:
         """Whether an upload with a wrong checksum is completed, and the ETags of its parts (their MD5) tell."""
         return self._answer("lenient", self._ask_lenient)
 
-    def _answer(self, name: str, ask: Callable[[], bool]) -> bool:
+    def _answer(self, name: str, ask: Callable[[], bool | None]) -> bool:
         with self._asking:
             if name not in self._known:
-                self._known[name] = ask()
+                answer = ask()
+                self._unclear[name] += answer is None
+                if answer is None and self._unclear[name] < UNCLEAR:
+                    return False
+                self._known[name] = bool(answer)
             return self._known[name]
 
     def _ask_conditional(self) -> bool:
@@ -59,14 +67,21 @@ class Features:
                 return True
             return False
 
-    def _ask_leftovers(self) -> bool:
+    def _ask_leftovers(self) -> bool | None:
         """Whoever sets a death right asks this, so what the rarer probe left of it is removed here as well."""
         self._clear(f"{self._prefix}{PROBE}lenient")
         with self._probe_key("leftovers") as key:
-            for _ in range(TRIES):
-                with suppress(NotFound):  # a gateway that asks at the same time has cleared ours away
-                    return self._completes_without_a_part(key)
-            return False
+            return self._undisturbed(key, self._completes_without_a_part)
+
+    def _undisturbed(self, key: str, completes: Callable[[str], bool]) -> bool | None:
+        """Whether it ``completes`` what was begun; None if that cannot be told."""
+        for _ in range(TRIES):
+            try:
+                return completes(key)
+            except NotFound:  # it was completed and the answer got lost, or another gateway has cleared it away
+                if (made := exists(self._data, key, key)) is not None:
+                    return made.size == len(CONTENT)
+        return None
 
     def _completes_without_a_part(self, key: str) -> bool:
         upload, _ = self._begun(key)
@@ -81,17 +96,15 @@ class Features:
             self._control.abort(key, key, upload)
         return self._data.head(key, key).size == len(CONTENT)
 
-    def _ask_lenient(self) -> bool:
+    def _ask_lenient(self) -> bool | None:
         with self._probe_key("lenient") as key:
-            for _ in range(TRIES):
-                with suppress(NotFound):  # as above
-                    return self._completes_a_wrong_one(key)
-            return False
+            return self._undisturbed(key, self._completes_a_wrong_one)
 
     def _completes_a_wrong_one(self, key: str) -> bool:
         upload, checked = self._begun(key)
         try:
-            part = self._part(key, upload, 1)
+            if (part := self._part(key, upload, 1)).etag != md5_of(CONTENT):
+                part = self._part(key, upload, 1)  # it may have been damaged on its way
             if part.etag != md5_of(CONTENT):  # encrypted: there is nothing to compare with
                 return False
             if checked:
