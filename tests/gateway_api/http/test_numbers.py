@@ -72,3 +72,12 @@ def test_only_one_storage_is_suggested_and_it_can_be_written_to(gateway: Running
     assert not found["frozen"]["nearest"]
     (name,) = (name for name, one in found.items() if one["nearest"])
     assert gateway.client("ada").get(f"{V1}/storages/{name}").json()["nearest"]
+
+
+def test_a_storage_tells_which_of_your_communities_it_is_shared_with(gateway: Running) -> None:
+    def communities(user: str) -> dict[str, list[str]]:
+        return {name: one["communities"] for name, one in storages(gateway.client(user)).items()}
+
+    assert {name: names for name, names in communities("ada").items() if names} == {"community": ["h3a"]}
+    assert not any(communities("bo").values())
+    assert communities("root")["community"] == ["h3a"]
