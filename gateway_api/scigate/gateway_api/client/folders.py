@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +44,21 @@ def put_folder(session: Session, folder: Path, root: Location, how: How) -> Tran
     return batches.group()
 
 
+def put_each(session: Session, files: Sequence[tuple[Path, Location]], how: How) -> TransferGroup:
+    """Send files, each to its own place at one storage. Otherwise as ``put_folder``."""
+    names = [target.path.lstrip("/") for _, target in files]
+    place = f"{files[0][1].storage}:/"
+    wanted = hashlib.sha256(json.dumps(names).encode("ascii")).hexdigest()
+    label = how.label or (label_of(files[0][0].name) if len(files) == 1 else f"{len(files)} files")
+    with records.opened(session.access.url, files[0][0], f"{place} {wanted}", how.overwrite) as record:
+        batches = _Folder(session, record, place, how, label)
+        found = zip((path for path, _ in files), names, strict=True)
+        while batch := list(islice(found, MANIFEST)):
+            batches.send(batch)
+        record.remove()
+    return batches.group()
+
+
 class _Folder:
     """One folder on its way, batch after batch."""
 
@@ -58,6 +74,8 @@ class _Folder:
         """Send these files, going on where an earlier run ended."""
         self._files = {name: file for path, name in found if (file := self._look(path))}
         known = [begun for name in self._files if (begun := self._record.begun.get(name))]
+        for transfer in dict.fromkeys(begun.transfer for begun in known):
+            self._how.begun(transfer)
         self._all(self._go_on, [begun for begun in known if not self._is_settled(begun)])
         self._all(self._send_new, self._submit([name for name in self._files if self._is_fresh(name)]))
 
@@ -118,6 +136,7 @@ class _Folder:
             for name, upload, file in zip(names, made.uploads, files, strict=True)
         ]
         self._record.add(begun)
+        self._how.begun(made.transfer.id)
         return begun
 
     def _go_on(self, begun: Begun) -> None:

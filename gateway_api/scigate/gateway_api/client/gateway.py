@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,15 @@ from ..resources import (
 from . import archives, download, upload
 from .access import find
 from .arguments import choice, location, transfer_request
-from .errors import FilesNotFetched, GatewayError, GatewayUnreachable, InvalidLocation, LocalFileError
-from .folders import put_folder
+from .errors import (
+    FilesNotFetched,
+    GatewayError,
+    GatewayUnreachable,
+    InvalidArgument,
+    InvalidLocation,
+    LocalFileError,
+)
+from .folders import put_each, put_folder
 from .handle import TransferGroup, TransferHandle, pages
 from .putting import put_file
 from .sending import terminate, upload_path
@@ -100,6 +107,34 @@ class Gateway:
             return put_file(self._session, path, _named(target, path.name), how)
         except GatewayUnreachable as error:
             raise _not_sent(path, error) from None
+
+    def put_each(
+        self,
+        files: Iterable[tuple[str | os.PathLike[str], str]],
+        *,
+        overwrite: Overwrite | str = Overwrite.FAIL,
+        label: str | None = None,
+        begun: Callable[[str], None] = upload.unnoticed,
+        sent: upload.Count = upload.ignored,
+        resumed: upload.Count = upload.ignored,
+        broken: upload.Broken = upload.unheard,
+    ) -> TransferGroup:
+        """Send local files, each to its own destination, all of them at one storage, as one transfer (for every ten
+        thousand files). Otherwise as ``put`` of a folder: the group's ``refused`` says what was not sent.
+
+        ``begun`` is called with the id of each transfer as soon as the gateway has it, before the bytes are sent.
+        """
+        given = [(path, _named(location(target), path.name)) for path, target in ((Path(a), b) for a, b in files)]
+        targets = {str(target) for _, target in given}
+        if len({target.storage for _, target in given}) != 1 or len(targets) != len(given):
+            raise InvalidArgument(
+                "The files do not have each a destination of its own, all at one storage.",
+                next_step="Send the files of each storage for themselves.",
+            )
+        how = upload.How(
+            choice(Overwrite, overwrite, "overwrite"), label, sent, resumed=resumed, broken=broken, begun=begun
+        )
+        return put_each(self._session, given, how)
 
     def uploads(self) -> Iterator[Upload]:
         """This user's uploads, newest first, each with its two legs; also those that have ended lately."""

@@ -35,6 +35,10 @@ def unheard(error: Exception) -> None:
     """A ``Broken`` that nobody asked for."""
 
 
+def unnoticed(transfer: str) -> None:
+    """What is called with each transfer that begins, when nobody asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class How:
     """How files are sent; ``label`` None: by the name of each. ``stored`` None: nobody asks about the second leg."""
@@ -45,6 +49,7 @@ class How:
     stored: Count | None = None
     resumed: Count = ignored
     broken: Broken = unheard
+    begun: Callable[[str], None] = unnoticed
 
 
 @dataclass(frozen=True, slots=True)
