@@ -62,6 +62,7 @@ ARROWS: Final = {
     ("WAITING", "received", "QUEUED"),
     *((state, "starved", "WAITING") for state in ("QUEUED", "CLAIMED", "COPYING")),
     *((state, "expired", "FAILED") for state in ("QUEUED", "WAITING", "PAUSED", "CLAIMED", "COPYING")),
+    *((state, "scheduled", "WAITING") for state in ("QUEUED", "WAITING", "PAUSED")),
     ("FAILED", "cancel", "CANCELLED"),
     *((state, what, "QUEUED") for state in ("PUBLISHING", *_OWNED) for what in ("release", "lapse")),
     ("CANCELLING", "lapse", "CANCELLING"),
@@ -274,19 +275,21 @@ def _histories(tables: Tables) -> Iterator[str]:
     for event in tables.events:
         if event["type"].startswith("file."):
             events[event["file"]].append(event)
+    later = {row["seq"] for row in tables.transfers if row["not_before"] is not None}
     for row in tables.files:
-        yield from _history(row, events[row["seq"]])
+        yield from _history(row, events[row["seq"]], later=row["transfer"] in later)
     yield from (f"I9 events of a file {seq} that does not exist"
                 for seq in events.keys() - {row["seq"] for row in tables.files})  # fmt: skip
 
 
-def _history(row: Row, events: list[Row]) -> Iterator[str]:
+def _history(row: Row, events: list[Row], *, later: bool) -> Iterator[str]:
     name = _named(row)
     upload = row["source_storage"].startswith("staging@")  # waits for its sender first, if not all of it came at once
     state, epoch, published = ("QUEUED", 0, 0) if events or row["state"] == "QUEUED" else (row["state"], 0, 0)
-    if upload and events and json.loads(events[0]["data"])["from"] == "WAITING":
+    waits = upload or later  # for its time, if its owner has named one
+    if waits and events and json.loads(events[0]["data"])["from"] == "WAITING":
         state = "WAITING"
-    if not events and state not in (("QUEUED", "FAILED", "WAITING") if upload else ("QUEUED", "FAILED")):
+    if not events and state not in (("QUEUED", "FAILED", "WAITING") if waits else ("QUEUED", "FAILED")):
         yield f"I9 {name} is {state} and has no history"
     for event in events:
         data, what = json.loads(event["data"]), event["type"].removeprefix("file.")

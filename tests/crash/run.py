@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from scigate.gateway_api.transfers.awaiting import SILENCE
+
 from . import checker
 from .case import Case, Operation
 from .client import NOT_ANSWERED, Client, GaveUp
@@ -21,6 +23,7 @@ from .plan import USUAL, Planner
 from .process import GatewayProcess, Nursery
 from .sender import Sender
 from .watcher import Watcher
+from .weather import IMPATIENT
 
 SETTLES_IN: Final = 90.0  # seconds after the last kill until everything has ended
 CLEAN_IN: Final = 15.0  # seconds after that until nothing is left behind
@@ -52,17 +55,17 @@ class Run:
 
     def __init__(
         self, world: World, nursery: Nursery, seed: int, *, mutant: str = "", kinds: Sequence[str] = (),
-        bursts: bool = False,
+        bursts: bool = False, weather: str = "",
     ) -> None:  # fmt: skip
         self._patience = SETTLES_IN / 5 if mutant else SETTLES_IN  # a mistake may well be that it never ends
-        self._world, self._nursery, self._mutant = world, nursery, mutant
+        self._world, self._nursery, self._mutant, self._weather = world, nursery, mutant, weather
         self._seed = seed
         self._rng = random.Random(f"nemesis {seed}")
         self._kinds, self._bursts = list(kinds), bursts
         self._over = threading.Event()
         self.history = History(world.folder / "history.jsonl")
         self._client = Client(world.port, self.history, self._over)
-        self._sender = Sender(world.port, self.history, self._over)
+        self._sender = Sender(world.port, self.history, self._over, IMPATIENT if weather == "impatience" else SILENCE)
         self.result = Result(seed)
 
     def execute(self, kills: int, freezes: int = 0) -> Result:
@@ -160,7 +163,9 @@ class Run:
         self.history.write("info", "nap")
 
     def _start(self) -> GatewayProcess:
-        return self._nursery.start(self._world.config, self._world.folder / "gateway.log", self._mutant)
+        return self._nursery.start(
+            self._world.config, self._world.folder / "gateway.log", self._mutant or self._weather
+        )
 
     def _start_other(self) -> GatewayProcess:
         return self._nursery.start(self._world.other_config, self._world.folder / "gateway.log")

@@ -21,7 +21,6 @@ from .history import History
 UPLOADS: Final = "/api/v1/uploads"
 BYTES: Final = "application/offset+octet-stream"
 PASSING: Final = frozenset({423, 429, 500, 502, 503, 507})
-SLEEP: Final = 11.5  # seconds: longer than the gateway keeps a slot for a silent sender
 DEFERRED: Final = 0.25  # of the uploads, so many do not say their length when they begin
 CHUNK: Final = 128 << 10
 
@@ -31,11 +30,13 @@ class Gone(Exception):
 
 
 class Sender:
-    """Does one operation after the other, each in the thread that asks for it."""
+    """Does one operation after the other, each in the thread that asks for it. ``kept``: so many seconds the gateway
+    keeps a slot for a sender who is silent."""
 
-    def __init__(self, port: int, history: History, stop: threading.Event) -> None:
+    def __init__(self, port: int, history: History, stop: threading.Event, kept: float) -> None:
         self._port, self._history, self._stop = port, history, stop
         self._client = Client(port, history, stop)
+        self._nap = kept + 1.5
 
     def do(self, operation: Operation, rng: random.Random) -> None:
         """Send until all is acknowledged, or as long as the operation's manner is."""
@@ -98,6 +99,10 @@ class Sender:
                 return found["transfer"]  # type: ignore[no-any-return]
             self._stop.wait(0.05)
         raise GaveUp
+
+    def sleep_long(self) -> None:
+        """For longer than the gateway keeps a slot for a silent sender."""
+        self.sleep(self._nap)
 
     def sleep(self, seconds: float) -> None:
         if self._stop.wait(seconds):
@@ -181,7 +186,7 @@ class _Upload:
                 return
             if self._manner.sleeps_at is not None and offset >= self._manner.sleeps_at and not slept:
                 slept = True
-                self._sender.sleep(SLEEP)
+                self._sender.sleep_long()
             status, found = self._send_piece(offset)
             if status != 204:
                 self._sender.note("no offset", self._sending.key, status=status)

@@ -22,7 +22,8 @@ def kinds_of(kills: int) -> list[str]:
 @pytest.mark.timeout(0)
 def test_senders_on_sqlite(crash: Callable[..., Result], seed: int, kills: int) -> None:
     results = [
-        crash(number, share, kinds=kinds_of(share), bursts=True) for number, share in rounds(seed, kills // SHARE)
+        crash(number, share, kinds=kinds_of(share), bursts=True, weather="impatience")
+        for number, share in rounds(seed, kills // SHARE)
     ]
     told("crash.uploads", results, "SQLite", seed)
     judge(
@@ -38,7 +39,7 @@ def test_senders_on_postgresql(
     crash: Callable[..., Result], new_database: Callable[[], str], seed: int, kills: int
 ) -> None:
     results = [
-        crash(number, share, database=new_database(), kinds=kinds_of(share), bursts=True)
+        crash(number, share, database=new_database(), kinds=kinds_of(share), bursts=True, weather="impatience")
         for number, share in rounds(seed, kills // SHARE)
     ]
     told("crash.uploads", results, "PostgreSQL", seed)

@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Final
 
 from scigate.gateway_api import storages
-from scigate.gateway_api.transfers import scheduler
+from scigate.gateway_api.transfers import awaiting, scheduler
 from scigate.gateway_api.uploads import window
 from scigate.storage_backends.errors import NoSpace, Unreachable
 from scigate.storage_backends.layers import Fault, compose
 
 OWN: Final = "point-"
 """In the path of every destination of these runs, and of no source."""
+IMPATIENT: Final = 4.0  # seconds
 
 
 class Full(NoSpace):
@@ -45,7 +46,12 @@ def no_slot() -> None:
     scheduler.Share.is_free = property(lambda self: False)  # type: ignore[assignment,method-assign]
 
 
-OTHERS: Final = {"no room": no_room, "no slot": no_slot}
+def impatience() -> None:
+    """Senders who are silent lose their slots as ever, only sooner."""
+    awaiting.SILENCE = IMPATIENT  # type: ignore[misc]
+
+
+OTHERS: Final = {"no room": no_room, "no slot": no_slot, "impatience": impatience}
 
 
 def arise(name: str) -> None:
