@@ -42,10 +42,10 @@ def _wrong_counters(connection: Connection) -> Iterator[str]:
 
 
 def _wrong_histories(connection: Connection) -> Iterator[str]:
-    """The journal of a file is a path of the state machine from QUEUED to its state, that of an upload perhaps from
-    WAITING; every claim raises its epoch."""
-    columns = (file.c.seq, file.c.state, file.c.epoch, file.c.source_storage)
-    now = {row.seq: row for row in connection.execute(select(*columns))}
+    """The journal of a file is a path of the state machine from QUEUED to its state, that of an upload or of a transfer
+    that begins later perhaps from WAITING; every claim raises its epoch."""
+    columns = (file.c.seq, file.c.state, file.c.epoch, file.c.source_storage, transfer.c.not_before)
+    now = {row.seq: row for row in connection.execute(select(*columns).join(transfer))}
     state = _beginnings(connection, now)
     epoch = dict.fromkeys(now, 0)
     for row in connection.execute(_LINES):
@@ -59,12 +59,12 @@ def _wrong_histories(connection: Connection) -> Iterator[str]:
 
 
 def _beginnings(connection: Connection, now: dict[int, Any]) -> dict[int, str]:
-    """The state of each file before its first line. Only an upload may begin with waiting for its sender."""
+    """The state of each file before its first line. Only what waits for its sender or its time may begin with that."""
     first: dict[int, str] = {}
     for row in connection.execute(_LINES):
         first.setdefault(row.file, json.loads(row.data)["from"])
-    waited = {seq for seq, row in now.items() if is_staging(row.source_storage) and
-              first.get(seq, row.state) == FileState.WAITING}  # fmt: skip
+    may_wait = {seq for seq, row in now.items() if is_staging(row.source_storage) or row.not_before is not None}
+    waited = {seq for seq in may_wait if first.get(seq, now[seq].state) == FileState.WAITING}
     return {seq: (FileState.WAITING if seq in waited else FileState.QUEUED).value for seq in now}
 
 

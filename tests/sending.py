@@ -14,6 +14,7 @@ from scigate.gateway_api.db.schema import file, transfer, upload
 from scigate.gateway_api.resources import FileRequest, Overwrite, TransferRequest
 from scigate.gateway_api.transfers import intake, receiving
 from scigate.gateway_api.transfers.submission import Pair, Submission
+from scigate.gateway_api.transfers.times import Times
 from scigate.gateway_api.uploads.arrivals import Arrivals
 from scigate.gateway_api.uploads.source import StagedSource
 from scigate.gateway_api.uploads.staged import StagedUpload
@@ -49,7 +50,7 @@ class Sender:
 
     def announce(
         self, id: str, destination: str, length: int | None, *, expires: timedelta = timedelta(days=1),
-        overwrite: Overwrite = Overwrite.FAIL, owner: str = "ada",
+        overwrite: Overwrite = Overwrite.FAIL, owner: str = "ada", not_before: datetime | None = None,
     ) -> str:  # fmt: skip
         """A new upload; returns the id of its transfer."""
 
@@ -59,7 +60,8 @@ class Sender:
             files = [FileRequest(source="upload:run.dat", destination=destination)]
             pair = Pair(Location(self.gateway, id), parse(destination), length, until)
             deadline = datetime.now(UTC) + timedelta(days=7)
-            submission = Submission(TransferRequest(files=files, overwrite=overwrite), [pair], deadline)
+            times = Times(not_before, deadline, firm=False)
+            submission = Submission(TransferRequest(files=files, overwrite=overwrite), [pair], times)
             seq = intake.store(connection, intake.new_id(), owner, submission, now)
             its = connection.execute(select(file.c.seq).where(file.c.transfer == seq)).scalar_one()
             row = {"id": id, "owner": owner, "gateway": self.gateway, "kind": "whole", "file": its, "name": "run.dat",

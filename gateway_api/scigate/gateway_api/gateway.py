@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Final
 
@@ -166,13 +164,12 @@ class Gateway:
                 may_read=lambda name: _refusing(self._readable, actor, name),
                 may_write=lambda name: _refusing(self._writable, actor, name),
                 check_url=partial(_check_url, self._egress, set()),
+                keeps_trying=self._limits.retry_for,
             )
         except Problem:  # perhaps only now: its deadline has passed since it was accepted, and the answer was lost
             if (before := self._store.accepted(actor.id, key, fingerprint)) is None:
                 raise
             return Submitted(transfer=self._store.get(before, None), replayed=True)
-        if request.deadline is None:
-            accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
         id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
         return Submitted(transfer=self._store.get(id, None), replayed=replayed)
 
@@ -190,14 +187,12 @@ class Gateway:
         """Accept it; from the answer on it is never lost, though its files are listed only afterwards."""
         listed, fingerprint = lines.end(), lines.fingerprint(wishes)
         try:
-            accepted = submission.of_manifest(wishes, listed)
+            accepted = submission.of_manifest(wishes, listed, self._limits.retry_for)
         except Problem:  # as in ``submit``
             if (before := self._store.accepted(actor.id, key, fingerprint)) is None:
                 raise
             lines.discard()
             return Submitted(transfer=self._store.get(before, None), replayed=True)
-        if wishes.deadline is None:
-            accepted = replace(accepted, deadline=datetime.now(UTC) + self._limits.retry_for)
         id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
         if replayed:
             lines.discard()

@@ -9,7 +9,8 @@ import pytest
 from scigate.gateway_api.problems import Problem
 from scigate.gateway_api.resources import TransferRequest
 from scigate.gateway_api.transfers import submission
-from scigate.gateway_api.transfers.submission import KEEPS_TRYING, Submission, fingerprint
+from scigate.gateway_api.transfers.submission import Submission, fingerprint
+from scigate.gateway_api.transfers.times import KEEPS_TRYING
 from scigate.storage_backends.errors import AccessDenied, NotFound, Permanent
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

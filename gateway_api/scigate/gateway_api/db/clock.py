@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
-from .schema import draft, file, manifest, ticket, upload, walk, webhook, worker
+from .schema import draft, file, manifest, ticket, transfer, upload, walk, webhook, worker
 
 NOTICED: Final = 5.0  # seconds: less is the slewing of NTP, or a busy machine
 _MOVED: Final = (
@@ -57,7 +57,11 @@ class Clock:
 
 def shift(connection: Connection, seconds: float) -> None:
     """Move what is waited for: the next tries of files, listings and webhooks, leases, when uploads expire, and since
-    when drafts and manifests are there. Deadlines stay: they are points in time that people have named."""
+    when drafts and manifests are there. Deadlines stay, and so does what waits for the time of its transfer: they are
+    points in time that people have named."""
+    named = select(transfer.c.seq).where(transfer.c.starts.is_not(None))
     for column in _MOVED:
         moved = update(column.table).where(column.is_not(None), column > 0).values({column.name: column + seconds})
+        if column.table in (file, walk):
+            moved = moved.where(column.table.c.transfer.not_in(named))
         connection.execute(moved)

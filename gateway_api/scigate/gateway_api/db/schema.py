@@ -71,6 +71,9 @@ transfer: Final = Table(
     Column("priority", Integer, nullable=False),
     Column("created", Double, nullable=False),
     Column("deadline", Double, nullable=False),
+    Column("firm", Boolean, nullable=False, server_default=text("false")),  # its owner has named the deadline
+    Column("not_before", Double),  # when it is to begin, if its owner has said so
+    Column("starts", Double),  # the same, as long as it has not begun
     Column("finished", Double),
     _count("listing"),  # folders that are not listed to their end yet
     _count("total"),
@@ -88,6 +91,12 @@ transfer: Final = Table(
     Column("cause", Text),  # JSON of the newest resources.Cause
     Index(None, "owner", "seq"),
     Index("ix_transfer_unsettled", "seq", sqlite_where=text("settled = 0"), postgresql_where=text("NOT settled")),
+    Index(
+        "ix_transfer_starts",
+        "starts",
+        sqlite_where=text("starts IS NOT NULL"),
+        postgresql_where=text("starts IS NOT NULL"),
+    ),
 )
 
 lane: Final = Table(
@@ -169,6 +178,24 @@ draft: Final = Table(
     Column("identity", Text),  # set in the same commit as PUBLISHING
     Column("block_length", BigInteger),
     Column("created", Double, nullable=False),
+)
+
+attempt: Final = Table(
+    "attempt",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("transfer", Serial, ForeignKey("transfer.seq"), nullable=False),
+    Column("file", Serial, ForeignKey("file.seq"), nullable=False),
+    Column("number", Integer, nullable=False),  # its epoch
+    Column("source", String(63), nullable=False),  # '' for outside URLs
+    Column("destination", String(63), nullable=False),
+    Column("began", Double, nullable=False),
+    Column("ended", Double, nullable=False),
+    Column("kind", String(8), nullable=False),  # see transfers.expected
+    Column("rate", Double),  # bytes per second, if the file was DONE with it
+    Column("points", Text, nullable=False),  # JSON: [seconds since began, bytes per second], at most 120
+    Index(None, "transfer", "seq"),
+    sqlite_autoincrement=True,
 )
 
 event: Final = Table(

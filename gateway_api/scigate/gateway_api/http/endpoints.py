@@ -94,7 +94,10 @@ class ManifestQuery(Query):
     verify: Verify = Verify.AUTO
     priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
     label: Label = None
-    deadline: AwareDatetime | None = Field(default=None, description="retried until then; default 7 days from now")
+    deadline: AwareDatetime | None = Field(
+        default=None, description="retried until then; default 7 days from when it may begin"
+    )
+    not_before: AwareDatetime | None = Field(default=None, description="begin then; default: at once")
 
 
 def list_storages(gateway: Gateway, call: Call) -> Answer:

@@ -33,10 +33,9 @@ from .transfers import (
 from .uploads import FileToSend, FolderToSend, FolderUpload, Leg, Upload, UploadState
 
 __all__ = [
-    "ArchiveKind",
-    "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "FileRequest", "FileState", "FileToSend",
-    "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page", "PageTicket", "PathText",
-    "Proof", "ReplayRequest", "Request", "Resource", "Status", "Storage", "StorageState", "Submitted", "Ticket",
-    "Transfer", "TransferFile", "TransferRequest", "TransferState", "Upload", "UploadState", "Verify", "Webhook", "WebhookRequest",
-    "WebhookState", "WebhookTest",
+    "ArchiveKind", "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "Feedback", "FileRequest",
+    "FileState", "FileToSend", "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page",
+    "PageTicket", "PathText", "Proof", "ReplayRequest", "Request", "Resource", "Space", "Status", "Storage",
+    "StorageState", "Submitted", "Ticket", "Transfer", "TransferFile", "TransferRequest", "TransferState", "Upload",
+    "UploadState", "Verify", "Webhook", "WebhookRequest", "WebhookState", "WebhookTest",
 ]  # fmt: skip

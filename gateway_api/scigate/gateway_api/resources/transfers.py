@@ -85,7 +85,10 @@ class TransferRequest(Request):
     verify: Verify = Verify.AUTO
     priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
     label: Label = None
-    deadline: datetime | None = Field(default=None, description="retried until then; default 7 days from now")
+    deadline: datetime | None = Field(
+        default=None, description="retried until then; default 7 days from when it may begin"
+    )
+    not_before: datetime | None = Field(default=None, description="begin then; default: at once")
 
 
 class Counts(Resource):
@@ -115,6 +118,7 @@ class Transfer(Resource):
     created: datetime
     finished: datetime | None
     deadline: datetime
+    not_before: datetime | None = Field(default=None, description="when its owner wanted it to begin")
     listing: bool = Field(description="true while folders are still being listed, so totals still grow")
     files: Counts
     bytes_total: int

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from .base import Cause, Label, PathText, Request, Resource
 from .transfers import Overwrite, Transfer, Verify
@@ -70,6 +70,10 @@ class FolderToSend(Request):
     verify: Verify = Verify.AUTO
     priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
     label: Label = None
+    not_before: AwareDatetime | None = Field(default=None, description="deliver them then; default: at once")
+    deadline: AwareDatetime | None = Field(
+        default=None, description="delivery is tried until then; default 7 days from when all is received"
+    )
 
 
 class FolderUpload(Resource):

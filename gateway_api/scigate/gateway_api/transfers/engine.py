@@ -19,6 +19,7 @@ from scigate.storage_backends.errors import StorageError
 from ..db.database import Database, DatabaseUnavailable
 from ..uploads.source import StagedSource
 from ..uploads.window import Window
+from .beginning import Beginning
 from .crowd import Crowd
 from .executors.local import LocalExecutor
 from .expected import ExpectedRates
@@ -87,6 +88,7 @@ class Engine:
         )
         self._executor = LocalExecutor(self._runtime, settings.slots.total + settings.uploads.total)
         self._reconciler = Reconciler(database, self._runtime, folder / "workers")
+        self._beginning = Beginning(database)
         walks = Walks(database, self._lease)
         self._listing = Listing(walks, backend, self.look)
         self._chores, self._each_round = (self._reconciler.run, walks.sweep, *chores), each_round
@@ -174,7 +176,8 @@ class Engine:
 
     def _round(self) -> None:
         work = self._runtime.work
-        work.wake()
+        if self._beginning.run() or work.wake():
+            self._wake.set()
         self._runtime.receiving.queue()
         if work.settle():
             self._wake.set()

@@ -20,7 +20,7 @@ from ..db.schema import file, idempotency, lane, path_bytes, transfer, walk
 from ..problems import Problem
 from ..resources import FileState
 from .counters import RUN, journal
-from .machine import WAITS
+from .machine import WAITS, scheduled
 from .submission import Pair, Submission
 
 
@@ -40,10 +40,13 @@ def store(connection: Connection, transfer_id: str, owner: str, submission: Subm
     files = [pair for pair in submission.pairs if not pair.source.is_folder]
     seq = _write_transfer(connection, transfer_id, owner, submission, now)
     common = {"transfer": seq, "rank": rank_of(submission.request.priority), "created": now}
+    starts = starts_of(submission, now)
     lanes = {ends: lane_of(connection, owner, *ends) for ends in {_ends(pair) for pair in files}}
-    _FILES.run(connection, [_file_row(pair, lanes[_ends(pair)], common) for pair in files])
+    first = _first_state(starts, now)
+    _FILES.run(connection, [_file_row(pair, lanes[_ends(pair)], common, first) for pair in files])
     if folders:
-        connection.execute(insert(walk), [{"transfer": seq, "done": False, **_columns(pair)} for pair in folders])
+        walks = {"transfer": seq, "done": False, "next_try": starts or 0.0}
+        connection.execute(insert(walk), [{**walks, **_columns(pair)} for pair in folders])
     points.written(connection, "transfer.files")
     journal(connection, seq, "transfer.submitted", {"files": len(files), "folders": len(folders)}, now)
     return seq
@@ -54,13 +57,26 @@ def _ends(pair: Pair) -> tuple[str, str]:
     return source, pair.destination.storage
 
 
-def _file_row(pair: Pair, lane_id: int, common: Mapping[str, Any]) -> dict[str, Any]:
+def starts_of(submission: Submission, now: float) -> float | None:
+    """When it begins, if that is not now."""
+    wanted = submission.times.not_before
+    return None if wanted is None or wanted.timestamp() <= now else wanted.timestamp()
+
+
+def _first_state(starts: float | None, now: float) -> Mapping[str, Any]:
+    """What is written of a file whose bytes are all there: it is queued, or waits for its time."""
+    if starts is None:
+        return {"state": _QUEUED, "cause": None, "next_try": None}
+    return {"state": _WAITING, "cause": json.dumps(scheduled(starts, now).cause.model_dump()), "next_try": starts}
+
+
+def _file_row(pair: Pair, lane_id: int, common: Mapping[str, Any], first: Mapping[str, Any]) -> dict[str, Any]:
     columns = _columns(pair)
     paths = {name: path_bytes(columns[name]) for name in ("source_path", "destination_path")}
-    row = {"lane": lane_id, "state": _QUEUED, "target": target_of(columns), "size": pair.size, "cause": None}
+    row = {"lane": lane_id, "target": target_of(columns), "size": pair.size, **first}
     if pair.waits_until is not None:
-        row["cause"], row["state"] = _WAITS, str(FileState.WAITING)
-    return {**row, "next_try": pair.waits_until, **columns, **paths, **common}
+        row |= {"state": _WAITING, "cause": _WAITS, "next_try": pair.waits_until}
+    return {**row, **columns, **paths, **common}
 
 
 def target_of(columns: Mapping[str, str], *more: str) -> bytes:
@@ -108,11 +124,15 @@ def remember(connection: Connection, binding: Mapping[str, Any]) -> None:
 def _write_transfer(connection: Connection, transfer_id: str, owner: str, submission: Submission, now: float) -> int:
     request = submission.request
     files = [pair for pair in submission.pairs if not pair.source.is_folder]
-    waiting = sum(pair.waits_until is not None for pair in files)
+    starts = starts_of(submission, now)
+    receiving = sum(pair.waits_until is not None for pair in files)
+    waiting = len(files) if starts else receiving
+    wanted = submission.times.not_before
     values: dict[str, Any] = {
         "id": transfer_id, "owner": owner, "label": request.label, "wish": RUN, "settled": True,
         "overwrite": str(request.overwrite), "verify": str(request.verify), "priority": request.priority,
-        "created": now, "deadline": submission.deadline.timestamp(), "cause": _WAITS if waiting else None,
+        "created": now, "deadline": submission.deadline.timestamp(), "cause": _WAITS if receiving else None,
+        "firm": submission.times.firm, "starts": starts, "not_before": wanted.timestamp() if wanted else None,
         "total": len(files), "queued": len(files) - waiting, "waiting": waiting,
         "listing": len(submission.pairs) - len(files), "bytes_total": sum(pair.size or 0 for pair in files),
     }  # fmt: skip
@@ -139,11 +159,12 @@ def _inserted(table: Table, names: str) -> Any:
 
 
 _QUEUED: Final = str(FileState.QUEUED)
+_WAITING: Final = str(FileState.WAITING)
 _WAITS: Final = json.dumps(WAITS.model_dump())
 _TRANSFER: Final = BulkStatement(
     _inserted(
-        transfer, "id owner label wish settled overwrite verify priority created deadline cause total queued waiting"
-        " listing bytes_total",
+        transfer, "id owner label wish settled overwrite verify priority created deadline firm starts not_before cause"
+        " total queued waiting listing bytes_total",
     ).returning(transfer.c.seq)
 )  # fmt: skip
 _FILES: Final = BulkStatement(

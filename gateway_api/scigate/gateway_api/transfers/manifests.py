@@ -22,7 +22,7 @@ from ..db.database import Database
 from ..db.schema import manifest, walk
 from ..resources import TransferRequest
 from .manifest import Lines, packed, pairs_in
-from .submission import Pair
+from .submission import Pair, said
 
 MANIFEST: Final = "_manifest"
 """What stands as source storage of a folder that is a manifest; no storage can have this name."""
@@ -100,7 +100,7 @@ class Incoming:
 
     def fingerprint(self, request: TransferRequest) -> str:
         """The same for the same manifest with the same wishes, and only for it."""
-        self._digest.update(json.dumps(request.model_dump(), sort_keys=True, default=str).encode())
+        self._digest.update(json.dumps(said(request), sort_keys=True, default=str).encode())
         return self._digest.hexdigest()
 
     def discard(self) -> None:

@@ -22,10 +22,11 @@ from ..resources import Cause, FileState
 from ..uploads.source import StagedSource
 from ..uploads.staged import is_staging
 from ..uploads.window import Window
+from .beginning import is_early
 from .ledger import HELD_COLUMNS, Held, Move, held_from, read_held, write_moves_that_still_fit
-from .machine import WAITS, Failure, Impossible, What, advance
+from .machine import WAITS, Failure, Impossible, What, advance, scheduled
 from .planner import worth_moving
-from .submission import KEEPS_TRYING
+from .times import KEEPS_TRYING
 
 SOONEST: Final = 60.0  # seconds until a file that waits for its sender is looked at by itself
 LOOKED_AT: Final = 500  # growing uploads in one question to the database
@@ -43,11 +44,13 @@ GONE: Final = Failure(
 
 
 def received(connection: Connection, file_seq: int, now: float, *, retry_for: timedelta = KEEPS_TRYING) -> bool:
-    """Queue a file that waits for its sender: enough of it is here, or all; whether it waited. In any other state
-    nothing happens: it moves already, or its owner has stopped it.
+    """Queue a file that waits for its sender: enough of it is here, or all; whether it waited. From then on it waits
+    for the time of its transfer, if that has not come. In any other state nothing happens: it moves already, or its
+    owner has stopped it.
 
     Called in the transaction that records the last byte, after ``upload.completed`` is written. The deadline of the
-    transfer is counted from now on: how long a sender takes is no fault of the storage's.
+    transfer is counted from now on, unless its owner has named it: how long a sender takes is no fault of the
+    storage's.
     """
     found = _lock_upload(connection, file_seq)
     _PROLONG.run(connection, [{"of_file": file_seq, "until": now + retry_for.total_seconds()}])
@@ -56,9 +59,10 @@ def received(connection: Connection, file_seq: int, now: float, *, retry_for: ti
         return False
     held = held_from(row)
     told = found is not None and held.size is None and found.length is not None
-    done = write_moves_that_still_fit(
-        connection, [Move(held, What.RECEIVED, {"size": found.length} if told else {})], now
-    )
+    values = {"size": found.length} if told else {}
+    later = scheduled(row.starts, now) if is_early(row, now) else None
+    move = Move(held, What.SCHEDULED if later else What.RECEIVED, values, failure=later)
+    done = write_moves_that_still_fit(connection, [move], now)
     if _is_receiving(row.transfer_cause):  # the transfer itself does not wait any more
         connection.execute(update(transfer).where(transfer.c.seq == held.transfer).values(cause=None))
     return bool(done)
@@ -141,7 +145,9 @@ class Receiving:
         query = (
             select(upload.c.id, upload.c.received, file.c.seq, file.c.size, file.c.bytes_done)
             .join(file, file.c.seq == upload.c.file)
+            .join(transfer, transfer.c.seq == file.c.transfer)
             .where(upload.c.id.in_(ids), file.c.state == FileState.WAITING, upload.c.ended.is_(None))
+            .where(transfer.c.starts.is_(None))
         )
         with self._database.read() as connection:
             return [row.seq for row in connection.execute(query) if self._is_worth(row, row.id, row.received)]
@@ -208,7 +214,7 @@ _LOCK: Final = (
     .with_for_update()
 )
 _WAITING: Final = (
-    select(*HELD_COLUMNS, file.c.cause, transfer.c.cause.label("transfer_cause"))
+    select(*HELD_COLUMNS, file.c.cause, transfer.c.starts, transfer.c.cause.label("transfer_cause"))
     .join(transfer, transfer.c.seq == file.c.transfer)
     .where(file.c.seq == bindparam("of_file"), file.c.state == FileState.WAITING)
 )
@@ -217,6 +223,7 @@ _PROLONG: Final = BulkStatement(
     .where(
         transfer.c.seq == select(file.c.transfer).where(file.c.seq == bindparam("of_file")).scalar_subquery(),
         transfer.c.deadline < bindparam("until"),
+        transfer.c.firm.is_(False),
     )
     .values(deadline=bindparam("until"))
 )

@@ -118,7 +118,7 @@ class TransferStore:
         """One transfer. Raises ``Problem`` 404."""
         with self._database.read() as connection:
             row = _own_row(connection, transfer_id, owner)
-            held_up = () if row.finished else _receiving(connection, row.seq)
+            held_up = () if row.finished or row.starts else _receiving(connection, row.seq)
         causes = [self._cause(its) if its.upload_id else None for its in held_up]
         waits = 0 < len(causes) < FIRST_OF and None not in causes
         return views.held_up(self._view(row), causes[0]) if waits else self._view(row)

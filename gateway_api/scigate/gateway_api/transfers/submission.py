@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from scigate.storage_backends.errors import InvalidName, Permanent
 from scigate.storage_backends.location import Location, Source, Url, parse, parse_source
 
 from ..problems import Problem
-from ..resources import FileRequest, TransferRequest
-
-KEEPS_TRYING: Final = timedelta(days=7)
+from ..resources import FileRequest, Request, TransferRequest
+from .times import KEEPS_TRYING, Times, agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,11 @@ class Submission:
 
     request: TransferRequest
     pairs: Sequence[Pair]
-    deadline: datetime
+    times: Times
+
+    @property
+    def deadline(self) -> datetime:
+        return self.times.deadline
 
 
 def read(
@@ -48,12 +51,14 @@ def read(
     check_url: Callable[[str], None],
     now: datetime | None = None,
     staged: str | None = None,
+    keeps_trying: timedelta = KEEPS_TRYING,
 ) -> Submission:
     """Check a request and resolve its names.
 
     ``may_read`` and ``may_write`` get the name of a storage and raise a ``Permanent`` error for one that may not be
     used so; ``check_url`` likewise for outside URLs. ``staged`` is the gateway's own storage that this request may
-    read (users may never name it). Raises ``Problem`` 422 that lists every pair that is wrong.
+    read (users may never name it). ``keeps_trying`` is for those that name no deadline. Raises ``Problem`` 422 that
+    lists every pair that is wrong.
     """
     now = now or datetime.now(UTC)
     errors: list[dict[str, str]] = []
@@ -64,30 +69,36 @@ def read(
         except Permanent as error:
             errors.append({"pointer": f"/files/{index}", "message": error.message, "next_step": error.next_step})
     errors += _twins(pairs) if not errors else []
-    deadline = _deadline(request, now, errors)
-    if errors:
-        raise _refused(errors)
-    return Submission(request, pairs, deadline)
+    times, wrong = agree(request.not_before, request.deadline, now, keeps_trying)
+    if errors or wrong:
+        raise refused(errors + wrong)
+    return Submission(request, pairs, times)
 
 
-def of_manifest(request: TransferRequest, listed: Pair) -> Submission:
+def of_manifest(request: TransferRequest, listed: Pair, keeps_trying: timedelta = KEEPS_TRYING) -> Submission:
     """The same of files that have been checked one by one. Raises ``Problem`` 422."""
-    errors: list[dict[str, str]] = []
-    deadline = _deadline(request, datetime.now(UTC), errors)
-    if errors:
-        raise _refused(errors)
-    return Submission(request, [listed], deadline)
+    times, wrong = agree(request.not_before, request.deadline, datetime.now(UTC), keeps_trying)
+    if wrong:
+        raise refused(wrong)
+    return Submission(request, [listed], times)
 
 
-def _refused(errors: list[dict[str, str]]) -> Problem:
+def refused(errors: Sequence[Mapping[str, str]]) -> Problem:
+    """What is said of a request with these ``errors``."""
     return Problem(422, "invalid-transfer", "The transfer cannot be accepted.", detail=errors[0]["message"],
-                   next_step=errors[0].get("next_step", "Correct the request."), errors=errors)  # fmt: skip
+                   next_step=errors[0].get("next_step", "Correct the request."), errors=list(errors))  # fmt: skip
 
 
 def fingerprint(request: TransferRequest) -> str:
     """The same for the same request, and only for it: an Idempotency-Key belongs to one request."""
-    text = json.dumps(request.model_dump(mode="python"), sort_keys=True, default=str)
+    text = json.dumps(said(request), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def said(request: Request, later: Iterable[str] = ("not_before",)) -> dict[str, Any]:
+    """What a request says, for its fingerprint. ``later`` are fields that came to requests after keys of theirs had
+    been remembered: the fingerprint of one that says nothing of them stays what it was."""
+    return request.model_dump(mode="python", exclude={name for name in later if getattr(request, name) is None})
 
 
 def pair(
@@ -148,12 +159,3 @@ def _twins(pairs: Sequence[Pair]) -> list[dict[str, str]]:
             errors.append({"pointer": f"/files/{index}/destination", "message": message})
         seen.add(each.destination)
     return errors
-
-
-def _deadline(request: TransferRequest, now: datetime, errors: list[dict[str, str]]) -> datetime:
-    if request.deadline is None:
-        return now + KEEPS_TRYING
-    deadline = request.deadline if request.deadline.tzinfo else request.deadline.replace(tzinfo=UTC)
-    if deadline <= now:
-        errors.append({"pointer": "/deadline", "message": f"the deadline {deadline.isoformat()} has passed"})
-    return deadline

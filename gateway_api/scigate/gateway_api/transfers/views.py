@@ -23,7 +23,7 @@ from ..resources import (
 )
 from ..uploads.staged import is_staging
 from .counters import CANCELLED, PAUSED, final_state
-from .machine import FINAL, WAITS
+from .machine import FINAL, SCHEDULED, WAITS, scheduled, told
 
 _COUNTS: Final = tuple(Counts.model_fields)
 
@@ -64,7 +64,7 @@ def state_of(row: Any) -> TransferState:
         return TransferState.ACTIVE
     if row.wish == PAUSED or (row.paused and not (row.queued or row.waiting or row.listing)):
         return TransferState.PAUSED
-    if row.waiting and not (row.queued or row.listing):
+    if row.starts is not None or (row.waiting and not (row.queued or row.listing)):
         return TransferState.WAITING
     return TransferState.ACTIVE if row.listing or row.done or row.failed else TransferState.QUEUED
 
@@ -75,27 +75,35 @@ def transfer_view(row: Any, rate: float | None = None, moving: int = 0) -> Trans
     done = min(row.bytes_done + moving, max(row.bytes_total, row.bytes_done))
     left = row.bytes_total - done
     honest = rate and state is TransferState.ACTIVE and not row.listing
-    cause = cause_of(row.cause)
-    if cause is not None and cause.code == WAITS.code and state.is_final:
-        cause = None
     return Transfer(
         id=row.id, owner=row.owner, label=row.label, state=state, overwrite=Overwrite(row.overwrite),
         verify=Verify(row.verify), priority=row.priority, created=certain_when(row.created),
-        finished=when(row.finished), deadline=certain_when(row.deadline), listing=row.listing > 0,
+        finished=when(row.finished), deadline=certain_when(row.deadline), not_before=when(row.not_before),
+        listing=row.listing > 0,
         files=Counts(**{name: getattr(row, name) for name in _COUNTS}), bytes_total=row.bytes_total, bytes_done=done,
         rate=rate, eta_seconds=left / rate if honest and rate else None,
-        proof=None if row.proof is None else Proof(row.proof), cause=cause,
+        proof=None if row.proof is None else Proof(row.proof), cause=_cause_now(row, state),
     )  # fmt: skip
+
+
+def _cause_now(row: Any, state: TransferState) -> Cause | None:
+    """What a transfer waits for, else what is recorded as its newest cause."""
+    if row.starts is not None and state is TransferState.WAITING:
+        return scheduled(row.starts, row.starts).cause
+    cause = cause_of(row.cause)
+    over = cause is not None and (cause.code == SCHEDULED or (cause.code == WAITS.code and state.is_final))
+    return None if over else cause
 
 
 def file_view(row: Any, transfer_id: str, surl: str | None, moving: int = 0) -> TransferFile:
     """A file of a transfer."""
+    state = FileState(row.state)
     return TransferFile(
         id=f"{transfer_id}.{row.seq}", transfer=transfer_id, source=source_text(row),
-        destination=str(Location(row.destination_storage, row.destination_path)), state=FileState(row.state),
+        destination=str(Location(row.destination_storage, row.destination_path)), state=state,
         size=row.size, bytes_done=min(row.bytes_done + moving, row.size or 0), attempts=row.attempts,
         skipped=row.skipped, proof=None if row.proof is None else Proof(row.proof),
-        digests=json.loads(row.digests) if row.digests else {}, surl=surl, cause=cause_of(row.cause),
+        digests=json.loads(row.digests) if row.digests else {}, surl=surl, cause=told(cause_of(row.cause), state),
         next_try=when(row.next_try), created=certain_when(row.created), finished=when(row.finished),
     )  # fmt: skip
 

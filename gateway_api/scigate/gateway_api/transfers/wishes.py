@@ -15,9 +15,10 @@ from ..db import points
 from ..db.schema import file, transfer, walk
 from ..problems import conflict
 from ..resources import FileState
+from .beginning import is_early
 from .counters import CANCELLED, PAUSED, RUN, change_counters, finish, journal
 from .ledger import Move, read_held, write_moves_that_still_fit
-from .machine import What
+from .machine import What, scheduled
 
 PORTION: Final = 1000  # files that follow a wish in one commit
 
@@ -45,6 +46,8 @@ _FOLLOW: Final[Mapping[str, tuple[tuple[FileState, What], ...]]] = {
 }
 """Wish → which files follow, and how. Files that a worker holds are paused by that worker, at a block's border."""
 
+_LATER: Final = ((FileState.PAUSED, What.SCHEDULED),)
+"""What follows the wish to run before the time of the transfer: what waits for that time already goes on waiting."""
 
 _PAST: Final = {Wish.PAUSE: "paused", Wish.RESUME: "resumed", Wish.CANCEL: "cancelled"}
 
@@ -67,10 +70,11 @@ def ask(connection: Connection, row: Any, wish: Wish, now: float) -> None:
 def follow(connection: Connection, seq: int, now: float) -> None:
     """Let a portion of a transfer's files follow its wish; mark it settled when none is left."""
     row = connection.execute(select(transfer).where(transfer.c.seq == seq)).one()
-    left = PORTION
-    for state, what in _FOLLOW[row.wish]:
+    left, later = PORTION, scheduled(row.starts, now) if is_early(row, now) else None
+    for state, what in _LATER if later and row.wish == RUN else _FOLLOW[row.wish]:
         found = read_held(connection, file.c.transfer == seq, file.c.state == state, limit=left)
-        write_moves_that_still_fit(connection, [Move(held, what) for held in found], now)
+        failure = later if what is What.SCHEDULED else None
+        write_moves_that_still_fit(connection, [Move(held, what, failure=failure) for held in found], now)
         left -= len(found)
         if left <= 0:
             return
@@ -93,7 +97,7 @@ def _retry(connection: Connection, row: Any, now: float) -> None:
     if row.wish == CANCELLED:
         raise conflict("transfer-cancelled", "A cancelled transfer is not retried.", "Submit it again.")
     folders = _list_again(connection, row)
-    tries = ((FileState.FAILED, What.RETRY), (FileState.WAITING, What.RESUME))
+    tries = [(FileState.FAILED, What.RETRY), *([] if is_early(row, now) else [(FileState.WAITING, What.RESUME)])]
     if not folders and not (row.failed or row.waiting):
         raise conflict("nothing-to-retry", "No file of this transfer has failed or waits.", "Look at its files.")
     journal(connection, row.seq, "transfer.retry-asked", {"files": row.failed + row.waiting}, now)

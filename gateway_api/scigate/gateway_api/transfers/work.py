@@ -16,6 +16,7 @@ from ..db.bulk import BulkInsert, BulkStatement
 from ..db.database import Database
 from ..db.schema import block, draft, file, lane, path_bytes, transfer
 from ..resources import Cause, FileState, Overwrite, Verify
+from .beginning import hold_back, is_early
 from .counters import CANCELLED, PAUSED, RUN, change_counters
 from .intake import insert_for
 from .ledger import HELD_COLUMNS, Held, Move, held_from, read_held, write_moves, write_moves_that_still_fit
@@ -62,7 +63,7 @@ class Work:
 
     def claim(self, chosen: Lane, most_files: int, most_bytes: int) -> list[Task]:
         """Take the next large file of the lane, or the next batch of small ones; their drafts' intents are recorded
-        in the same commit. Files whose owner wants them paused or cancelled follow that wish instead."""
+        in the same commit. Files whose owner wants them paused, cancelled or later follow that wish instead."""
 
         def job(connection: Connection) -> list[Task]:
             now = self._database.now(connection)
@@ -70,7 +71,8 @@ class Work:
             _obey(connection, [row for row in rows if row.wish != RUN], now)
             late = [row for row in rows if row.wish == RUN and row.deadline < now]
             write_moves_that_still_fit(connection, [Move(held_from(r), What.FAILURE, failure=_LATE) for r in late], now)
-            timely = [row for row in rows if row.wish == RUN and row.deadline >= now]
+            hold_back(connection, [row for row in rows if row.wish == RUN and is_early(row, now)], now)
+            timely = [row for row in rows if row.wish == RUN and row.deadline >= now and not is_early(row, now)]
             wanted = self._receiving.only_worth(connection, timely, now)
             return self._take(connection, chosen, _batch(wanted, most_bytes), now)
 
@@ -281,7 +283,7 @@ _LATE: Final = Failure(
 
 def _queued(connection: Connection, lane_id: int, limit: int) -> Sequence[Any]:
     query = (
-        select(*_TASK_COLUMNS, file.c.attempts)
+        select(*_TASK_COLUMNS, file.c.attempts, transfer.c.starts)
         .join(transfer, transfer.c.seq == file.c.transfer)
         .where(file.c.state == FileState.QUEUED, file.c.lane == lane_id)
         .order_by(file.c.rank, file.c.seq)

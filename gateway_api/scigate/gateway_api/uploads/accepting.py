@@ -16,7 +16,8 @@ from ..db.schema import event, file, upload
 from ..problems import Problem, conflict, not_found
 from ..resources import FileRequest, Label, Overwrite, TransferRequest, Verify
 from ..transfers import intake
-from ..transfers.submission import Pair, Submission
+from ..transfers.submission import Pair, Submission, refused
+from ..transfers.times import LATEST_UPLOAD, Times, agree
 from .creation import Planned
 from .model import Kind
 from .rows import PUT, refuse_elsewhere, refuse_gone
@@ -45,6 +46,8 @@ class Wanted:
     label: Label = None
     verify: Verify = Verify.AUTO
     priority: int = 5
+    not_before: datetime | None = None
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +118,21 @@ def _store_transfer(connection: Connection, sender: Sender, wanted: Wanted) -> t
     files = [FileRequest(source=str(pair.source), destination=str(pair.destination)) for pair in pairs]
     request = TransferRequest(files=files, overwrite=wanted.overwrite, verify=wanted.verify,
                               priority=wanted.priority, label=wanted.label)  # fmt: skip
-    deadline = datetime.fromtimestamp(sender.expires, UTC) + sender.terms.retry_for
-    seq = intake.store(connection, intake.new_id(), sender.owner, Submission(request, pairs, deadline), sender.now)
+    seq = intake.store(
+        connection, intake.new_id(), sender.owner, Submission(request, pairs, _times(sender, wanted)), sender.now
+    )
     its = select(file.c.source_path, file.c.seq).where(file.c.transfer == seq)
     return seq, {row.source_path: row.seq for row in connection.execute(its)}
+
+
+def _times(sender: Sender, wanted: Wanted) -> Times:
+    """When it is delivered. One that names no deadline gives its sender the time to send. ``Problem`` 422."""
+    now, patience = datetime.fromtimestamp(sender.now, UTC), timedelta(seconds=sender.expires - sender.now)
+    keeps_trying = patience + sender.terms.retry_for
+    times, wrong = agree(wanted.not_before, wanted.deadline, now, keeps_trying, LATEST_UPLOAD)
+    if wrong:
+        raise refused(wrong)
+    return times
 
 
 def _row(plan: Planned, sender: Sender, file_seq: int | None) -> Mapping[str, Any]:

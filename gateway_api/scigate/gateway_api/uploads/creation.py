@@ -14,6 +14,7 @@ from scigate.storage_backends.location import Location, check_path, parse
 
 from ..problems import Problem
 from ..resources import FolderToSend
+from ..transfers.submission import said
 from .appending import too_large
 from .digesting import differing, not_as_promised
 from .model import Kind, NewUpload
@@ -103,10 +104,11 @@ def file_location(text: str) -> Location:
 def fingerprint(new: NewUpload | FolderToSend) -> str:
     """The same for the same request, and only for it: an Idempotency-Key belongs to one request."""
     if isinstance(new, FolderToSend):
-        text = repr(new.model_dump(mode="python"))
+        text = repr(said(new, ("not_before", "deadline")))
     else:
         text = repr([new.kind, new.length, new.destination, new.overwrite, new.label, new.name, new.modified,
                      sorted(new.digests.items()), new.metadata, new.parts])  # fmt: skip
+        text += repr([new.not_before, new.deadline]) if new.not_before or new.deadline else ""
     return hashlib.sha256(f"{type(new).__name__}{text}".encode("utf-8", "surrogateescape")).hexdigest()
 
 

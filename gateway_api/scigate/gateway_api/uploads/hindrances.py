@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ..resources import Cause, FileState
-from ..transfers.machine import WAITS
+from ..transfers.machine import WAITS, told
 from .arrivals import Hindrance
 
 _WAITING: Final = {
@@ -26,6 +26,7 @@ _WAITING: Final = {
 
 def cause_now(state: FileState, recorded: Cause | None, hindrance: Hindrance | None, *, waits: bool) -> Cause | None:
     """What holds the file of an upload up now, else what is ``recorded``. ``waits``: its mover has nothing to move."""
+    recorded = told(recorded, state)
     for_sender = recorded is not None and recorded.code == WAITS.code
     if state is FileState.WAITING and for_sender:
         return _WAITING[hindrance] if hindrance else recorded

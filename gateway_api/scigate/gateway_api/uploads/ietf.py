@@ -127,6 +127,7 @@ def _new_upload(
     return NewUpload(
         length=length, destination=required(file.destination), overwrite=file.overwrite, label=file.label,
         name=file.name, modified=file.modified, digests=digests, metadata=metadata, key=key,
+        not_before=file.not_before, deadline=file.deadline,
     )  # fmt: skip
 
 

@@ -36,6 +36,10 @@ class Wishes(Request):
         default=None, description="when the file was changed, which 'newer' compares; default: now"
     )
     label: Label = Field(default=None, description="for people, e.g. the name of the file")
+    not_before: AwareDatetime | None = Field(default=None, description="deliver it then; default: at once")
+    deadline: AwareDatetime | None = Field(
+        default=None, description="delivery is tried until then; default 7 days from when all is received"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Described:
     label: str | None
     modified: datetime | None
     digests: Mapping[str, str]
+    not_before: datetime | None = None
+    deadline: datetime | None = None
 
 
 def read(header: str | None) -> dict[str, str]:
@@ -60,7 +66,8 @@ def read(header: str | None) -> dict[str, str]:
     if len(header) > LONGEST:
         raise Problem(
             431, "metadata-too-large", f"Upload-Metadata is longer than {LONGEST} bytes.",
-            next_step="Leave keys out; only destination, filename, overwrite, label, modified and digest are read.",
+            next_step="Leave keys out; only destination, filename, overwrite, label, modified, digest, not_before and "
+            "deadline are read.",
         )  # fmt: skip
     pairs = [_pair(pair) for pair in header.split(",", KEYS_MAX)]
     found = dict(pairs)
@@ -87,6 +94,8 @@ def describe(metadata: Mapping[str, str], query: Wishes, *, name: str | None = N
         label=wishes.label,
         modified=wishes.modified,
         digests=promised(_said(metadata, "digest")),
+        not_before=wishes.not_before,
+        deadline=wishes.deadline,
     )
 
 

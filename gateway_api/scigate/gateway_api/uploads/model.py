@@ -24,7 +24,8 @@ class NewUpload:
 
     ``destination`` is ``storage:/path``, None only for a partial one. ``length`` in bytes, None while it is not said.
     ``digests`` that the whole is promised to have, hexadecimal by algorithm. ``metadata`` is told back as it came.
-    ``parts`` are the ids of the uploads that a final one is made of. ``key`` as of ``Idempotency-Key``.
+    ``parts`` are the ids of the uploads that a final one is made of. ``key`` as of ``Idempotency-Key``. ``not_before``
+    and ``deadline`` are those of its delivery.
     """
 
     kind: Kind = Kind.WHOLE
@@ -38,6 +39,8 @@ class NewUpload:
     metadata: str | None = None
     parts: tuple[str, ...] = ()
     key: str | None = None
+    not_before: datetime | None = None
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

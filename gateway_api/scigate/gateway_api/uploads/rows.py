@@ -22,7 +22,7 @@ QUERY: Final[Select[Any]] = (
     select(
         upload, file.c.state.label("file_state"), file.c.cause.label("file_cause"), file.c.bytes_done,
         file.c.destination_storage, file.c.destination_path, transfer.c.id.label("transfer_id"),
-        transfer.c.seq.label("transfer_seq"),
+        transfer.c.seq.label("transfer_seq"), transfer.c.starts,
     )
     .outerjoin(file, file.c.seq == upload.c.file)
     .outerjoin(transfer, transfer.c.seq == file.c.transfer)

@@ -70,7 +70,8 @@ class Uploads:
 
     def _longest_of(self, actor: Actor, new: NewUpload) -> int:
         """The same for this one: when its bytes need not be here together it may be longer than our disk."""
-        if new.kind is not Kind.WHOLE or new.digests or new.destination is None or not new.length:
+        waits = new.kind is not Kind.WHOLE or new.digests or new.not_before is not None
+        if waits or new.destination is None or not new.length:
             return self.largest
         storage = file_location(new.destination).storage
         self._check_writable(actor, storage)
@@ -90,7 +91,8 @@ class Uploads:
             self._check_writable(actor, planned.destination.storage)
         if new.kind is Kind.FINAL:
             check_promises(self._around.staging, new.parts, new.digests)
-        wanted = Wanted([planned], fingerprint(new), new.key, new.overwrite, new.label)
+        wanted = Wanted([planned], fingerprint(new), new.key, new.overwrite, new.label, not_before=new.not_before,
+                        deadline=new.deadline)  # fmt: skip
         is_only_new = new.kind is Kind.WHOLE and new.overwrite is Overwrite.FAIL
         if is_only_new and planned.destination and not self._store.is_known(actor.id, new.key, wanted.fingerprint):
             self._refuse_existing(planned.destination)
@@ -104,7 +106,7 @@ class Uploads:
         storage = file_location(str(planned[0].destination)).storage
         self._check_writable(actor, storage)
         wanted = Wanted(planned, fingerprint(folder), key, folder.overwrite, folder.label, folder.verify,
-                        folder.priority)  # fmt: skip
+                        folder.priority, folder.not_before, folder.deadline)  # fmt: skip
         accepted = self._store.create(actor.id, wanted)
         transfer, found = self._store.of_transfer(accepted.upload)
         uploads = [self._view(row) for row in found]
@@ -294,7 +296,7 @@ class Uploads:
 
     def _flow(self, row: Any) -> Flow | None:
         """How the bytes of an upload move on while others come; None if they do not."""
-        if row.kind != Kind.WHOLE or row.promised or not row.length:
+        if row.kind != Kind.WHOLE or row.promised or row.starts is not None or not row.length:
             return None
         try:
             limits = self._storages.get(row.destination_storage).limits

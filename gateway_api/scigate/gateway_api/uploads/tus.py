@@ -55,7 +55,7 @@ def creation(headers: Mapping[str, str], query: Wishes, size: int | None, key: s
     new = NewUpload(
         kind=kind, length=length, destination=None if kind is Kind.PARTIAL else required(file.destination),
         overwrite=file.overwrite, label=file.label, name=file.name, modified=file.modified, digests=file.digests,
-        metadata=raw, parts=parts, key=key,
+        metadata=raw, parts=parts, key=key, not_before=file.not_before, deadline=file.deadline,
     )  # fmt: skip
     if size == 0:
         return Creation(new, None)

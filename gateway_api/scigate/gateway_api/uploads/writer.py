@@ -218,7 +218,7 @@ class Writer:
         length = until if self._status.complete else self._row.length
         rest = None if length is None else length - until
         most = None if self._flow is None else self._flow.most
-        return Demand(rest, most, returns=self._row.kind != Kind.PARTIAL)
+        return Demand(rest, most, returns=self._row.kind != Kind.PARTIAL and self._row.starts is None)
 
     def _append(self, buffers: Sequence[bytes], count: int) -> None:
         file = self._opened()
