@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner, Spawner
+from jupyterhub_traefik_proxy.fileprovider import TraefikFileProviderProxy
 from scigate.hub_config import ConfigurationError, configure
+from scigate.hub_config.classes import chosen_class
 from scigate.hub_config.rights import CUSTOM_SCOPES, role_name
 from scigate.hub_config.spawner import StopsInOrder
 from traitlets.config.loader import Config
@@ -47,7 +49,8 @@ def test_an_empty_configuration_gets_everything(tmp_path: Path) -> None:
     assert c.Spawner.environment == {"SCIGATE_URL": "http://127.0.0.1:8470/services/scigate"}
     assert issubclass(c.JupyterHub.spawner_class, LocalProcessSpawner)
     assert issubclass(c.JupyterHub.spawner_class, StopsInOrder)
-    assert c.JupyterHub.proxy_class == "traefik_file"
+    assert issubclass(chosen_class(c, "proxy"), TraefikFileProviderProxy)
+    assert not (tmp_path / "proxy").exists(), "reading the configuration changes nothing"
     (entry_point,) = c.TraefikProxy.extra_static_config["entryPoints"].values()
     assert entry_point["transport"]["respondingTimeouts"]["readTimeout"] == 0
     assert not any("culler" in service["name"] for service in c.JupyterHub.services)

@@ -6,6 +6,7 @@ file. Nothing is changed that was there before. On a machine that only has the c
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +38,7 @@ from .settings_errors import SettingsError
 from .storages import check_answers
 
 PATIENCE: Final = timedelta(seconds=20)
+DOCTORS: Final = "scigate.doctors"
 NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ncpfs"}
 )
@@ -70,6 +73,18 @@ def examine(config: Path | None = None, env: Mapping[str, str] | None = None) ->
     yield from _storages(settings, registry)
     yield _token(env)
     yield from look_at_gateway(settings, env)
+
+
+def examiner(name: str) -> Callable[[str], Iterator[Check]] | None:
+    """What looks at something beside the gateway, brought by an installed package (entry point ``scigate.doctors``).
+
+    None if it is not installed, or lacks a package that it needs.
+    """
+    for point in entry_points(group=DOCTORS, name=name):
+        with contextlib.suppress(ImportError):
+            found: Callable[[str], Iterator[Check]] = point.load()
+            return found
+    return None
 
 
 def right(name: str, message: str, next_step: str | None = None) -> Check:

@@ -80,9 +80,7 @@ def configure(
     if cull_after is not None:
         _cull(c, cull_after)
     if proxy:
-        folder = Path(state_dir).absolute()
-        if use_traefik(c, folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        use_traefik(c, Path(state_dir).absolute())
 
 
 def base_url(c: Config) -> str:

@@ -13,20 +13,20 @@ from traitlets.config.loader import Config
 from .classes import chosen_class
 from .merging import current, merge, suggest
 
+CLASS: Final = "scigate.hub_config.traefik.PrivateTraefik"
 ENTRY_POINT: Final = "scigate"
 UNLIMITED: Final[dict[str, Any]] = {"readTimeout": 0, "idleTimeout": 600}  # seconds; 0 is none, the default is 60
 QUIET: Final = {"checkNewVersion": False, "sendAnonymousUsage": False}
 
 
-def use_traefik(c: Config, folder: Path) -> bool:
-    """Make Traefik the proxy, unless another one is configured; whether it is then ours to set.
+def use_traefik(c: Config, folder: Path) -> None:
+    """Make Traefik the proxy, unless another one is configured. It keeps its two files in ``folder``.
 
-    Traefik keeps its two files in ``folder``. An upload of hours is one request: Traefik ends it after a minute
-    by default, so the limit is taken away.
+    An upload of hours is one request. Traefik ends requests after a minute by default, so the limit is taken away.
     """
-    if not _is_ours(c):
-        return False
-    suggest(c.JupyterHub, "proxy_class", "traefik_file")
+    if not is_ours(c):
+        return
+    suggest(c.JupyterHub, "proxy_class", CLASS)
     traefik = c.TraefikProxy
     suggest(traefik, "traefik_api_url", "http://127.0.0.1:8099")
     suggest(traefik, "traefik_api_username", "jupyterhub")
@@ -39,14 +39,18 @@ def use_traefik(c: Config, folder: Path) -> bool:
     unlimited = {entry_point: {"transport": {"respondingTimeouts": UNLIMITED}}}
     what = "c.TraefikProxy.extra_static_config"
     merge(traefik, "extra_static_config", {"entryPoints": unlimited, "global": QUIET}, what)
-    return True
 
 
-def _is_ours(c: Config) -> bool:
+def is_ours(c: Config) -> bool:
     """Whether no other proxy is chosen, nor one that somebody else starts."""
     if "proxy_class" in c.JupyterHub:
-        return chosen_class(c, "proxy").__name__ == "TraefikFileProviderProxy"
+        return is_traefik(c)
     return not any(c[name] for name in ("Proxy", "ConfigurableHTTPProxy") if name in c)
+
+
+def is_traefik(c: Config) -> bool:
+    """Whether the hub's proxy is Traefik, told what to do by files."""
+    return any(one.__name__ == "TraefikFileProviderProxy" for one in chosen_class(c, "proxy").__mro__)
 
 
 def _search_path() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,8 @@ from .output import Common, columns, common, emit, plural, reads_settings, say
 
 if TYPE_CHECKING:
     from scigate.storage_backends.testing import CaseResult
+
+    from ..resources import Check
 
 INSTALL: Final = {
     "bash": 'eval "$(scigate completion bash)"    # in ~/.bashrc',
@@ -25,14 +28,19 @@ COMP_WORDBREAKS=${COMP_WORDBREAKS//:}
 
 
 @click.command("doctor")
+@click.option(
+    "--hub",
+    metavar="URL|FILE",
+    help="Look at a JupyterHub with a gateway instead: its address, or its jupyterhub_config.py.",
+)
 @reads_settings
 @click.pass_obj
-def doctor(common: Common) -> int:
+def doctor(common: Common, hub: str | None) -> int:
     """Look for what is wrong, and say what to do: settings, files, database, storages, plug-ins, the gateway."""
     from ..doctor import examine
 
     wrong = 0
-    for check in examine(common.config):
+    for check in examine(common.config) if hub is None else _examine_hub(hub):
         wrong += not check.ok
         if common.json:
             emit(check)
@@ -46,6 +54,15 @@ def doctor(common: Common) -> int:
         color="red" if wrong else "green",
     )
     return 1 if wrong else 0
+
+
+def _examine_hub(target: str) -> Iterator[Check]:
+    from ..doctor import examiner
+
+    examine = examiner("hub")
+    if examine is None:
+        raise click.UsageError("What looks at hubs is not installed here: pip install 'scigate[hub]'.")
+    return examine(target)
 
 
 @click.command("migrate")

@@ -1,6 +1,7 @@
 """The Python client of the gateway: ``Gateway().put("a.h5", "archive:/run7/").wait()``."""
 
 from ..resources import (
+    Check,
     Entry,
     Event,
     FileState,
@@ -46,6 +47,7 @@ from .handle import TransferGroup, TransferHandle
 __all__ = [
     "AccessRefused",
     "Archive",
+    "Check",
     "Conflict",
     "DataDamaged",
     "Download",
