@@ -19,7 +19,7 @@ from scigate.gateway_api.units import parse_size
 from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
 from . import cases, load, load_report, machine, overheads, overheads_report, report, soak, uploads, uploads_report
-from .compare import Comparison, Plan
+from .compare import REST, Comparison, Plan
 from .others import AwsCli, S5cmd, Script, programs, version_of
 from .peers import RCLONE_FLAGS, Peer, Rclone, SciGate
 from .summary import summarise
@@ -114,7 +114,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     chosen = cases.select(cases.all_cases([large, small, mixed]), [name for name in options.cases.split(",") if name])
     rounds = options.rounds or (2 if options.quick else 3)
     seed = random.getrandbits(32) if options.seed is None else options.seed
-    return Plan(chosen, rounds, seed, cold=not options.warm)
+    return Plan(chosen, rounds, seed, cold=not options.warm, rest=options.rest)
 
 
 def _placed(media: Media, memory: Path, options: argparse.Namespace, plan: Plan) -> Media:
@@ -192,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--large-size", type=_size, metavar="SIZE", help="of the large file [default: 4 GiB]")
     add("--small-files", type=int, metavar="N", help="how many small files [default: 5000]")
     add("--warm", action="store_true", help="sources are in the page cache; else they are read from the medium")
+    add("--rest", type=float, default=REST, metavar="SECONDS", help="before each run [default: 1]")
     add("--tls", action="store_true", help="speak HTTPS to the S3 servers")
     add("--local-on", choices=["disk", "memory"], default="disk", help="where local files are [default: disk]")
     add("--s3-on", choices=["auto", "disk", "memory"], default="auto", help="where the S3 servers keep their data")

@@ -30,12 +30,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``cold``: what the sources' files hold in the page cache is dropped before each run."""
+    """``cold``: what the sources' files hold in the page cache is dropped before each run; ``rest``: seconds before it."""
 
     cases: Sequence[Case]
     rounds: int
     seed: int
     cold: bool = True
+    rest: float = REST
 
 
 def order(plan: Plan, case: Case, peers: Sequence[Peer]) -> list[list[Peer]]:
@@ -68,20 +69,20 @@ class Comparison:
         return runs
 
     def _measure(self, job: Job, peer: Peer) -> Figures:
-        settle(job, cold=self.plan.cold)
+        settle(job, cold=self.plan.cold, rest=self.plan.rest)
         figures = peer.run(job)
         check(job, peer, self.sources.digests[job.case.load.name])
         return figures
 
 
-def settle(job: Job, *, cold: bool) -> None:
+def settle(job: Job, *, cold: bool, rest: float = REST) -> None:
     """The same start for everybody: nothing waits to be written, and either all or nothing of the source is cached."""
     os.sync()
     if cold:
         job.source.evict()
     else:
         job.source.digests()  # reads everything
-    time.sleep(REST)
+    time.sleep(rest)
 
 
 def check(job: Job, peer: Peer, expected: dict[str, str]) -> None:

@@ -35,7 +35,7 @@ from .soak_faults import Life, Network, fill, free_port, settings, small_disk
 from .soak_work import Crowd, Reader, make_sources, web_server
 from .uploads_report import RESULTS, ROOT
 
-LOOK: Final = 5.0  # seconds between two looks at the process
+LOOK: Final = 5.0  # seconds between two looks at the process, unless faults are more frequent
 WARM: Final = 600.0  # seconds of a life that do not count: libraries are loaded, pools, caches and rings fill
 DRAIN: Final = 240.0  # seconds after the last fault for all that was asked to end
 
@@ -174,7 +174,7 @@ def _nemesis(stage: Stage, options: argparse.Namespace) -> tuple[list[Look], lis
             born = time.monotonic() if kind == "kill" else born
             print(f"soak {at:.0f} s: {kind}, answers again after {faults[-1].seconds} s", file=sys.stderr, flush=True)
         looks.append(_look(stage, time.monotonic() - born))
-        time.sleep(LOOK)
+        time.sleep(min(LOOK, options.every / 4))
     return looks, faults
 
 

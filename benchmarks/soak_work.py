@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -110,6 +111,8 @@ class Crowd:
         self._url, self._token = url, token
         self._sources, self._names, self._targets, self._pulls = sources, list(sources), targets, pulls
         self._threads: list[threading.Thread] = []
+        self._followed: dict[str, socket.socket] = {}
+        """The connection of each follower, by the name of its thread."""
         self._folder = Path()
 
     def start(self, folder: Path, pause: float) -> None:
@@ -125,6 +128,9 @@ class Crowd:
 
     def stop(self) -> None:
         self.ended.set()
+        for connection in list(self._followed.values()):  # else its follower would wait for the next heartbeat
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(150)
 
@@ -199,6 +205,7 @@ class Crowd:
                 connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
                 headers = {"Authorization": f"Bearer {self._token}", "Accept": "text/event-stream"}
                 connection.request("GET", "/api/v1/events", headers=headers | ({"Last-Event-ID": last} if last else {}))
+                self._followed[threading.current_thread().name] = connection.sock
                 answer = connection.getresponse()
                 for number in self._ids(answer):
                     if last and number <= int(last):

@@ -25,6 +25,8 @@ TINY = (
     "--peers",
     "rclone-default",
     "--quick",
+    "--rest",
+    "0.1",
 )
 
 

@@ -66,7 +66,7 @@ def test_quantiles_are_of_all_that_was_answered() -> None:
 
 def test_a_short_soak_ends_with_nothing_wrong(tmp_path: Path, require: Callable[[str], Path]) -> None:
     require("seaweedfs")
-    times = ("--minutes", "0.09", "--every", "4", "--seed", "3")
+    times = ("--minutes", "0.05", "--every", "1", "--seed", "95")  # a kill, and a reset
     done = bench("soak", *times, "--folder", str(tmp_path / "files"), "--results", str(tmp_path), "--name", "tiny")
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "tiny.json").read_text())
