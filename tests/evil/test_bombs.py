@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 import pytest
-from scigate.gateway_api.http.body import KEYS_MAX
 from scigate.gateway_api.http.routes import ROUTES
 from scigate.gateway_api.resources import FileRequest, FileToSend
+from scigate.gateway_api.validation import KEYS_MAX
 
 from tests.evidence import record
 

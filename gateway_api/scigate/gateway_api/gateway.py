@@ -181,7 +181,7 @@ class Gateway:
             may_write=cache(partial(_refusing, self._writable, actor)),
             check_url=partial(_check_url, self._egress, set()),
         )
-        return self._store.begin_manifest(Lines(check))
+        return self._store.begin_manifest(actor.id, Lines(check))
 
     def submit_manifest(self, actor: Actor, lines: Incoming, wishes: TransferRequest, key: str | None) -> Submitted:
         """Accept it; from the answer on it is never lost, though its files are listed only afterwards."""

@@ -145,6 +145,10 @@ def test_a_manifest_that_could_not_be_listed_is_retried_whole_or_stays_failed(
         (line("lab:/../x", "mem:/x"), "'..'"),
         (b'{"source": "lab:/x"}', "destination: Field required"),
         (b'"' + b"x" * 70_000, "longer than"),
+        (b'{"source": "lab:/x", "source": "lab:/y", "destination": "mem:/x"}', "same key twice"),
+        (b'{"source": NaN, "destination": "mem:/x"}', "NaN is not JSON"),
+        (b'{"source": "lab:/\xff", "destination": "mem:/x"}', "not UTF-8"),
+        (b"[" * 60_000, "nested too deeply"),
         (line("lab:/x", "mem:/" + "x" * 70_000), "longer than"),
     ],
 )

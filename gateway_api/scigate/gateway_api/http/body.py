@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -10,11 +9,9 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ValidationError
 
 from ..problems import Problem
-from ..validation import words
+from ..validation import read_json_value, words
 
 FIELDS_MAX: Final = 32
-KEYS_MAX: Final = 16
-"""Of one JSON object. No model has as many; to refuse a million of them one by one takes seconds and a gigabyte."""
 SECRETS_IN_URL: Final = frozenset({"token", "access_token", "api_key"})
 _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 M = TypeVar("M", bound=BaseModel)
@@ -23,7 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 def read_json(data: bytes, model: type[M]) -> M:
     """The request body as ``model``: ``Problem`` 400 if it is not JSON (RFC 8259), 422 if it is not that model."""
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+        value = read_json_value(data)
     except UnicodeDecodeError:
         raise malformed("It is not UTF-8.") from None
     except RecursionError:
@@ -83,19 +80,6 @@ def _validated(model: type[M], value: Any, place: Any) -> M:
             next_step="Correct the fields listed in 'errors'; see /docs.",
             errors=errors[:100],
         ) from None
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > KEYS_MAX:
-        raise ValueError(f"An object has more than {KEYS_MAX} keys")
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("An object has the same key twice")
-    return found
 
 
 def _pointer(loc: tuple[int | str, ...]) -> str:

@@ -47,6 +47,7 @@ _REFUSALS: Final[Mapping[tuple[str, str], frozenset[int]]] = {
     ("POST", "/api/v1/tickets"): frozenset({429}),
     ("POST", _UPLOADS): frozenset({403, 429, 507}),
     ("POST", "/api/v1/manifests"): frozenset({403, 404, 429}),
+    ("POST", "/api/v1/transfers/bulk"): frozenset({429}),
     ("HEAD", _UPLOAD): frozenset({410, 412, 423}),
     ("GET", _UPLOAD): frozenset({410, 412, 423}),
     ("PATCH", _UPLOAD): frozenset({423, 507}),

@@ -14,7 +14,7 @@ from scigate.storage_backends.location import parse, parse_source
 
 from ..problems import Problem
 from ..resources import FileRequest
-from ..validation import words
+from ..validation import read_json_value, words
 from .submission import Pair
 
 FILES_MAX: Final = 2_000_000
@@ -56,7 +56,7 @@ class Lines:
         try:
             if len(line) > LINE_MAX:
                 raise Permanent(f"a line is longer than {LINE_MAX} bytes")
-            wanted = FileRequest.model_validate(json.loads(line))
+            wanted = FileRequest.model_validate(read_json_value(line))
             pair = self.check(wanted)
             if pair.source.is_folder:
                 raise Permanent("a manifest names files; a folder is submitted with POST /api/v1/transfers")
@@ -65,8 +65,14 @@ class Lines:
             self._wrong("; ".join(f"{'.'.join(map(str, item['loc']))}: {words(item)}" for item in wrong))
         except Permanent as error:
             self._wrong(error.message)
-        except (ValueError, RecursionError):
+        except UnicodeDecodeError:
+            self._wrong("it is not UTF-8")
+        except json.JSONDecodeError:
             self._wrong("it is not a line of JSON")
+        except ValueError as error:  # keys or constants that JSON must not have
+            self._wrong(str(error))
+        except RecursionError:
+            self._wrong("it is nested too deeply")
         else:
             return _LINE([wanted.source, str(pair.destination)]) + "\n"
         return ""

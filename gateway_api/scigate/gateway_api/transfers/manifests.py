@@ -9,23 +9,29 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
 from scigate.storage_backends.errors import NotFound
 from scigate.storage_backends.location import Location
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from ..db import points
 from ..db.database import Database
-from ..db.schema import manifest, walk
+from ..db.schema import manifest, transfer, walk
+from ..problems import Problem
 from ..resources import TransferRequest
 from .manifest import Lines, packed, pairs_in
 from .submission import Pair, said
 
 MANIFEST: Final = "_manifest"
 """What stands as source storage of a folder that is a manifest; no storage can have this name."""
+OPEN_MAX: Final = 16  # of one user: such that are still sent, or whose lines are not all files yet
+AWHILE: Final = timedelta(seconds=10)
 FORGOTTEN: Final = 24 * 3600.0  # seconds after which a manifest that nobody lists is removed
 
 
@@ -34,6 +40,28 @@ class Manifests:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._coming, self._lock = Counter[str](), threading.Lock()
+
+    def begin(self, owner: str, lines: Lines) -> Incoming:
+        """Of this user another one comes. Raises ``Problem`` 429 when they have too many that are not listed yet."""
+        unlisted = self._unlisted(owner)
+        with self._lock:
+            if self._coming[owner] + unlisted >= OPEN_MAX:
+                raise _too_many()
+            self._coming[owner] += 1
+        return Incoming(self, lines, partial(self._has_come, owner))
+
+    def _unlisted(self, owner: str) -> int:
+        """Transfers of manifests whose lines have not all become files."""
+        its = (transfer.c.owner == owner, walk.c.done.is_(False), walk.c.source_storage == MANIFEST)
+        query = select(func.count()).select_from(walk.join(transfer, transfer.c.seq == walk.c.transfer)).where(*its)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def _has_come(self, owner: str) -> None:
+        with self._lock:
+            self._coming[owner] -= 1
+            self._coming += Counter()  # forgets those who have none
 
     def add(self, id: str, number: int, lines: bytes) -> None:
         """Keep a piece, durably; again is no error."""
@@ -79,13 +107,19 @@ class Manifests:
             self.discard(id)
 
 
+def _too_many() -> Problem:
+    title = f"You have {OPEN_MAX} lists of files that are still being sent, or whose files are not all queued yet."
+    advice = "Wait until the files of one are queued, or cancel its transfer."
+    return Problem(429, "too-many-manifests", title, next_step=advice, retriable=True, retry_after=AWHILE)
+
+
 class Incoming:
     """A manifest on its way: bytes in, checked and kept piece by piece. For one thread at a time; ``discard`` may come
     from another one meanwhile."""
 
-    def __init__(self, manifests: Manifests, lines: Lines) -> None:
+    def __init__(self, manifests: Manifests, lines: Lines, over: Callable[[], None]) -> None:
         self._manifests, self._lines, self._id = manifests, lines, secrets.token_hex(16)
-        self._number, self._digest = 0, sha256()
+        self._number, self._digest, self._over = 0, sha256(), over
         self._lock, self._discarded = threading.Lock(), False
 
     def take(self, data: bytes) -> None:
@@ -96,6 +130,7 @@ class Incoming:
     def end(self) -> Pair:
         """All has come: the folder that stands for it. Raises ``Problem`` 422."""
         self._keep(self._lines.end())
+        self._leave()
         return Pair(Location(MANIFEST, f"{self._id}/"), Location("", ""))
 
     def fingerprint(self, request: TransferRequest) -> str:
@@ -105,9 +140,16 @@ class Incoming:
 
     def discard(self) -> None:
         """It is not wanted: it broke off, is wrong, or had come before."""
+        self._leave()
         with self._lock:
             self._discarded = True
             self._manifests.discard(self._id)
+
+    def _leave(self) -> None:
+        """It does not come any more, whether it is wanted or not."""
+        with self._lock:
+            over, self._over = self._over, lambda: None
+        over()
 
     def _keep(self, lines: bytes) -> None:
         with self._lock:

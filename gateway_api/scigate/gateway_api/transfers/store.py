@@ -75,7 +75,7 @@ class TransferStore:
     def __init__(
         self, database: Database, surl: Callable[[str, str], str | None], progress: Progress | None = None
     ) -> None:
-        self._database = database
+        self._database, self._manifests = database, Manifests(database)
         self._surl = surl
         self.progress: Progress = progress or NoProgress()
         self.on_new: Callable[[], None] = lambda: None
@@ -110,9 +110,9 @@ class TransferStore:
         self.on_new()
         return answer
 
-    def begin_manifest(self, lines: Lines) -> Incoming:
-        """See ``Incoming``."""
-        return Incoming(Manifests(self._database), lines)
+    def begin_manifest(self, owner: str, lines: Lines) -> Incoming:
+        """See ``Manifests.begin``."""
+        return self._manifests.begin(owner, lines)
 
     def get(self, transfer_id: str, owner: str | None) -> Transfer:
         """One transfer. Raises ``Problem`` 404."""
