@@ -1,12 +1,6 @@
-/** Locations and the paths in them. Pure. A path has no slash before it; a folder's has one behind it. */
+import { encodeName } from "../lib/location.js";
 
-/** `storage:/path` taken apart. */
-export function parse(location) {
-  const colon = location.indexOf(":/");
-  return { storage: location.slice(0, colon), path: location.slice(colon + 2) };
-}
-
-export const locationOf = (storage, path) => `${storage}:/${path}`;
+/** Paths in a storage. Pure. A path has no slash before it; a folder's has one behind it. */
 
 /** The way to a folder: of each step its name and path, the storage's root first. */
 export function crumbs(storage, path) {
@@ -21,20 +15,10 @@ export function parentOf(path) {
   return trimmed.slice(0, trimmed.lastIndexOf("/") + 1);
 }
 
-/** The resource of a file or folder, every byte of its name percent-encoded, also those that are not UTF-8. */
-export function resource(storage, path) {
-  return `files/${storage}/${path.split("/").map(encoded).join("/")}`;
-}
-
-/** Percent-encoding in which lone surrogates U+DC80 to U+DCFF stand for the bytes 80 to FF (PEP 383). */
-export function encoded(name) {
-  return name.replace(/[\uD800-\uDBFF][\uDC00-\uDFFF]|[^]/g, (sign) => {
-    const code = sign.charCodeAt(0);
-    const isByte = sign.length === 1 && code >= 0xdc80 && code <= 0xdcff;
-    if (isByte) return `%${(code - 0xdc00).toString(16).toUpperCase()}`;
-    if (sign === ".") return ".";
-    return sign.length === 1 && code >= 0xd800 && code <= 0xdfff ? "%EF%BF%BD" : encodeURIComponent(sign);
-  });
+/** `path?query` of the API. Cursors of listings are paths: bytes that are not UTF-8 have to survive, so not URLSearchParams. */
+export function withQuery(path, query) {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+  return given.length ? `${path}?${given.map(([name, value]) => `${name}=${encodeName(String(value))}`).join("&")}` : path;
 }
 
 /** Why a name cannot be that of a new folder, in words; null if it can. */

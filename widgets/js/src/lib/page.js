@@ -27,5 +27,5 @@ function createPage() {
     fallback ||= url || undefined;
   }
 
-  return { session: session.get, api, feed, setFallback };
+  return { session: session.get, forget: session.forget, api, feed, setFallback };
 }

@@ -1,0 +1,245 @@
+"""A gateway and a Jupyter Server that forwards to it, each a process of its own, and a plain page with portlets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from scigate.widgets.portlet import STATIC
+
+TOKEN: Final = "token-of-ada-" + "x" * 20
+PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Portlets</title>
+<script id="jupyter-config-data" type="application/json">CONFIG</script>
+<style>body { margin: 16px; background: var(--jp-layout-color0, #fff); } main { display: grid; gap: 16px; } THEME</style>
+</head><body><main></main>
+<script type="module">
+window.portlet = async (name) => {
+  const state = {};
+  window.model = { state, saved: 0, get: (key) => state[key], set: (key, value) => { state[key] = value; },
+    save_changes() { window.model.saved += 1; }, on() {}, off() {} };
+  window.ended = new AbortController();
+  const el = document.querySelector("main").appendChild(document.createElement("div"));
+  const { default: found } = await import(`/static/${name}.js`);
+  await found.render({ model: window.model, el, signal: window.ended.signal });
+};
+window.ready = true;
+</script></body></html>
+"""
+DARK: Final = """:root { color-scheme: dark; --jp-layout-color0: #111; --jp-layout-color1: #212121;
+--jp-layout-color2: #333; --jp-layout-color3: #444; --jp-border-color2: #424242; --jp-ui-font-color1: #fff;
+--jp-ui-font-color2: #bdbdbd; --jp-brand-color1: #64b5f6; --jp-ui-inverse-font-color1: #111;
+--jp-error-color1: #e57373; --jp-warn-color1: #ffb74d; --jp-success-color1: #81c784; }"""
+
+
+@dataclass
+class Process:
+    """A program that is started, killed and started again; its output is told when a test fails."""
+
+    command: list[str]
+    environment: Mapping[str, str]
+    folder: Path
+    log: Path
+    running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            self.running = subprocess.Popen(
+                self.command, env=self.environment, cwd=self.folder, stdout=out, stderr=out, start_new_session=True
+            )
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        process, self.running = self.running, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=30)
+
+    def wait_for(self, url: str) -> None:
+        """Until it answers there."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            assert self.running is not None
+            assert self.running.poll() is None, self.said()
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(url, timeout=10).status_code < 500:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"{url} does not answer:\n{self.said()}")
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+
+@dataclass
+class Site:
+    """``gateway`` may be killed and started again; ``url`` is the Jupyter Server."""
+
+    folder: Path
+    gateway: Process
+    jupyter: Process
+    gateway_url: str
+    url: str
+    clients: list[httpx.Client] = field(default_factory=list)
+
+    def client(self) -> httpx.Client:
+        """The gateway's API as ada."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        self.clients.append(httpx.Client(base_url=f"{self.gateway_url}/api/v1/", headers=headers, timeout=30))
+        return self.clients[-1]
+
+    def start_gateway(self) -> None:
+        self.gateway.start()
+        self.gateway.wait_for(f"{self.gateway_url}/healthz")
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        self.jupyter.end()
+        self.gateway.end()
+
+
+SETTINGS: Final = """
+[gateway]
+port = {port}
+state_dir = "{folder}/state"
+[storages.lab]
+type = "posix"
+root = "{folder}/lab"
+summary = "Disks of the lab"
+[storages.archive]
+type = "posix"
+root = "{folder}/archive"
+read_only = true
+summary = "Finished runs"
+[storages.h3a]
+type = "posix"
+root = "{folder}/h3a"
+users = ["community:h3a"]
+summary = "Shared by H3Africa"
+[storages.home]
+type = "posix"
+root = "{folder}/home"
+summary = "The files of this Jupyter Server"
+[users.ada]
+token_hash = "sha256:{digest}"
+communities = ["h3a"]
+[egress]
+allow = ["127.0.0.1"]
+"""
+
+
+def make_site(folder: Path, *, lab: bool = False) -> Site:
+    """Start a gateway, and a Jupyter Server (``lab``: with JupyterLab) that forwards to it, in ``folder``."""
+    for name in ("lab", "archive", "h3a", "home", "pages", "jupyter"):
+        (folder / name).mkdir()
+    port, jupyter_port = _free_port(), _free_port()
+    digest = sha256(TOKEN.encode()).hexdigest()
+    (folder / "scigate.toml").write_text(SETTINGS.format(folder=folder, port=port, digest=digest))
+    gateway_url, url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{jupyter_port}/"
+    env = _environment(folder)
+    serve = [str(Path(sys.executable).with_name("scigate")), "serve"]
+    gateway_env = {**env, "SCIGATE_CONFIG": str(folder / "scigate.toml")}
+    jupyter_env = {**env, "SCIGATE_URL": gateway_url, "SCIGATE_TOKEN": TOKEN}
+    gateway = Process(serve, gateway_env, folder, folder / "gateway.log")
+    jupyter = Process(_jupyter(folder, jupyter_port, lab=lab), jupyter_env, folder / "home", folder / "jupyter.log")
+    site = Site(folder, gateway, jupyter, gateway_url, url)
+    _write_pages(folder / "pages")
+    try:
+        jupyter.start()
+        site.start_gateway()
+        jupyter.wait_for(f"{url}api")
+    except BaseException:
+        site.close()
+        raise
+    return site
+
+
+def _jupyter(folder: Path, port: int, *, lab: bool) -> list[str]:
+    return [
+        sys.executable, "-m", "jupyterlab" if lab else "jupyter_server", "--no-browser", "--allow-root",
+        f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.root_dir={folder / 'home'}", f"--IdentityProvider.token={TOKEN}",
+        f"--ServerApp.extra_static_paths={[str(folder / 'pages'), str(STATIC)]}",
+        *(["--LabApp.expose_app_in_browser=True"] if lab else []),
+    ]  # fmt: skip
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SCIGATE_", "JUPYTER"))}
+    places = {f"JUPYTER_{name}_DIR": str(folder / "jupyter" / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    return kept | places | {"HOME": str(folder)}
+
+
+def _write_pages(folder: Path) -> None:
+    config = json.dumps({"baseUrl": "/", "token": TOKEN})
+    for name, theme in (("light", ""), ("dark", DARK)):
+        (folder / f"{name}.html").write_text(PAGE.replace("CONFIG", config).replace("THEME", theme))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Shared by a module's tests."""
+    site = make_site(tmp_path_factory.mktemp("site"))
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def tab(browser: Any, site: Site) -> Iterator[Any]:
+    """A page with nothing on it. A mistake in a script, or a request to another machine, fails the test."""
+    context = browser.new_context(viewport={"width": 900, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: wrong.append(request.url) if not _is_here(request.url) else None)
+    open_page(page, site)
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def open_page(page: Any, site: Site, name: str = "light") -> None:
+    """Sign in, and the plain page."""
+    page.goto(f"{site.url}api/status?token={TOKEN}")
+    page.goto(f"{site.url}static/{name}.html")
+    page.wait_for_function("window.ready")
+
+
+@pytest.fixture(scope="session")
+def show() -> Callable[..., Any]:
+    """``show(page, "upload")``: the element of a portlet that is put on the page."""
+
+    def show(page: Any, name: str) -> Any:
+        page.evaluate("(name) => window.portlet(name)", name)
+        return page.locator(f".scigate-{name}").last
+
+    return show
+
+
+def _is_here(url: str) -> bool:
+    return url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "blob:", "data:"))

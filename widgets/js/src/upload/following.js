@@ -1,0 +1,23 @@
+/** What becomes of a transfer, told as it happens. */
+
+const TOGETHER = 300; // milliseconds: many files make many events, for which one look is enough
+
+/** Calls `tell(transfer)` with what is known of it, now and after each change, until `signal` aborts. */
+export function follow(page, transfer, tell, signal) {
+  let known = transfer;
+  let soon = null;
+  const learn = (more) => tell((known = { ...known, ...more }));
+  const look = () => {
+    soon ??= setTimeout(async () => {
+      soon = null;
+      try {
+        learn(await page.api(`transfers/${transfer.id}`, { signal }));
+      } catch {
+        // the feed tells again when the gateway is back
+      }
+    }, TOGETHER);
+  };
+  signal.addEventListener("abort", () => clearTimeout(soon), { once: true });
+  page.feed.subscribe(`transfer:${transfer.id}`, { signal, onReady: look, onEvent: look, onProgress: learn });
+  tell(known);
+}

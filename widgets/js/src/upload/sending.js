@@ -1,0 +1,213 @@
+/** Files, or a folder, on their way to the gateway, until it has every byte; and after that to their storage. */
+
+import { randomKey } from "../lib/api.js";
+import { isFinal } from "../lib/format.js";
+import { follow } from "./following.js";
+import { isSingle, manifests, singleRequest } from "./manifest.js";
+import { pipe } from "./pipe.js";
+import { Rate } from "./rate.js";
+import { isOfFile } from "./resend.js";
+
+const HERE = new Set(["RECEIVED", "DONE"]);
+const GONE = new Set(["EXPIRED", "CANCELLED", "FAILED"]);
+
+/**
+ * `state`: preparing, sending, paused, received (the gateway has all, and goes on by itself), failed, cancelled.
+ * Each change is an event `change`.
+ */
+export class Sending extends EventTarget {
+  state = "preparing";
+  problem = null; // why it failed
+  trouble = null; // why nothing moves at the moment, in words
+  refused = []; // {path, problem} of files that the gateway does not take
+  transfers = new Map(); // id → what is last known of it
+  #parts = []; // {file, path, id, sent, here}
+  #rate = new Rate();
+  #stop = new AbortController();
+  #unfollow = new AbortController();
+
+  /**
+   * @param begun  `{fingerprint, key, name, count, size, folder, wishes, began}`: what is sent where, as the memory
+   *   keeps it
+   * @param items  `[{path, file}]`
+   */
+  constructor({ begun, items, page, memory, slots }) {
+    super();
+    Object.assign(this, { begun, items, page, memory, slots });
+    this.total = items.reduce((sum, { file }) => sum + file.size, 0);
+  }
+
+  get name() {
+    return this.begun.name;
+  }
+
+  get destination() {
+    return this.begun.folder;
+  }
+
+  /** Bytes that have gone to the gateway. */
+  get sent() {
+    return this.#parts.reduce((sum, part) => sum + part.sent, 0);
+  }
+
+  /** Bytes per second to the gateway; null while it cannot be said. */
+  get rate() {
+    return this.state === "sending" && !this.trouble ? this.#rate.now() : null;
+  }
+
+  /** Whether this page has to stay open for it. */
+  get isBusy() {
+    return ["preparing", "sending"].includes(this.state);
+  }
+
+  /** Whether nothing more will happen to it. */
+  get isOver() {
+    if (this.state === "cancelled") return true;
+    return this.state === "received" && [...this.transfers.values()].every((one) => isFinal(one.state));
+  }
+
+  /** Creates the uploads, or finds those that were begun, and sends what is missing. Never raises: see `problem`. */
+  async start() {
+    const stop = (this.#stop = new AbortController());
+    this.#rate.reset();
+    this.trouble = this.problem = null;
+    this.#become(this.#parts.length ? "sending" : "preparing");
+    try {
+      if (!this.#parts.length) await this.#create();
+      if (!stop.signal.aborted) await this.#send(stop);
+    } catch (error) {
+      if (error instanceof Forgotten) return this.#anew();
+      if (!stop.signal.aborted || this.isBusy) this.#fail(error);
+    }
+  }
+
+  pause() {
+    if (!this.isBusy) return;
+    this.#become("paused");
+    this.#stop.abort();
+  }
+
+  /** Goes on where it stopped. */
+  resume() {
+    if (["paused", "failed"].includes(this.state)) return this.start();
+  }
+
+  /** Ends it: what has arrived is removed, and nothing of it is delivered. Raises Problem when nobody answers. */
+  async cancel() {
+    if (this.isBusy) this.pause();
+    for (const id of this.transfers.keys()) await this.page.api(`transfers/${id}/cancel`, { method: "POST" });
+    this.memory.forget(this.begun.fingerprint);
+    this.#become("cancelled");
+  }
+
+  /** Nobody wants to see it any more. */
+  leave() {
+    this.#unfollow.abort();
+  }
+
+  async #create() {
+    const { folder, wishes } = this.begun;
+    this.memory.keep(this.begun);
+    if (isSingle(this.items)) await this.#createOne(singleRequest(this.items[0], folder, wishes));
+    else for (const [index, one] of manifests(this.items, folder, wishes).entries()) await this.#createMany(one, index);
+    if (this.state === "preparing") this.#become("sending");
+  }
+
+  async #createOne({ path, headers }) {
+    const key = { "Idempotency-Key": this.begun.key };
+    const upload = await this.page.api(path, { method: "POST", headers: { ...headers, ...key } });
+    this.#add(upload, this.items[0]);
+    this.#follow(await this.page.api(`transfers/${upload.transfer}`));
+  }
+
+  async #createMany({ items, body }, index) {
+    const headers = { "Idempotency-Key": `${this.begun.key}-${index}` };
+    const made = await this.page.api("manifests", { method: "POST", body, headers });
+    if (made.replayed && made.uploads.every(({ state }) => GONE.has(state))) throw new Forgotten();
+    made.uploads.forEach((upload, at) => this.#add(upload, items[at], items.length > 1));
+    this.#follow(made.transfer);
+  }
+
+  /** Of one of many that ended otherwise its transfer tells; a single one that did is begun anew. */
+  #add({ id, state, arrived }, { file, path }, isOneOfMany = false) {
+    if (GONE.has(state) && !isOneOfMany) throw new Forgotten();
+    const here = HERE.has(state) || GONE.has(state);
+    this.#parts.push({ id, file, path, here, sent: here ? file.size : arrived.bytes });
+  }
+
+  async #send(stop) {
+    const left = this.#parts.filter((part) => !part.here);
+    await Promise.all(left.map((part) => this.#sendOne(part, stop)));
+    if (stop.signal.aborted) return;
+    if (this.refused.length === this.items.length) throw this.refused[0].problem;
+    this.memory.forget(this.begun.fingerprint);
+    this.trouble = null;
+    this.#become("received");
+  }
+
+  /** What is wrong with one file does not keep the others from being sent; what is wrong with the gateway does. */
+  async #sendOne(part, stop) {
+    const release = await this.slots.take();
+    try {
+      const onMove = (bytes) => this.#moved(part, bytes);
+      const onTrouble = (text) => this.#troubled(text);
+      part.here = await pipe(part.file, part.id, this.page, { signal: stop.signal, onMove, onTrouble });
+    } catch (problem) {
+      if (!isOfFile(problem.status)) {
+        stop.abort();
+        throw problem;
+      }
+      part.here = true;
+      this.refused.push({ path: part.path, problem });
+    } finally {
+      release();
+    }
+  }
+
+  #moved(part, bytes) {
+    part.sent = bytes;
+    this.#rate.tell(this.sent);
+    this.#changed();
+  }
+
+  #troubled(text) {
+    if (this.trouble === text) return;
+    this.trouble = text;
+    this.#changed();
+  }
+
+  #follow(transfer) {
+    const tell = (known) => {
+      this.transfers.set(transfer.id, known);
+      this.#changed();
+    };
+    follow(this.page, transfer, tell, this.#unfollow.signal);
+  }
+
+  /** The gateway has given up what was begun: begin again, as something new. */
+  #anew() {
+    this.#parts = [];
+    this.transfers.clear();
+    this.#unfollow.abort();
+    this.#unfollow = new AbortController();
+    this.begun = { ...this.begun, key: randomKey(), began: Date.now() };
+    return this.start();
+  }
+
+  #fail(error) {
+    this.problem = error;
+    if (isOfFile(error.status)) this.memory.forget(this.begun.fingerprint);
+    this.#become("failed");
+  }
+
+  #become(state) {
+    this.state = state;
+    this.#changed();
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+class Forgotten extends Error {}

@@ -1,0 +1,77 @@
+/** What is said of something that is sent. Pure: `one` is a Sending or a Pulling, or looks like one. */
+
+import { clock, count, duration, isFinal, percent, rate, size } from "../lib/format.js";
+import { remaining } from "./rate.js";
+
+/** The way to the gateway: `{percent, text}`; null where nothing comes from this browser. */
+export function firstLeg(one) {
+  if (one.total === null) return null;
+  const done = one.state === "received" ? one.total : one.sent;
+  return { percent: one.state === "received" ? 100 : percent(done, one.total), text: joined(legWords(one, done)) };
+}
+
+function legWords(one, done) {
+  if (one.state === "received") return [size(one.total)];
+  if (one.state === "preparing") return [`0 B of ${size(one.total)}`];
+  const left = remaining(done, one.total, one.rate);
+  return [`${size(done)} of ${size(one.total)}`, rate(one.rate), left !== null && `${duration(left)} left`];
+}
+
+/** The way from the gateway to the storage: `{percent, text}`; null before there is a transfer. */
+export function secondLeg(one) {
+  const transfers = [...one.transfers.values()];
+  if (transfers.length === 0) return null;
+  const sum = (pick) => transfers.reduce((total, transfer) => total + (pick(transfer) ?? 0), 0);
+  const [done, total] = [sum((t) => t.bytes_done), Math.max(sum((t) => t.bytes_total), one.total ?? 0)];
+  const isOver = transfers.every((t) => isFinal(t.state));
+  const speed = isOver ? null : sum((t) => t.rate) || null;
+  const left = isOver || transfers.length > 1 ? null : transfers[0].eta_seconds;
+  const amount = total ? `${size(done)} of ${size(total)}` : "";
+  const words = isOver && done === total ? [size(total)] : [amount, rate(speed), left && `${duration(left)} left`];
+  const all = transfers.every((t) => t.state === "DONE");
+  return { percent: all ? 100 : percent(done, total), text: joined(words) };
+}
+
+/** In one sentence or two: how it is, and what the reader has to do, if anything. `tone` as in the theme. */
+export function outcome(one) {
+  if (one.state === "failed") return { tone: "bad", title: one.problem.title, text: nextStepOf(one.problem) };
+  if (one.state === "cancelled") return { tone: "quiet", title: "Cancelled", text: "Nothing more of it is delivered." };
+  if (one.state === "paused") return { tone: "warn", title: "Paused", text: "What has arrived is kept." };
+  if (one.trouble) return { tone: "warn", title: "Interrupted", text: one.trouble };
+  if (one.state === "preparing") return { tone: "busy", title: "Asking the gateway", text: "" };
+  if (one.state === "sending") return { tone: "busy", title: "Sending", text: "Keep this page open until the gateway has it." };
+  return delivered(one);
+}
+
+function delivered(one) {
+  const transfers = [...one.transfers.values()];
+  const of = (state) => transfers.find((transfer) => transfer.state === state);
+  const refused = one.refused.length ? ` ${count(one.refused.length, "file")} could not be sent.` : "";
+  if (of("FAILED")) return { tone: "bad", title: failure(of("FAILED")), text: nextStepOf(of("FAILED").cause) + refused };
+  if (of("CANCELLED")) return { tone: "quiet", title: "Cancelled", text: "Nothing more of it is delivered." };
+  if (of("PAUSED")) return { tone: "warn", title: "Paused", text: of("PAUSED").cause?.message ?? "" };
+  if (transfers.length && transfers.every(({ state }) => state === "DONE")) return done(one, transfers, refused);
+  const waiting = of("WAITING");
+  const free = one.total === null ? "The gateway fetches it by itself." : "The gateway has every byte.";
+  const why = waiting?.cause ? `${sentence(waiting.cause.message)} ` : "";
+  const begins = waiting?.not_before && new Date(waiting.not_before) > new Date() ? `Begins ${clock(waiting.not_before)}` : null;
+  const title = begins ?? (waiting ? "Waiting" : "Delivering");
+  return { tone: waiting ? "warn" : "busy", title, text: `${begins ? "" : why}${free} You may close this page.${refused}` };
+}
+
+function done(one, transfers, refused) {
+  const files = transfers.reduce((sum, transfer) => sum + transfer.files.done, 0);
+  const skipped = transfers.reduce((sum, transfer) => sum + (transfer.files.skipped ?? 0), 0);
+  const text = skipped ? `${count(skipped, "file")} there already, with the same content.` : "";
+  return { tone: "good", title: files === 1 ? "Done" : `Done: ${count(files, "file")}`, text: (text + refused).trim() };
+}
+
+function failure(transfer) {
+  const { failed, total } = transfer.files;
+  if (total > 1) return `${failed.toLocaleString("en")} of ${count(total, "file")} failed`;
+  return sentence(transfer.cause?.message ?? "It failed.");
+}
+
+const nextStepOf = (problem) => problem?.nextStep ?? problem?.next_step ?? "";
+const joined = (words) => words.filter(Boolean).join(" · ");
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/[^.!?…]$/, "$&.");
