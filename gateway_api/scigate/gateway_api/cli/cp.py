@@ -11,11 +11,13 @@ from .complete import LocationType
 from .following import follow, tell
 from .output import Common, asks_gateway, say
 from .places import Kind, Place, read_place
+from .when import asks_when
 
 if TYPE_CHECKING:
     from ..client import Gateway, TransferHandle
 
 OVERWRITE = ["fail", "skip-same", "newer", "overwrite"]
+TIMES = ("not_before", "deadline")
 VERIFY = ["auto", "reread", "size"]
 
 
@@ -31,6 +33,7 @@ VERIFY = ["auto", "reread", "size"]
     "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Wait no longer than this; the transfer goes on."
 )
 @click.option("--label", help="A name for the transfer.")
+@asks_when
 @click.option("--priority", type=click.IntRange(0, 9), default=5, show_default=True, help="9 goes first.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
 @asks_gateway
@@ -71,6 +74,7 @@ def cp(common: Common, /, sources: tuple[str, ...], destination: str, **options:
     "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Wait no longer than this; the transfer goes on."
 )
 @click.option("--label", help="A name for the transfer.")
+@asks_when
 @asks_gateway
 @click.pass_obj
 def put(common: Common, /, sources: tuple[str, ...], destination: str, **options: Any) -> int:
@@ -143,7 +147,8 @@ def _send(common: Common, gateway: Gateway, places: list[Place], target: Place, 
     from .local import send
 
     _refuse(options, priority=5, verify="auto")
-    handles, refused = send(gateway, places, target.text, options["overwrite"], options["label"])
+    times = {name: options[name] for name in TIMES}
+    handles, refused = send(gateway, places, target.text, options["overwrite"], options["label"], **times)
     if not handles and not refused:
         say("Nothing to copy: the folder has no files.")
     return _finish(common, handles, options) or refused
@@ -152,7 +157,7 @@ def _send(common: Common, gateway: Gateway, places: list[Place], target: Place, 
 def _submit(common: Common, gateway: Gateway, places: list[Place], target: Place, options: dict[str, Any]) -> int:
     _check_storages(gateway, [*places, target])
     pairs = [(place.text, target.text) for place in places]
-    wanted = {name: options[name] for name in ("overwrite", "verify", "label", "priority")}
+    wanted = {name: options[name] for name in ("overwrite", "verify", "label", "priority", *TIMES)}
     return _finish(common, [gateway.submit(pairs, **wanted)], options)
 
 
@@ -167,7 +172,7 @@ def _fetch(common: Common, gateway: Gateway, places: list[Place], target: Place,
 
     if options["overwrite"] not in ("fail", "overwrite"):
         raise click.UsageError("To this machine, --overwrite is 'fail' or 'overwrite'.")
-    _refuse(options, label=None, priority=5, verify="auto", wait=True)
+    _refuse(options, label=None, priority=5, verify="auto", wait=True, not_before=None, deadline=None)
     return fetch(common, gateway, places, target.text, overwrite=options["overwrite"] == "overwrite")
 
 
@@ -182,4 +187,6 @@ def _refuse(options: dict[str, Any], **meaningless: Any) -> None:
     """An option that would do nothing is refused rather than ignored."""
     for name, default in meaningless.items():
         if options.get(name, default) != default:
-            raise click.UsageError(f"--{name} means nothing when files go to or from this machine directly.")
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} means nothing when files go to or from this machine directly."
+            )

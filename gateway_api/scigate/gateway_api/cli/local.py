@@ -16,6 +16,8 @@ from .output import Common, emit, report, say, say_of
 from .places import Place
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..client import Download, Entry, Gateway, GatewayError, TransferGroup, TransferHandle
 
 Count = Callable[[int], None]
@@ -58,9 +60,10 @@ class Broken:
 
 
 def send(
-    gateway: Gateway, places: list[Place], target: str, overwrite: str, label: str | None
+    gateway: Gateway, places: list[Place], target: str, overwrite: str, label: str | None, **times: datetime | None
 ) -> tuple[TransferGroup, int]:
-    """Send local files and folders; returns their transfers, and an exit code if something could not be sent."""
+    """Send local files and folders, to be delivered at these ``times``; returns their transfers, and an exit code if
+    something could not be sent."""
     from ..client.arguments import location
     from ..client.errors import first_of
 
@@ -72,7 +75,7 @@ def send(
         for place in places:
             done = gateway.put(
                 place.text, target, overwrite=overwrite, label=label,
-                sent=sent, stored=stored, resumed=resumed, broken=Broken(),
+                sent=sent, stored=stored, resumed=resumed, broken=Broken(), **times,
             )  # fmt: skip
             put.append(_group(done))
     if not resumed.at_once:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 STATES = ["queued", "active", "waiting", "paused", "cancelling", "done", "failed", "cancelled"]
 SAID_ABOVE = ("transfer", "owner", "label", "digests")  # in the data of events, and in the lines above them
 RECEIVING = "receiving"  # the code of a cause: the sender's bytes are waited for
+SCHEDULED = "scheduled"  # its time is waited for
 COLORS = {"DONE": "green", "FAILED": "red", "CANCELLED": "yellow", "WAITING": "yellow", "PAUSED": "yellow"}
 
 
@@ -174,6 +175,6 @@ def _show_file(file: TransferFile) -> None:
     if file.cause:
         advice = printable(_advice(file.cause, file.next_try))
         click.echo(f"             {printable(file.cause.message)}\n             → {advice}")
-    waits_for_sender = file.cause is not None and file.cause.code == RECEIVING  # its next try is when it is given up
-    if file.next_try and not file.finished and not waits_for_sender:
+    told = file.cause is not None and file.cause.code in (RECEIVING, SCHEDULED)  # the cause says what is waited for
+    if file.next_try and not file.finished and not told:
         click.echo(f"             tried again at {file.next_try.astimezone():%Y-%m-%d %H:%M:%S}")

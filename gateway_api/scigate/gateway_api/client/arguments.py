@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -40,6 +41,13 @@ def request(kind: type[Q], **fields: Any) -> Q:
         found = error.errors(include_url=False, include_context=False, include_input=False)[0]
         name = ".".join(str(part) for part in found["loc"])
         raise InvalidArgument(f"{name} cannot be so: {words(found)}.", next_step=f"Correct {name}.") from None
+
+
+def moment(value: datetime | timedelta | None) -> datetime | None:
+    """A time with its zone: without one it is of this machine, and a duration is from now on."""
+    if isinstance(value, timedelta):
+        return datetime.now(UTC) + value
+    return value.astimezone() if value is not None and value.tzinfo is None else value
 
 
 def location(text: str) -> Location:

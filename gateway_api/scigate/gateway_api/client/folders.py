@@ -125,7 +125,7 @@ class _Folder:
                 FileToSend(path=name, size=file.size, modified=file.modified)
                 for name, file in zip(names, files, strict=True)
             ],
-        ).model_dump(mode="json")  # fmt: skip
+        ).model_dump(mode="json", exclude={"not_before", "deadline"}) | self._how.times  # fmt: skip
         key = self._record.key(json.dumps(request))
         answer = self._session.send(
             "POST", "manifests", repeatable=True, body=request, headers={"Idempotency-Key": key}

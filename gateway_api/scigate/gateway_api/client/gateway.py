@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from scigate.storage_backends.location import Location
 
@@ -25,7 +25,7 @@ from ..resources import (
 )
 from . import archives, download, upload
 from .access import find
-from .arguments import choice, location, transfer_request
+from .arguments import choice, location, moment, transfer_request
 from .errors import (
     FilesNotFetched,
     GatewayError,
@@ -41,6 +41,9 @@ from .sending import terminate, upload_path
 from .session import Session, file_path, parse
 from .threads import in_threads
 from .webhooks import Webhooks
+
+Moment: TypeAlias = datetime | timedelta | None
+"""A time (without a zone: of this machine), or so long from now; None: nothing is said of it."""
 
 
 class Gateway:
@@ -85,6 +88,8 @@ class Gateway:
         stored: upload.Count | None = None,
         resumed: upload.Count = upload.ignored,
         broken: upload.Broken = upload.unheard,
+        not_before: Moment = None,
+        deadline: Moment = None,
     ) -> TransferHandle | TransferGroup:
         """Send a local file, or a folder with all below it, to a storage.
 
@@ -98,9 +103,14 @@ class Gateway:
         is given. Called with the bytes since their last call: ``sent`` (negative when some have to go again),
         ``stored`` (what has reached the storage meanwhile), and ``resumed`` with what was there from an earlier run,
         which ``sent`` hears of as well. ``broken`` is called with the error whenever a try fails and another follows.
+
+        The bytes are sent now; delivered ``not_before`` a time or so long from now, and tried until ``deadline``.
         """
         path, target = Path(local), location(destination)
-        how = upload.How(choice(Overwrite, overwrite, "overwrite"), label, sent, stored, resumed, broken)
+        how = upload.How(
+            choice(Overwrite, overwrite, "overwrite"), label, sent, stored, resumed, broken,
+            not_before=moment(not_before), deadline=moment(deadline),
+        )  # fmt: skip
         try:
             if path.is_dir():
                 return put_folder(self._session, path, target, how)
@@ -118,6 +128,8 @@ class Gateway:
         sent: upload.Count = upload.ignored,
         resumed: upload.Count = upload.ignored,
         broken: upload.Broken = upload.unheard,
+        not_before: Moment = None,
+        deadline: Moment = None,
     ) -> TransferGroup:
         """Send local files, each to its own destination, all of them at one storage, as one transfer (for every ten
         thousand files). Otherwise as ``put`` of a folder: the group's ``refused`` says what was not sent.
@@ -132,8 +144,9 @@ class Gateway:
                 next_step="Send the files of each storage for themselves.",
             )
         how = upload.How(
-            choice(Overwrite, overwrite, "overwrite"), label, sent, resumed=resumed, broken=broken, begun=begun
-        )
+            choice(Overwrite, overwrite, "overwrite"), label, sent, resumed=resumed, broken=broken, begun=begun,
+            not_before=moment(not_before), deadline=moment(deadline),
+        )  # fmt: skip
         return put_each(self._session, given, how)
 
     def uploads(self) -> Iterator[Upload]:
@@ -165,14 +178,18 @@ class Gateway:
         priority: int = 5,
         label: str | None = None,
         idempotency_key: str | None = None,
+        not_before: Moment = None,
+        deadline: Moment = None,
     ) -> TransferHandle:
         """Submit many (source, destination) pairs as one transfer.
 
-        Asked again on connection errors with the same Idempotency-Key, so it is accepted once or not at all.
+        It begins ``not_before`` a time, or so long from now, and is tried until ``deadline``. Asked again on connection
+        errors with the same Idempotency-Key, so it is accepted once or not at all.
         """
         request = transfer_request(
             files=[{"source": source, "destination": destination} for source, destination in files],
-            overwrite=overwrite, verify=verify, priority=priority, label=label,
+            overwrite=overwrite, verify=verify, priority=priority, label=label, not_before=moment(not_before),
+            deadline=moment(deadline),
         )  # fmt: skip
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         body = request.model_dump(mode="json", exclude_none=True)

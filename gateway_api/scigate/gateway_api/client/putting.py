@@ -135,6 +135,7 @@ def _metadata(file: LocalFile, target: Location, how: How) -> dict[str, str]:
         "overwrite": how.overwrite,
         "modified": file.modified.isoformat(),
         "label": how.label or label_of(file.path.name),
+        **how.times,
     }
 
 
@@ -165,7 +166,7 @@ def _in_one_request(session: Session, file: LocalFile, target: Location, how: Ho
         "Idempotency-Key": str(uuid.uuid4()),
     }
     label = how.label or label_of(file.path.name)
-    params = {"overwrite": how.overwrite, "modified": file.modified.isoformat(), "label": label}
+    params = {"overwrite": how.overwrite, "modified": file.modified.isoformat(), "label": label, **how.times}
     answer = session.send(
         "PUT", file_path(target.storage, target.path), repeatable=True, params=params, headers=headers,
         content=lambda: file.chunks(0, file.size, how.sent),

@@ -50,6 +50,14 @@ class How:
     resumed: Count = ignored
     broken: Broken = unheard
     begun: Callable[[str], None] = unnoticed
+    not_before: datetime | None = None
+    deadline: datetime | None = None
+
+    @property
+    def times(self) -> dict[str, str]:
+        """When it is to be delivered, as the gateway is told; empty if nothing is said of it."""
+        said = {"not_before": self.not_before, "deadline": self.deadline}
+        return {name: time.isoformat() for name, time in said.items() if time is not None}
 
 
 @dataclass(frozen=True, slots=True)

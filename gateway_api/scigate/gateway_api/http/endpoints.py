@@ -85,6 +85,8 @@ class UploadQuery(Query):
         default=None, description="when the file was changed, which 'newer' compares; default: now"
     )
     label: Label = Field(default=None, description="for people, e.g. the name of the file")
+    not_before: AwareDatetime | None = Field(default=None, description="deliver it then; default: at once")
+    deadline: AwareDatetime | None = Field(default=None, description="delivery is tried until then")
 
 
 class ManifestQuery(Query):

@@ -45,7 +45,8 @@ class UploadHandler(BodyHandler):
             return
         upload, self.upload = self.upload, None  # the gateway ends it from here on, whether we are cut off or not
         query, finish_upload = self.query, self.site.gateway.uploads.finish_put
-        finish = partial(finish_upload, overwrite=query.overwrite, label=query.label, key=self._key)
+        times = (query.not_before, query.deadline)
+        finish = partial(finish_upload, overwrite=query.overwrite, label=query.label, key=self._key, times=times)
         answer = await self.run(finish, self.actor, upload, self.params["storage"], self.params["path"])
         self.write_answer(submitted(answer, self.site.url))
 

@@ -202,16 +202,19 @@ class Uploads:
 
     def finish_put(
         self, actor: Actor, upload: put.PutUpload, storage: str, path: str, *, overwrite: Overwrite, key: str | None,
-        label: str | None = None,
+        label: str | None = None, times: tuple[datetime | None, datetime | None] = (None, None),
     ) -> Submitted:  # fmt: skip
-        """Make what arrived durable and submit its transfer; ends the request in any case."""
+        """Make what arrived durable and submit its transfer, to begin and to end at these ``times``; ends the request
+        in any case."""
         try:
             upload.finish()
             destination = Location(storage, path)
             content = [str(destination), overwrite.value, str(upload.length), *sorted(upload.digests.items())]
+            content += [times] if any(times) else []
             digest = hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()
             planned = plan_put(upload.name, destination, upload.length, upload.modified, upload.digests["crc64nvme"])
-            accepted = self._store.create(actor.id, Wanted([planned], digest, key, overwrite, label))
+            wanted = Wanted([planned], digest, key, overwrite, label, not_before=times[0], deadline=times[1])
+            accepted = self._store.create(actor.id, wanted)
             transfer, _ = self._store.of_transfer(accepted.upload)
             return Submitted(transfer=self._transfers.get(transfer, None), replayed=accepted.replayed)
         except DigestMismatch as error:
