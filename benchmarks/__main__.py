@@ -18,7 +18,19 @@ from scigate.gateway_api.client import GatewayError
 from scigate.gateway_api.units import parse_size
 from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
-from . import cases, load, load_report, machine, overheads, overheads_report, report, soak, uploads, uploads_report
+from . import (
+    cases,
+    load,
+    load_report,
+    machine,
+    overheads,
+    overheads_report,
+    report,
+    soak,
+    uploads,
+    uploads_report,
+    widgets,
+)
 from .compare import REST, Comparison, Plan
 from .others import AwsCli, S5cmd, Script, programs, version_of
 from .peers import RCLONE_FLAGS, Peer, Rclone, SciGate
@@ -29,7 +41,9 @@ from .workspace import MEMORY, Media, Sources, needs
 ALL_PEERS: Final = "rclone-default,s5cmd,aws-cli,boto3,s3fs"
 
 
-_OTHERS: Final = {"uploads": uploads.main, "load": load.main, "soak": soak.main, "overheads": overheads.main}
+_OTHERS: Final = {
+    "uploads": uploads.main, "load": load.main, "soak": soak.main, "overheads": overheads.main, "widgets": widgets.main,
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

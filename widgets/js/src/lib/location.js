@@ -26,5 +26,5 @@ export function encodeName(name) {
 
 /** The last name of a location, path or URL; of a folder with its slash. */
 export function lastName(location) {
-  return location.match(/[^/:]*\/?$/)[0] || location;
+  return location.match(/[^/:]+\/?$/)?.[0] ?? location;
 }

