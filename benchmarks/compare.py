@@ -30,7 +30,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``cold``: what the sources' files hold in the page cache is dropped before each run; ``rest``: seconds before it."""
+    """``cold``: what the sources' files hold in the page cache is dropped before each run, ``rest`` seconds before."""
 
     cases: Sequence[Case]
     rounds: int

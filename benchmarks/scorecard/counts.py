@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +19,12 @@ class Total:
     runs: int = 0
     bad: int = 0
     seconds: float = 0.0
+    commands: frozenset[str] = frozenset()
+    commits: frozenset[str] = frozenset()
 
     def __add__(self, other: Total) -> Total:
-        return Total(self.runs + other.runs, self.bad + other.bad, self.seconds + other.seconds)
+        runs, bad, seconds = self.runs + other.runs, self.bad + other.bad, self.seconds + other.seconds
+        return Total(runs, bad, seconds, self.commands | other.commands, self.commits | other.commits)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Promise:
     unit: str
 
 
+UNKNOWN: Final = "unknown"
 CRASHES: Final = "Crashes"
 FAULTS: Final = "Faults"
 HOSTILE: Final = "Hostile input"
@@ -56,6 +61,8 @@ PROMISES: Final = (
     Promise(FAULTS, "an S3 server that enforces what others forgive", ("strict.s3",), 90, "cases"),
     Promise(HOSTILE, "paths stay below their root", ("evil.paths",), 1000, "requests"),
     Promise(HOSTILE, "everybody reaches exactly what is theirs", ("evil.authorisation",), 50, "cells"),
+    Promise(HOSTILE, "links that are swapped while they are followed lead nowhere", ("evil.race",), 100, "requests"),
+    Promise(HOSTILE, "nothing is injected into headers, logs or pages", ("evil.injection",), 1000, "requests"),
     Promise(HOSTILE, "no planted secret is found anywhere", ("evil.canaries",), 5, "secrets"),
     Promise(HOSTILE, "any order of requests by several users, with kills", ("evil.model",), 20, "sequences"),
     Promise(HOSTILE, "generated requests: no server error, nothing undocumented", ("evil.fuzz",), 500, "requests"),
@@ -64,33 +71,38 @@ PROMISES: Final = (
 )  # fmt: skip
 
 
-def read(evidence: Path) -> dict[str, Total]:
-    """The totals by area. Raises ``ValueError`` if a line is none."""
+def read(*evidence: Path) -> dict[str, Total]:
+    """The totals by area, of all files that are there. Raises ``ValueError`` if a line is none."""
     found: dict[str, Total] = {}
-    for line in evidence.read_text().splitlines() if evidence.exists() else ():
+    for line in chain.from_iterable(file.read_text().splitlines() for file in evidence if file.exists()):
         one = json.loads(line)
-        found[one["area"]] = found.get(one["area"], Total()) + Total(one["runs"], one["bad"], one["seconds"])
+        command, commit = frozenset({one.get("command", UNKNOWN)}), frozenset({one.get("commit", UNKNOWN)})
+        total = Total(one["runs"], one["bad"], one["seconds"], command, commit)
+        found[one["area"]] = found.get(one["area"], Total()) + total
     return found
 
 
-def rows(totals: dict[str, Total], promises: Sequence[Promise] = PROMISES) -> list[Row]:
-    """A row for each promise, and one for each area that belongs to none: nothing seen is left out."""
+def rows(totals: dict[str, Total], commit: str = "", promises: Sequence[Promise] = PROMISES) -> list[Row]:
+    """A row for each promise, and one for each area that belongs to none: nothing seen is left out. ``commit``: of the
+    whole card."""
     known = {area for promise in promises for area in promise.areas}
     others = [Promise("Other", area, (area,), 1, "tries") for area in sorted(totals.keys() - known)]
-    return [_row(promise, _of(totals, promise.areas)) for promise in (*promises, *others)]
+    return [_row(promise, _of(totals, promise.areas), commit) for promise in (*promises, *others)]
 
 
 def _of(totals: dict[str, Total], areas: Iterable[str]) -> Total:
     return sum((totals[area] for area in areas if area in totals), Total())
 
 
-def _row(promise: Promise, total: Total) -> Row:
+def _row(promise: Promise, total: Total, commit: str) -> Row:
     goal = f"0 of {promise.least:,} {promise.unit} or more"
     if not total.runs:
         return Row(promise.group, promise.promise, goal, "–", Verdict.NOT_RUN)
     is_met = total.bad == 0 and total.runs >= promise.least
     figure = f"{total.bad:,} of {total.runs:,}" + (f" (below {bound(total.runs)} with 95 %)" if not total.bad else "")
-    return Row(promise.group, promise.promise, goal, figure, judged(is_met), total.runs, round(total.seconds, 1))
+    others, by = ", ".join(sorted(total.commits - {commit})), tuple(sorted(total.commands))
+    return Row(promise.group, promise.promise, goal, figure, judged(is_met), total.runs, round(total.seconds, 1),
+               others, by)  # fmt: skip
 
 
 def bound(runs: int) -> str:

@@ -135,6 +135,8 @@ LOAD: Final = (
     Target("Soak", "soak", "largest write-ahead log", 64, " MiB", partial(_mebibytes, in_result("wal"))),
 )  # fmt: skip
 TARGETS: Final = (*PEERS, *LOAD, *UPLOADS)
+_COMMANDS: Final = {"full": "./run bench"} | {name: f"./run bench {name}" for name in ("uploads", "load", "soak")}
+"""By the name of the result."""
 
 
 def written(figure: float) -> str:
@@ -156,4 +158,4 @@ def _row(target: Target, result: Result | None, commit: str) -> Row:
     measured = str(result["versions"]["commit"]) if result else ""
     verdict, seen = judged(target.is_met(figure)), f"{written(figure)}{target.unit}"
     commit = "" if measured == commit else measured
-    return Row(target.group, target.promise, target.goal, seen, verdict, commit=commit)
+    return Row(target.group, target.promise, target.goal, seen, verdict, commit=commit, by=(_COMMANDS[target.name],))

@@ -22,10 +22,13 @@ printed, and "never" is not. A target that is missed says so, and a check that d
 
 Commit {commit}, {started}, on {machine}.
 The suites took {minutes:.0f} minutes with the seed {seed}: {tests}. The figures of benchmarks are those of
-[their own page](reference/benchmarks.md), with the commit where it is another one.
+[their own page](reference/benchmarks.md). Each line says which command its figure came from, and the commit where it is
+another one.
 
-Run it yourself: `./run scorecard` (minutes), or for longer `./run scorecard --kills 3000 --mutants`; all options of the
-suites can be given. How the tries are made: [every byte accounted for](explanation/every-byte-accounted-for.md).
+Run it yourself: `./run scorecard` (half an hour), or for longer `./run scorecard --kills 3000`; all options of the
+suites can be given. What other runs have seen, such as `SCIGATE_EVIDENCE=FILE ./run crash --points`, is added with
+`./run scorecard --seen FOLDER FILE`. How the tries are made:
+[every byte accounted for](explanation/every-byte-accounted-for.md).
 """
 
 
@@ -46,10 +49,11 @@ def summary(rows: list[Row]) -> str:
 
 
 def _table(group: str, rows: list[Row]) -> str:
-    head = [f"## {group}", "", "| promise | target | seen | |", "|---|---|---|---|"]
+    head = [f"## {group}", "", "| promise | target | seen | by | |", "|---|---|---|---|---|"]
     return "\n".join(head + [_line(row) for row in rows])
 
 
 def _line(row: Row) -> str:
     seen = row.figure + (f" at {row.commit}" if row.commit else "")
-    return f"| {row.promise} | {row.goal} | {seen} | {MARKS[row.verdict]} |"
+    by = ", ".join(f"`{command}`" for command in row.by)
+    return f"| {row.promise} | {row.goal} | {seen} | {by} | {MARKS[row.verdict]} |"

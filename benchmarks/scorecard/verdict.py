@@ -29,6 +29,8 @@ class Row:
     seconds: float | None = None
     commit: str = ""
     """Of which state of SciGate, where that is not the one of the whole card."""
+    by: tuple[str, ...] = ()
+    """The commands that the figure comes from."""
 
     def as_json(self) -> dict[str, Any]:
         """As it stands in the file."""

@@ -9,14 +9,15 @@ import pytest
 
 from benchmarks.scorecard import __main__ as scorecard
 from benchmarks.scorecard import counts, figures
-from benchmarks.scorecard.verdict import Verdict
+from benchmarks.scorecard.page import page
+from benchmarks.scorecard.verdict import Row, Verdict
 from tests import evidence
 
 POWER = next(promise for promise in counts.PROMISES if promise.areas == ("crash.power",))
 
 
 def verdict(total: counts.Total | None) -> Verdict:
-    return counts.rows({} if total is None else {"crash.power": total}, [POWER])[0].verdict
+    return counts.rows({} if total is None else {"crash.power": total}, promises=[POWER])[0].verdict
 
 
 def test_a_promise_is_met_by_enough_tries_none_of_them_bad() -> None:
@@ -37,6 +38,48 @@ def test_what_the_suites_wrote_down_is_added_up(tmp_path: Path, monkeypatch: pyt
     assert (kills.tries, kills.seconds, kills.verdict) == (250, 30, Verdict.MET)
     assert kills.figure == "0 of 250 (below 1.2 % with 95 %)"
     assert rows["nobody.knows"].verdict is Verdict.MISSED
+
+
+def test_evidence_of_several_runs_adds_up_and_says_where_it_is_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, line in enumerate(
+        [{"command": "./run test", "commit": "new"}, {"command": "./run crash", "commit": "old"}]
+    ):
+        about = {"area": "crash.power", "runs": 6, "bad": number, "seconds": 1.0}
+        (tmp_path / str(number)).write_text(json.dumps(about | line) + "\n")
+    (row,) = counts.rows(counts.read(tmp_path / "0", tmp_path / "1", tmp_path / "none"), "new", [POWER])
+    assert (row.figure, row.verdict, row.by, row.commit) == (
+        "1 of 12",
+        Verdict.MISSED,
+        ("./run crash", "./run test"),
+        "old",
+    )
+    assert "| 1 of 12 at old | `./run crash`, `./run test` |" in _page([row])
+    report = '<testsuites><testsuite timestamp="2026-01-01T00:00:00" time="60"><testcase/></testsuite></testsuites>'
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "seen" / "report.xml").write_text(report)
+    (tmp_path / "0").rename(tmp_path / "seen" / "evidence")
+    twice = [str(tmp_path / "seen"), str(tmp_path / "1"), str(tmp_path / "1")]
+    assert scorecard.main(["--folder", str(tmp_path), "--seen", *twice]) == 0
+    rows = {row["promise"]: row for row in json.loads((tmp_path / "scorecard.json").read_text())["rows"]}
+    assert rows[POWER.promise]["tries"] == 12, "a file that is named twice counts once"
+
+
+def test_the_command_of_a_figure_names_no_path_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(evidence.VARIABLE, str(tmp_path / "evidence"))
+    monkeypatch.setenv(evidence.COMMAND, f"./run test --junitxml={tmp_path}/x tests/crash --basetemp {tmp_path} -k one")
+    evidence._origin.cache_clear()
+    try:
+        evidence.record("crash.power", runs=1, bad=0, seconds=1)
+    finally:
+        evidence._origin.cache_clear()
+    assert json.loads((tmp_path / "evidence").read_text())["command"] == "./run test tests/crash -k one"
+
+
+def _page(rows: list[Row]) -> str:
+    card = dict.fromkeys(("commit", "started", "machine", "seed", "tests"), "") | {"seconds": 1}
+    return page(card, rows)
 
 
 def test_a_figure_is_judged_on_its_side_and_names_its_commit(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def test_one_owner_and_one_publication(
             counting.stop()
             history.close()
         found = judge(made, operations, history, counting)
-    record("crash.race", runs=ENGINES, bad=int(bool(found)), seconds=time.monotonic() - begun, seed=seed, engines=most)
+    files, spent = sum(len(operation.pieces) for operation in operations), time.monotonic() - begun
+    record("crash.race", runs=files, bad=len(found), seconds=spent, seed=seed, engines=most)
     assert (found, all(ended), counting.lost) == ([], True, False), f"again: ./run crash --seed {seed} -k test_race"
     assert most >= ENGINES, "all of them worked at the same time"
 
