@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from jupyter_server._tz import utcnow
@@ -22,6 +22,9 @@ from .hosting import Hosted, Place, user_name
 from .problem import Refusal
 from .session_handler import SessionHandler
 from .upstream import Connections, Door, Fixed, Upstream
+
+if TYPE_CHECKING:
+    from .home import Home
 
 HUB_TOKEN: Final = "JUPYTERHUB_API_TOKEN"  # noqa: S105 the name of a variable
 LOOK_EVERY: Final = 30_000.0  # milliseconds
@@ -109,25 +112,45 @@ class ScigateExtension(ExtensionApp):
             self._linked = True
 
     def initialize_settings(self) -> None:
-        self._hosted: list[Hosted] = []
+        self._hosted: Hosted | None = None
+        self.home_beside: Home | None = None
         try:
             self.door = Closed(self._wrong) if self._wrong else self._find_door()
         except Refusal as refusal:
             self.door = Closed(refusal)
 
     def initialize_handlers(self) -> None:
-        self.handlers.extend(
-            [
-                (r"/scigate/session", SessionHandler),
-                (rf"/scigate{EVENTS}", EventsSocket),
-                (r"/scigate/api/v1/.*", ForwardHandler),
-            ]
-        )
+        self.handlers.extend([(r"/scigate/session", SessionHandler), (rf"/scigate{EVENTS}", EventsSocket)])
+        if self.home_beside is not None:
+            from .home_handlers import HomeHandler, JobHandler, LookedAtHandler, StoragesHandler, SubmitHandler
+
+            self.handlers.extend(
+                [
+                    (r"/scigate/api/v1/storages", StoragesHandler),
+                    (r"/scigate/api/v1/transfers", SubmitHandler),
+                    (r"/scigate/api/v1/(?:moves|manifests)", LookedAtHandler),
+                    (r"/scigate/api/v1/transfers/home-.*", JobHandler),
+                    (r"/scigate/api/v1/.*", HomeHandler),
+                ]
+            )
+        self.handlers.append((r"/scigate/api/v1/.*", ForwardHandler))
 
     def _find_door(self) -> Door:
         if self.gateway_url:
-            return Fixed(self._remote())
-        return self._host()
+            upstream = self._remote()
+            door = Fixed(upstream)
+            self.home_beside = self._beside(door, upstream)
+            return door
+        self._hosted = self._host()
+        return self._hosted
+
+    def _beside(self, door: Door, upstream: Upstream) -> Home | None:
+        """The files of this server, which the gateway elsewhere cannot reach."""
+        if self.home_folder is None:
+            return None
+        from .home import Home
+
+        return Home(self.connections, door, upstream, self.home_folder, self.state_folder)
 
     def _remote(self) -> Upstream:
         from scigate.gateway_api.client import GatewayError
@@ -145,7 +168,6 @@ class ScigateExtension(ExtensionApp):
     def _host(self) -> Hosted:
         settings_file = Path(self.settings_file).expanduser() if self.settings_file else None
         hosted = Hosted(Place(self.state_folder, self.home_folder, settings_file), self._told)
-        self._hosted.append(hosted)
         announced = Announcement(self.state_folder)
         if announced.url:  # most likely there again; kernels may start before the gateway
             os.environ["SCIGATE_URL"] = announced.url
@@ -164,17 +186,21 @@ class ScigateExtension(ExtensionApp):
 
     async def _begin(self) -> None:
         try:
-            await self.door.upstream()
+            if self.home_beside is None:
+                await self.door.upstream()
+            elif await asyncio.to_thread(self.home_beside.resume):
+                await self.home_beside.door.upstream()
         except Refusal as refusal:
             self.log.error("SciGate: %s %s %s", refusal.title, refusal, refusal.next_step)
 
     def _look(self) -> None:
         """Whoever culls idle servers is told that something moves."""
-        if any(hosted.is_moving() for hosted in self._hosted):
+        if any(part.is_moving() for part in (self._hosted, self.home_beside) if part is not None):
             self.settings["last_activity_times"]["scigate"] = utcnow()
 
     async def stop_extension(self) -> None:
         """End in order, if the server is given the time; nothing relies on it."""
         await self.connections.close()
-        for hosted in self._hosted:
-            await asyncio.get_running_loop().run_in_executor(None, hosted.stop)
+        for part in (self._hosted, self.home_beside):
+            if part is not None:
+                await asyncio.to_thread(part.stop)

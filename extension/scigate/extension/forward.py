@@ -47,14 +47,14 @@ class ForwardHandler(ProblemHandler):
         query = query_to_gateway(self.request.query)
         return f"{path}?{query}" if query else path
 
-    async def door(self) -> Door:
-        """Which gateway it is for."""
-        return self.extension.door
-
     async def begin(self) -> None:
+        self.note_use()
+        self.start(self.extension.door)
+
+    def note_use(self) -> None:
+        """Who changes something uses the server; who only looks, perhaps a page left open, keeps it from no rest."""
         if self.request.method not in READS:
             self.extension.used()
-        self.start(await self.door())
 
     def start(self, door: Door) -> None:
         """Begin the request to the gateway; what comes of the body goes there."""

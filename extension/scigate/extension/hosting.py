@@ -134,6 +134,7 @@ def settings(place: Place, port: int, token: str) -> Settings:
             "database": DatabaseSection(),
             "users": {user_name(): user},
             "storages": storages,
+            "hub": None,
         }
     )
 

@@ -1,0 +1,76 @@
+"""Locations of the storage ``home`` as paths of this machine, and files that are sent or fetched, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from scigate.gateway_api.client import Gateway
+from scigate.gateway_api.client.arguments import location
+from scigate.gateway_api.client.upload import walk
+
+from .problem import Refusal
+
+MOST_SENT: Final = 10_000
+MOST_FETCHED: Final = 100_000
+
+
+def local_path(root: Path, text: str) -> Path:
+    """Where ``home:/…`` is. ``Refusal`` if a link leads out of the root."""
+    path = root / location(text).path
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise Refusal(422, "invalid-name", f"{text!r} leads out of the files of this server.",
+                      next_step="Name what is below the server's root folder.")  # fmt: skip
+    return path
+
+
+def to_send(root: Path, pairs: list[tuple[str, str]], refused: dict[str, str]) -> list[tuple[str, str]]:
+    """(local path, destination) of each file; folders with all below them, but no links: ``refused`` says why.
+    ``Refusal`` if there is nothing, or more than one transfer holds."""
+    found: list[tuple[str, str]] = []
+    for source, destination in pairs:
+        found += _below(local_path(root, source), source, destination, refused)
+        if len(found) > MOST_SENT:
+            raise Refusal(
+                422, "too-many-files", f"These are more than {MOST_SENT} files.",
+                next_step="Send them in parts, or in a notebook with Gateway().put(folder, destination).",
+            )  # fmt: skip
+    if not found:
+        raise Refusal(422, "nothing-to-send", "There is no file in this folder.", next_step="Choose another one.")
+    return found
+
+
+def to_fetch(gateway: Gateway, root: Path, pairs: list[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    """(source, local path, size) of each file; folders with all below them. ``GatewayError``, ``Refusal``."""
+    found: list[tuple[str, str, int]] = []
+    for source, destination in pairs:
+        for name, below, size in _entries(gateway, source):
+            target = destination + below if destination.endswith("/") else destination
+            found.append((name, str(local_path(root, target)), size))
+            if len(found) > MOST_FETCHED:
+                raise Refusal(
+                    422, "too-many-files", f"These are more than {MOST_FETCHED} files.",
+                    next_step="Fetch them in parts, or in a notebook with Gateway().get_folder(source, folder).",
+                )  # fmt: skip
+    return found
+
+
+def _below(path: Path, source: str, destination: str, refused: dict[str, str]) -> Iterator[tuple[str, str]]:
+    if path.is_dir():
+        for file, name in walk(path, refused):
+            yield str(file), destination.rstrip("/") + "/" + name
+    elif path.is_file() and not source.endswith("/"):
+        yield str(path), destination + path.name if destination.endswith("/") else destination
+    else:
+        raise Refusal(404, "not-found", f"There is no file {source!r}.", next_step="Look at what is in home:/.")
+
+
+def _entries(gateway: Gateway, source: str) -> Iterator[tuple[str, str, int]]:
+    """(location, path below the destination, size)."""
+    if not source.endswith("/"):
+        entry = gateway.stat(source)
+        yield source, entry.name, entry.size
+        return
+    for entry in gateway.ls(source, recursive=True):
+        yield entry.location, entry.location.removeprefix(source), entry.size
