@@ -102,6 +102,7 @@ FeedbackAddress = Annotated[
         "write mailto:NAME@HOST or a URL such as https://git.example.org/issues/new",
     ),
 ]
+UrlPath = Annotated[str, _matching(r"/([^?#\s/]+/)*", "write a path that begins and ends with '/', such as /hubs/one/")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 
@@ -206,6 +207,24 @@ class ExecutorSection(Section):
     type: Literal["local"] = "local"
 
 
+class HubSection(Section):
+    """The JupyterHub whose service this gateway is. A hub that starts the gateway says this in the environment."""
+
+    api_url: WebAddress
+    api_token: Secret
+    service_name: UserName = "scigate"
+    base_url: UrlPath = "/"
+    service_prefix: UrlPath | None = None
+    """Where browsers find the gateway. Default: ``services/NAME/`` below ``base_url``."""
+    client_id: str | None = None
+    cache: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(seconds=15))] = timedelta(seconds=15)
+    """How long an answer of the hub is believed; a revoked token is refused after that."""
+
+    @property
+    def prefix(self) -> str:
+        return self.service_prefix or f"{self.base_url}services/{self.service_name}/"
+
+
 class Settings(Section):
     """All of ``scigate.toml``."""
 
@@ -217,6 +236,7 @@ class Settings(Section):
     egress: EgressPolicy = EgressPolicy()
     executor: ExecutorSection = ExecutorSection()
     feedback: FeedbackSection = FeedbackSection()
+    hub: HubSection | None = None
     _source: Path | None = PrivateAttr(default=None)
 
     @property
@@ -314,7 +334,7 @@ def _contradictions(settings: Settings) -> Iterable[str]:
     for name, user in settings.users.items():
         if (other := seen.setdefault(token_hash(user), name)) != name:
             yield f"users.{name}: this is the token of {other!r} as well. Give each user their own."
-    if not settings.gateway.is_loopback and settings.gateway.public_url is None:
+    if not settings.gateway.is_loopback and settings.gateway.public_url is None and settings.hub is None:
         yield (
             "gateway.public_url: it is missing. A gateway that listens beyond this machine must know its own URL, "
             'for example public_url = "https://scigate.example.org".'

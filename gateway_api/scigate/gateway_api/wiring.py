@@ -43,7 +43,7 @@ from .transfers.runtime import OUTSIDE, OpenUrl
 from .transfers.scheduler import SlotLimits, upload_slots
 from .transfers.store import TransferStore
 from .wiring_events import events, raise_descriptors
-from .wiring_hub import page_tickets
+from .wiring_hub import HubSide
 from .wiring_numbers import numbers
 from .wiring_uploads import GATEWAY_ID, UploadParts
 from .wiring_webhooks import webhooks
@@ -83,7 +83,8 @@ class Service:
             chores=(self._sweep_uploads, self._watermark.keep), each_round=self._watch_uploads, staging=uploads.source,
             window=uploads.window(self._backend),
         )  # fmt: skip
-        store.progress, store.on_new = self._engine.progress, self._engine.look
+        store.progress, store.expected = self._engine.progress, self._engine.expected
+        store.on_new = self._engine.look
         presence = Presence()
         shown = numbers(settings, self._engine, uploads.rates, presence)
         health = Health(self._storages, registry, store.counts, self._staged, self._vitals(), numbers=shown)
@@ -101,12 +102,14 @@ class Service:
         self.gateway.uploads = uploads.cases(self._storages, store, engine.look, page_max, engine.look_soon)
         views.largest_upload = lambda: self.gateway.uploads.largest
         self.gateway.webhooks, self._deliveries = webhooks(settings, folder, self._database, store)
-        self.gateway.page_tickets = page_tickets(settings, folder)
+        self._hub = HubSide(settings, folder, self._database)
+        self.gateway.page_tickets = self._hub.tickets
         self.gateway.events, self._feed = events(
             self._database, self._engine.progress, uploads.rates, uploads.known
         )  # fmt: skip
         self.gateway.events.is_moving = lambda: self._engine.active() > 0
-        self._http = HttpServer(Site(settings, self.gateway), settings.gateway.host, settings.gateway.port)
+        site = Site(settings, self.gateway, self._hub.parts)
+        self._http = HttpServer(site, settings.gateway.host, settings.gateway.port)
 
     @property
     def port(self) -> int:
@@ -150,6 +153,7 @@ class Service:
         self._sweep_uploads()
         self._deliveries.start()
         self._feed.start()
+        self._hub.start()
 
     def stop(self) -> None:
         """Answer what is being asked, give running files back to the queue, close."""
@@ -159,6 +163,7 @@ class Service:
     def _close(self) -> None:
         self.gateway.uploads.close()
         self._deliveries.stop()
+        self._hub.stop()
         self._feed.stop()
         self._engine.stop()
         self._storages.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .actor import Role
@@ -19,6 +19,25 @@ from .transfers.store import TransferStore
 from .wiring_uploads import gateway_id
 
 
+class Anybody(Mapping[str, bool]):
+    """Owners, where users are a hub's: whoever is not known here is one of theirs, and sees their own transfers."""
+
+    def __init__(self, known: Mapping[str, bool]) -> None:
+        self._known = known
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> bool:
+        return self._known.get(name, False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
 def webhooks(
     settings: Settings, folder: Path, database: Database, transfers: TransferStore
 ) -> tuple[Webhooks, Deliveries]:
@@ -29,7 +48,8 @@ def webhooks(
     sender = Sender(Poster(egress), key)
 
     def owners() -> Mapping[str, bool]:
-        return {name: Role.ADMIN in user.roles for name, user in settings.users.items()}
+        known = {name: Role.ADMIN in user.roles for name, user in settings.users.items()}
+        return known if settings.hub is None else Anybody(known)
 
     deliveries = Deliveries(store, journal, sender, key, owners, worker=gateway_id(folder))
     cases = Webhooks(

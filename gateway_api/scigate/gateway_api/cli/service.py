@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Final
 
@@ -39,15 +40,16 @@ def serve(common: Common, port: int | None) -> int:
     from .. import logs
     from ..cores import forbid_cores
     from ..settings import Settings
+    from ..settings_hub import with_hub
     from ..wiring import serve as run
 
     forbid_cores()  # before there is a secret in memory
     logs.configure()  # before the settings: a plug-in that they name may be broken
     registry = BackendRegistry()
-    settings = Settings.load(common.config, registry=registry)
+    settings = with_hub(Settings.load(common.config, registry=registry), os.environ)
     if port is not None:
         settings = settings.model_copy(update={"gateway": settings.gateway.model_copy(update={"port": port})})
-    if not settings.users:
+    if not settings.users and settings.hub is None:
         say("No user can log in yet: make a token with 'scigate token NAME'.", color="yellow")
     run(settings, lambda service: _ready(common, service.url), registry)
     return 0

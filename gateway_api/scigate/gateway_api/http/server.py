@@ -23,6 +23,7 @@ from ..problems import Problem
 from ..settings import Settings
 from .events.fanout import Fanout
 from .handler import Handler, JsonHandler, NotFoundHandler, host_of, url_path
+from .hub.parts import HubParts
 from .listening import listening_sockets
 from .route import Route
 from .routes import ROUTES
@@ -36,13 +37,14 @@ LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 class Site:
     """What every handler needs at hand."""
 
-    def __init__(self, settings: Settings, gateway: Gateway, routes: tuple[Route, ...] = ROUTES) -> None:
-        self.gateway, self.routes = gateway, routes
-        self._literal = frozenset(route.path for route in routes if not route.parameters)
+    def __init__(self, settings: Settings, gateway: Gateway, hub: HubParts | None = None) -> None:
+        self.gateway, self.hub = gateway, hub
+        self.routes = (*ROUTES, *(hub.routes if hub else ()))
+        self._literal = frozenset(route.path for route in self.routes if not route.parameters)
         self.running: set[RequestHandler] = set()
         """Requests begun and not ended."""
         users = TokenUsers(settings.users)
-        self.authentication = Authentication(users, gateway.page_tickets)
+        self.authentication = Authentication(users, gateway.page_tickets, hub.oauth if hub else None)
         gateway.events.actor_named = users.named
         self.reads_alone = False
         """Whether the event loop may read the database by itself: then it waits for nobody."""
@@ -58,12 +60,16 @@ class Site:
         )  # fmt: skip
         self._public_url = settings.gateway.public_url or ""
         public = self._public_url.partition("://")[2]
-        self._prefix = "/".join(["", *public.split("/")[1:]]).rstrip("/")
+        self._prefix = hub.prefix.rstrip("/") if hub else "/".join(["", *public.split("/")[1:]]).rstrip("/")
         own = {host_of(public.partition("/")[0]), settings.gateway.host.strip("[]").lower()}
-        self._hosts = LOOPBACK_NAMES | own if settings.gateway.is_loopback else None
+        self._hosts = LOOPBACK_NAMES | own if settings.gateway.is_loopback and not hub else None
 
     def check_host(self, host: str) -> None:
-        """Refuse a foreign ``Host``: on loopback it means that a web page was pointed at us (DNS rebinding)."""
+        """Refuse a foreign ``Host``: on loopback it means that a web page was pointed at us (DNS rebinding).
+
+        Behind the proxy of a hub it is the hub's name, which we are not told; there nothing is done for who is nobody,
+        and cookies are only sent to the host that has set them.
+        """
         if self._hosts is not None and host_of(host) not in self._hosts:
             raise Problem(
                 421, "wrong-host", "This gateway does not go by this host name.",
@@ -105,7 +111,9 @@ class Site:
         self.body_pool.shutdown()  # what has come is kept
 
     def _own(self, path: str) -> str:
-        """A proxy in front may have taken the prefix of ``public_url`` off, or left it."""
+        """A proxy in front may have taken the prefix of ``public_url``, or of the hub's service, off, or left it."""
+        if self._prefix and path == self._prefix:
+            return "/"
         return path.removeprefix(self._prefix) if path.startswith(self._prefix + "/") else path
 
 
@@ -113,7 +121,8 @@ class SiteApplication(Application):
     """Tornado's application, with our table in place of its own."""
 
     def __init__(self, site: Site) -> None:
-        super().__init__(log_function=self._log)
+        secret = {"cookie_secret": site.hub.cookie_secret} if site.hub else {}
+        super().__init__(log_function=self._log, **secret)
         self.site = site
         self._nothing = Route("GET", "(no route)", Rule.ANYONE, "What no route has", NotFoundHandler)
 
