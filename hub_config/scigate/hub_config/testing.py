@@ -93,7 +93,7 @@ class Hub:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = self.folder / "hub.log"
         self.port, self._hub_port, self._traefik_port, self.gateway_port = free_ports(4)
-        self._token = secrets.token_hex(32)
+        self.admin_token = secrets.token_hex(32)
         self.passwords: dict[str, str] = {}
         self.accounts = Accounts(self.folder / "users.json")
 
@@ -167,7 +167,7 @@ class Hub:
     def api(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Ask the hub's REST API as an admin."""
         url = f"{self.url}hub/api/{path}"
-        return httpx.request(method, url, headers={"Authorization": f"token {self._token}"}, timeout=60, **options)
+        return httpx.request(method, url, headers={"Authorization": f"token {self.admin_token}"}, timeout=60, **options)
 
     def token(self, user: str, *scopes: str) -> str:
         """A token of the user, with all their rights unless ``scopes`` says which."""
@@ -206,8 +206,8 @@ class Hub:
     def _config(self) -> str:
         return CONFIG.format(
             folder=str(self.folder), port=self.port, hub_port=self._hub_port, traefik_port=self._traefik_port,
-            gateway_port=self.gateway_port, base_url=self.base_url, token=self._token, curators=dict(self.curators),
-            extra=self.extra, options=self.options, rights=list(RIGHTS),
+            gateway_port=self.gateway_port, base_url=self.base_url, token=self.admin_token,
+            curators=dict(self.curators), extra=self.extra, options=self.options, rights=list(RIGHTS),
         )  # fmt: skip
 
 

@@ -1,0 +1,159 @@
+"""A real hub with a real gateway: routed, reachable with tokens of servers, and never taken down by it."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from scigate.hub_config.doctor import examine
+from scigate.hub_config.testing import Hub
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _server_process(hub: Hub, user: str) -> psutil.Process:
+    """The notebook server of a user."""
+    prefix = f"/user/{user}/"
+    for process in psutil.Process(hub.pid).children(recursive=True):
+        if "jupyterhub.singleuser" in process.cmdline() and _environment(process).get(
+            "JUPYTERHUB_SERVICE_PREFIX", ""
+        ).endswith(prefix):
+            return process
+    raise AssertionError(f"{user} has no server")
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
+def _gateway_process(hub: Hub) -> psutil.Process:
+    found: list[psutil.Process] = []
+
+    def look() -> bool:
+        found[:] = [one for one in psutil.Process(hub.pid).children(recursive=True) if "serve" in one.cmdline()]
+        return bool(found)
+
+    hub.wait(look, "there is no gateway")
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def server(hub: Hub) -> dict[str, str]:
+    """The environment of alice's notebook server, which runs."""
+    with hub.signed_in("alice"):
+        hub.spawn("alice")
+    return _environment(_server_process(hub, "alice"))
+
+
+def test_the_gateway_is_routed(hub: Hub) -> None:
+    assert httpx.get(f"{hub.gateway}healthz").status_code == 200
+    nobody = httpx.get(f"{hub.gateway}api/v1/storages")
+    assert nobody.status_code == 401
+    assert 'realm="scigate"' in nobody.headers["WWW-Authenticate"]
+
+
+def test_a_notebook_server_can_use_the_gateway(hub: Hub, server: dict[str, str]) -> None:
+    assert server["SCIGATE_URL"] == f"http://127.0.0.1:{hub.gateway_port}/services/scigate"
+    token = _bearer(server["JUPYTERHUB_API_TOKEN"])
+    for gateway in (server["SCIGATE_URL"] + "/", hub.gateway):
+        answer = httpx.get(f"{gateway}api/v1/storages", headers=token)
+        assert answer.status_code == 200, answer.text
+        assert {item["name"] for item in answer.json()["items"]} == {"lab", "mem", "climate"}
+
+
+def test_the_doctor_finds_the_hub_in_order(hub: Hub, server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", server["JUPYTERHUB_API_TOKEN"])
+    for target in (str(hub.folder / "jupyterhub_config.py"), hub.url):
+        checks = list(examine(target))
+        assert [check for check in checks if not check.ok] == []
+        told = [check.message for check in checks]
+        assert any("it is of alice of vo-climate, who may read, write" in line for line in told), told
+        assert any("takes this token" in line for line in told), told
+
+
+def test_a_server_is_stopped_in_order(hub: Hub) -> None:
+    """Its stop hooks run: with SIGINT they would not."""
+    with hub.signed_in("bob"):
+        hub.spawn("bob")
+    before = len(hub.log.read_text())
+    hub.api("DELETE", "users/bob/server").raise_for_status()
+    hub.wait(lambda: not hub.server("bob"), "the server of bob did not stop")
+    said = hub.log.read_text()[before:]
+    assert "received signal 15" in said
+    assert "KeyboardInterrupt" not in said
+
+
+def test_a_killed_gateway_is_back_within_seconds(hub: Hub) -> None:
+    gateway = _gateway_process(hub)
+    gateway.kill()
+    gateway.wait()
+    began = time.monotonic()
+    hub.ready()
+    assert time.monotonic() - began < 30
+    assert _gateway_process(hub).pid != gateway.pid
+
+
+def test_who_has_transfers_under_way_is_not_culled(hub: Hub, server: dict[str, str], slow_web: Any) -> None:
+    """The gateway tells the hub when it starts, and once a minute: so a new one is started, to wait less."""
+    with hub.signed_in("bob"):
+        hub.spawn("bob")
+    token = _bearer(server["JUPYTERHUB_API_TOKEN"])
+    request = {"files": [{"source": f"http://{slow_web.host}/file", "destination": "lab:/culled/"}]}
+    transfer = httpx.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token).json()
+    assert slow_web.asked.wait(60)
+    before = hub.server("alice")["last_activity"]
+    time.sleep(5)
+    _gateway_process(hub).kill()
+    hub.wait(lambda: hub.server("alice")["last_activity"] > before, "alice was not reported as active")
+    with _culler(hub, seconds=5):
+        hub.wait(lambda: not hub.server("bob"), "bob was not culled")
+    assert hub.server("alice")["ready"], "alice's transfer is under way"
+    ended = httpx.post(f"{hub.gateway}api/v1/transfers/{transfer['id']}/cancel", headers=token)
+    assert ended.status_code < 300, ended.text
+
+
+@contextlib.contextmanager
+def _culler(hub: Hub, seconds: int) -> Iterator[None]:
+    command = [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={seconds}", "--cull-every=600"]
+    env = {"JUPYTERHUB_API_URL": f"{hub.url}hub/api", "JUPYTERHUB_API_TOKEN": hub.admin_token, "PATH": ""}
+    with subprocess.Popen(command, env=env) as culler:
+        yield
+        culler.terminate()
+
+
+def test_a_broken_gateway_leaves_the_hub_alone_and_tells_why(hub: Hub) -> None:
+    right = hub.settings.read_text()
+    try:
+        hub.settings.write_text(right.replace('type = "posix"', 'type = "posixx"'))
+        _gateway_process(hub).kill()
+        told: dict[str, Any] = hub.wait(_reason(hub), "no reason is told")
+        assert "storages.lab.type: there is no storage backend 'posixx'. Did you mean 'posix'?" in told["detail"]
+        page = httpx.get(hub.gateway)
+        assert page.status_code == 503
+        assert "posixx" in page.text
+        assert httpx.get(f"{hub.url}hub/health").status_code == 200
+        (problem,) = [check for check in examine(hub.url) if not check.ok]
+        assert "posixx" in problem.message
+    finally:
+        hub.settings.write_text(right)
+    hub.ready()
+
+
+def _reason(hub: Hub) -> Any:
+    def ask() -> Any:
+        answer = httpx.get(f"{hub.gateway}api/v1/storages")
+        return answer.json() if answer.status_code == 503 and "posixx" in answer.text else None
+
+    return ask
