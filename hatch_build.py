@@ -1,13 +1,17 @@
 """Builds the JavaScript of the portlets into the wheel, also for editable installs; ``./run bundles`` does it by hand.
 
 Nothing is done when the bundles are newer than what they are made of, so that an sdist, which holds them, needs no npm.
+JupyterLab finds its extension, and the bundles beside it, among the data of the environment. An editable install copies
+them there once; ``./run bundles`` copies what has changed since.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 WITHOUT = "SCIGATE_WITHOUT_WIDGETS"
 STATIC = "widgets/scigate/widgets/static"
+LAB = "extension/scigate/extension/labextension"
+LAB_DATA = "share/jupyter/labextensions/scigate"
 
 
 class BundlesHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -23,6 +29,8 @@ class BundlesHook(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         build(Path(self.root))
         build_data["artifacts"].append(f"/{STATIC}/*.js")
+        if "shared_data" in build_data:  # of a wheel
+            build_data["shared_data"] |= {str(source): target for source, target in lab_data(Path(self.root))}
 
 
 def build(root: Path) -> None:
@@ -37,8 +45,27 @@ def build(root: Path) -> None:
     _run([node, "build.mjs"], sources, "esbuild could not bundle them")
 
 
+def lab_data(root: Path) -> Iterator[tuple[Path, str]]:
+    """The files of the JupyterLab extension, and where they belong below the environment."""
+    for path in sorted((root / LAB).rglob("*.js*")):
+        yield path, f"{LAB_DATA}/{path.relative_to(root / LAB).as_posix()}"
+    for path in sorted((root / STATIC).glob("*.js")):
+        yield path, f"{LAB_DATA}/static/{path.name}"
+
+
+def refresh(root: Path, environment: Path) -> None:
+    """Copy what is newer than what an editable install has copied; nothing if it has not."""
+    if not (environment / LAB_DATA).is_dir():
+        return
+    for source, target in lab_data(root):
+        there = environment / target
+        if not there.exists() or there.stat().st_mtime < source.stat().st_mtime:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, there)
+
+
 def _is_stale(sources: Path, static: Path) -> bool:
-    wanted = {path.name for path in (sources / "src" / "portlets").glob("*.js")} | {"scigate.js"}
+    wanted = {path.name for path in (sources / "src" / "portlets").glob("*.js")} | {"scigate.js", "panel.js"}
     bundles = list(static.glob("*.js"))
     if {path.name for path in bundles} != wanted:
         return True
@@ -73,3 +100,4 @@ def _run(command: list[str | Path], folder: Path, problem: str) -> None:
 
 if __name__ == "__main__":
     build(Path(__file__).parent)
+    refresh(Path(__file__).parent, Path(sys.prefix))

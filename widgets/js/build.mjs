@@ -19,6 +19,7 @@ const shared = {
 
 const portlets = (await readdir(join(here, "src/portlets"))).filter((name) => name.endsWith(".js"));
 const entries = Object.fromEntries(portlets.map((name) => [basename(name, ".js"), join(here, "src/portlets", name)]));
+entries.panel = join(here, "src/lab/panel.js"); // of JupyterLab; the portlets in it are the bundles beside it
 
 await rm(outdir, { recursive: true, force: true });
 await build({ ...shared, format: "esm", entryPoints: entries });

@@ -24,7 +24,8 @@ TOKEN: Final = "token-of-ada-" + "x" * 20
 PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Portlets</title>
 <script id="jupyter-config-data" type="application/json">CONFIG</script>
-<style>body { margin: 16px; background: var(--jp-layout-color0, #fff); } main { display: grid; gap: 16px; } THEME</style>
+<style>body { margin: 16px; background: var(--jp-layout-color0, #fff); } main { display: grid; gap: 16px; }
+THEME</style>
 </head><body><main></main>
 <script type="module">
 window.portlet = async (name) => {
@@ -213,6 +214,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def tab(browser: Any, site: Site) -> Iterator[Any]:
     """A page with nothing on it. A mistake in a script, or a request to another machine, fails the test."""
     context = browser.new_context(viewport={"width": 900, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(60_000)
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))

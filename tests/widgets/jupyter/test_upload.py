@@ -1,0 +1,209 @@
+"""Sending from a page: cut, paused, reloaded, as a folder, from an address; and what cannot be sent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MB = 1_000_000
+SLOW = 40 * MB  # bytes per second, so that something is still to be sent when it is cut
+HOSTILE = ["<img src=x onerror=hacked=1>.txt", "report\u202efdp.exe", "two\nlines.csv", "&lt;b&gt; 'x' \"y\".txt"]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A web server with one file."""
+    (tmp_path / "measured.h5").write_bytes(b"measured" * 10_000)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: Quiet(*given, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def some_file(folder: Path, name: str, size: int) -> Path:
+    path = folder / name
+    path.write_bytes(os.urandom(MB) * (size // MB))
+    return path
+
+
+def slow_down(tab: Any, rate: int = SLOW) -> Any:
+    """Upload no faster than this; what is returned ends it with ``slow_down(...)(-1)``."""
+    session = tab.context.new_cdp_session(tab)
+    session.send("Network.enable")
+
+    def limit(rate: int) -> None:
+        conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": rate}
+        session.send("Network.emulateNetworkConditions", conditions)
+
+    limit(rate)
+    return limit
+
+
+def offsets(tab: Any) -> list[int]:
+    """Where each ``PATCH`` from now on begins."""
+    found: list[int] = []
+
+    def seen(request: Any) -> None:
+        if request.method == "PATCH":
+            found.append(int(request.headers["upload-offset"]))
+
+    tab.on("request", seen)
+    return found
+
+
+def choose(panel: Any, *paths: Path, storage: str = "lab", folder: str = "") -> None:
+    panel.get_by_label("Files to send").set_input_files([str(path) for path in paths])
+    place(panel, storage, folder)
+
+
+def place(panel: Any, storage: str, folder: str) -> None:
+    panel.get_by_label("To storage").select_option(storage)
+    panel.get_by_label("Folder", exact=True).fill(folder)
+
+
+def arrives(tab: Any, panel: Any, at_least: int) -> None:
+    """Until so many percent of the first send are at the gateway."""
+    script = """([bar, percent]) => Number(bar.getAttribute("aria-valuenow")) >= percent"""
+    bar = panel.get_by_label("To the gateway").first.element_handle()
+    tab.wait_for_function(script, arg=[bar, at_least])
+
+
+def test_a_killed_gateway_costs_no_byte_that_had_arrived(
+    tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = some_file(tmp_path, "big.bin", 100 * MB)
+    panel = show(tab, "upload")
+    begun = offsets(tab)
+    limit = slow_down(tab)
+    choose(panel, path, folder="cut/")
+    panel.get_by_role("button", name="Send", exact=True).click()
+    arrives(tab, panel, 30)
+    site.gateway.end(signal.SIGKILL)
+    panel.get_by_text("trying again").wait_for()
+    limit(-1)
+    site.start_gateway()
+    panel.get_by_text("Done", exact=True).wait_for()
+    assert (site.folder / "lab/cut/big.bin").read_bytes() == path.read_bytes()
+    assert begun[0] == 0
+    assert begun[-1] > 0
+    assert set(tab.evaluate("model.state")) == {"transfer_ids", "state", "progress"}
+    told = tab.evaluate("model.state")
+    assert (told["state"], told["progress"], len(told["transfer_ids"])) == ("received", 1, 1)
+    assert tab.evaluate("model.saved") < 30
+    (transfer,) = told["transfer_ids"]
+    assert site.client().get(f"transfers/{transfer}").json()["state"] == "DONE"
+
+
+def test_after_a_reload_the_same_file_goes_on(tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path) -> None:
+    path = some_file(tmp_path, "reloaded.bin", 90 * MB)
+    panel = show(tab, "upload")
+    slow_down(tab)
+    choose(panel, path, folder="reload/")
+    panel.get_by_role("button", name="Send", exact=True).click()
+    arrives(tab, panel, 20)
+    panel.get_by_role("button", name="Pause reloaded.bin").click()
+    panel.get_by_text("Paused", exact=True).wait_for()
+    tab.reload()
+    tab.wait_for_function("window.ready")
+    panel = show(tab, "upload")
+    begun = offsets(tab)
+    panel.get_by_text("Not finished: reloaded.bin").wait_for()
+    panel.get_by_label("Files to send").set_input_files(str(path))
+    assert panel.get_by_label("Folder", exact=True).input_value() == "reload/"
+    panel.get_by_role("button", name="Continue").click()
+    panel.get_by_text("Done", exact=True).wait_for()
+    assert begun[0] > 0
+    assert (site.folder / "lab/reload/reloaded.bin").read_bytes() == path.read_bytes()
+    assert panel.get_by_text("Not finished").count() == 0
+
+
+def test_a_folder_is_one_transfer_and_its_names_are_only_text(
+    tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run7"
+    (folder / "plots").mkdir(parents=True)
+    for index, name in enumerate(HOSTILE):
+        (folder / "plots" / name).write_bytes(b"x" * index)
+    (folder / "README").write_text("read me")
+    panel = show(tab, "upload")
+    panel.get_by_label("Folder to send").set_input_files(str(folder))
+    panel.get_by_text("run7/ (5 files)").wait_for()
+    panel.get_by_text("Show the names").click()
+    assert panel.locator(".scigate-chosen li").count() == 5
+    place(panel, "lab", "sent")
+    panel.get_by_role("button", name="Send", exact=True).click()
+    panel.get_by_text("Done: 5 files").wait_for()
+    sent = site.folder / "lab/sent/run7"
+    assert {path.name: path.stat().st_size for path in (sent / "plots").iterdir()} == {
+        name: index for index, name in enumerate(HOSTILE)
+    }
+    assert (sent / "README").read_text() == "read me"
+    assert len(tab.evaluate("model.state.transfer_ids")) == 1
+    assert tab.evaluate("typeof hacked") == "undefined"
+    assert panel.locator("img").count() == 0
+
+
+def test_an_address_is_fetched_by_the_gateway(tab: Any, site: Any, web: str, show: Callable[..., Any]) -> None:
+    panel = show(tab, "upload")
+    place(panel, "lab", "pulled/")
+    panel.get_by_label("or web addresses").fill(f"{web}/measured.h5")
+    panel.get_by_role("button", name="Fetch", exact=True).click()
+    panel.get_by_text("Done", exact=True).wait_for()
+    assert (site.folder / "lab/pulled/measured.h5").read_bytes() == b"measured" * 10_000
+
+
+def test_what_cannot_be_is_said_in_words(tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path) -> None:
+    (site.folder / "lab/there.txt").write_text("it was here before")
+    path = tmp_path / "there.txt"
+    path.write_text("new")
+    panel = show(tab, "upload")
+    send = panel.get_by_role("button", name="Send", exact=True)
+    assert send.is_disabled()
+    choose(panel, path)
+    send.click()
+    panel.get_by_text("The destination exists already").first.wait_for()
+    assert (site.folder / "lab/there.txt").read_text() == "it was here before"
+    panel.get_by_label("or web addresses").fill("example.org/data.h5")
+    panel.get_by_role("button", name="Fetch").or_(send).click()
+    panel.get_by_text("“example.org/data.h5” is no web address").wait_for()
+    panel.get_by_label("or web addresses").fill("")
+    choose(panel, path, folder="../up")
+    send.click()
+    panel.get_by_text("cannot hold “.” or “..”").wait_for()
+    choose(panel, path, folder="later")
+    panel.get_by_label("Needed by").fill("2020-01-01T00:00")
+    send.click()
+    panel.get_by_text("The deadline has passed already").wait_for()
+
+
+def test_a_time_to_begin_is_kept(tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "tonight.txt"
+    path.write_text("at night")
+    panel = show(tab, "upload")
+    choose(panel, path, folder="night/")
+    panel.get_by_label("Deliver").select_option("later")
+    panel.get_by_label("Not before").fill("2099-12-31T20:00")
+    panel.get_by_label("Needed by").fill("2100-01-01T08:00")
+    panel.get_by_role("button", name="Send", exact=True).click()
+    panel.get_by_text("Begins 31 Dec 2099").wait_for()
+    (id,) = tab.evaluate("model.state.transfer_ids")
+    transfer = site.client().get(f"transfers/{id}").json()
+    assert (transfer["state"], transfer["cause"]["code"]) == ("WAITING", "scheduled")
+    panel.get_by_role("button", name="Cancel tonight.txt").click()
+    panel.get_by_text("Cancelled", exact=True).first.wait_for()
+    assert not (site.folder / "lab/night/tonight.txt").exists()
