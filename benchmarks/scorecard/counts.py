@@ -58,6 +58,7 @@ PROMISES: Final = (
     Promise(FAULTS, "disks that fill, fail or forget", ("faults.disk",), 10, "faults"),
     Promise(FAULTS, "databases that lock, restart, die or are damaged", ("faults.database",), 5, "faults"),
     Promise(FAULTS, "clocks that jump", ("faults.clock",), 3, "jumps"),
+    Promise(FAULTS, "threads that die, memory that runs out", ("faults.process",), 5, "faults"),
     Promise(FAULTS, "an S3 server that enforces what others forgive", ("strict.s3",), 90, "cases"),
     Promise(HOSTILE, "paths stay below their root", ("evil.paths",), 1000, "requests"),
     Promise(HOSTILE, "everybody reaches exactly what is theirs", ("evil.authorisation",), 50, "cells"),

@@ -50,6 +50,29 @@ def test_a_job_gives_its_result(database: Database) -> None:
     assert database.write(lambda connection: connection.execute(select(func.count(lane.c.id))).scalar()) == 0
 
 
+@on_sqlite
+@pytest.mark.parametrize("where", ["job", "commit", "read"])
+def test_memory_that_runs_out_is_told_and_ends_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """SQLite's own "out of memory" is a ``MemoryError`` too."""
+
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        if where == "commit":
+            patch.setattr(database, "_attempt", exhausted)
+        with pytest.raises(DatabaseUnavailable, match="no memory"):
+            if where == "read":
+                with database.read():
+                    exhausted()
+            else:
+                database.write(exhausted if where == "job" else add("bo"))
+    database.write(add("ada"))
+    assert owners(database) == {"ada"}
+
+
 def test_many_threads_share_commits(database: Database) -> None:
     commits: list[object] = []
     event.listen(database._writer, "commit", commits.append)

@@ -33,6 +33,7 @@ GROUP: Final = 256  # most jobs in one commit
 PATIENCE: Final = 30.0  # seconds that a write waits for a database that is locked or restarting
 WAL_KEPT: Final = 64 << 20  # bytes of SQLite's log that stay on the disk after a reader has held up its end for long
 TURN: Final = 0x5C16A7E  # names the lock by which writers of one PostgreSQL take turns
+NO_MEMORY: Final = "this gateway has no memory left"
 _STOP: Final = None
 
 
@@ -93,6 +94,8 @@ class Database:
                 yield connection
         except (DBAPIError, NoConnectionFree) as error:
             raise DatabaseUnavailable(f"the database cannot be read: {_why(error)}") from error
+        except MemoryError as error:
+            raise DatabaseUnavailable(f"the database cannot be read: {NO_MEMORY}") from error
 
     def reads_alone(self) -> bool:
         """From now on this thread reads by a connection that is its own, so that it waits for nobody; whether that
@@ -132,7 +135,11 @@ class Database:
                 group.append(self._jobs.get())
             stopping = _STOP in group
             if jobs := [given for given in group if given is not None]:
-                self._commit(jobs)
+                try:
+                    self._commit(jobs)
+                except Exception as error:  # whatever it is, for example no memory: else nobody could write any more
+                    log.exception("database: a commit failed")
+                    _refuse(jobs, error)
 
     def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
         deadline, attempts = time.monotonic() + PATIENCE, 0
@@ -182,6 +189,14 @@ class Database:
             log.warning("the clock was set by %+.0f s; what is waited for moves with it", step)
             shift(connection, step)
         return step
+
+
+def _refuse(jobs: list[tuple[Job[Any], Future[Any]]], error: Exception) -> None:
+    """Tell those who have no answer yet."""
+    why = NO_MEMORY if isinstance(error, MemoryError) else type(error).__name__
+    for _, future in jobs:
+        if not future.done():
+            future.set_exception(DatabaseUnavailable(f"the database cannot be written: {why}"))
 
 
 _TAKE_TURN: Final = text(
@@ -250,7 +265,7 @@ def _run_job(connection: Connection, job: Job[Any], own: _Whole | _Savepoint) ->
     except Exception as error:  # noqa: BLE001 handed to whoever gave the job; the others in the group go on
         own.rollback()
         points.undone(connection, before)
-        return error
+        return DatabaseUnavailable(NO_MEMORY) if isinstance(error, MemoryError) else error
     own.commit()
     return _Result(value)
 

@@ -76,7 +76,7 @@ class Feed:
             self._news.clear()
             try:
                 self._look()
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, MemoryError) as error:
                 log.warning("events: %s; trying again", error)
                 self._news.set()
                 time.sleep(AWAY)

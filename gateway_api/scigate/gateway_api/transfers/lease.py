@@ -90,7 +90,7 @@ class Lease:
                 else:
                     log.error("lease: another gateway has taken over the work of this one")
                     self._database.write(self._insert)  # what was claimed before is fenced by its epoch
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, MemoryError) as error:
                 log.warning("lease: not renewed: %s", error)
 
     def _renew(self, connection: Connection) -> bool:

@@ -31,6 +31,8 @@ from .runtime import Runtime, at, crc64nvme_of, guarded
 from .tasks import OldDraft, Task
 
 POISONED_AFTER: Final = 3  # surprises in a row, after which a file is not tried again by itself
+NO_THREAD: Final = "can't start new thread"  # what the interpreter says when there is no room for its stack
+_MEMORY: Final = "It is tried again by itself; the administrator can give the gateway more memory, or fewer slots."
 
 
 def source_entry(runtime: Runtime, task: Task, source: Backend, path: str) -> Entry:
@@ -137,6 +139,9 @@ def failure_of(error: Exception, failures: int) -> Failure:
         where = f"{error.storage}: " if error.storage and not is_staging(error.storage) else ""
         cause = Cause(code=error.code, message=where + error.message, retriable=retriable, next_step=error.next_step)
         return Failure(kind, cause, wish.total_seconds() if wish is not None else None, untouched)
+    if isinstance(error, MemoryError) or str(error) == NO_THREAD:
+        cause = Cause(code="overloaded", message="the gateway has no memory left", retriable=True, next_step=_MEMORY)
+        return Failure(ErrorKind.TRANSIENT, cause)
     again = failures + 1 < POISONED_AFTER
     cause = Cause(
         code="internal", message=f"SciGate made a mistake ({type(error).__name__}); its log says more", retriable=again,
