@@ -151,7 +151,7 @@ def run_js(node: Path) -> Callable[..., str]:
     def run(name: str, **environment: str) -> str:
         test = Path(__file__).parent / "js" / f"{name}.test.mjs"
         done = subprocess.run(
-            [node, "--test", "--test-reporter=tap", test], cwd=ROOT, env={"PATH": os.environ["PATH"], **environment},
+            [node, "--test", "--test-force-exit", "--test-reporter=tap", test], cwd=ROOT, env={"PATH": os.environ["PATH"], **environment},
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

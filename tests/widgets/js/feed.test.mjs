@@ -44,8 +44,10 @@ async function feedThrough({ port }) {
     return { url: `ws://127.0.0.1:${port}/api/v1/events/ws`, protocols: ["scigate.v1", `ticket.${ticket}`] };
   };
   const feed = createFeed(where, { random: () => 0 });
-  after(feed.rest);
-  return feed;
+  const ended = new AbortController();
+  after(() => (ended.abort(), feed.rest()));
+  const subscribe = (topic, listener) => feed.subscribe(topic, { signal: ended.signal, ...listener });
+  return { ...feed, subscribe, state: () => feed.state };
 }
 
 async function until(what, condition) {
@@ -72,7 +74,7 @@ test("events come, none is missed or doubled when the wire is cut, and one socke
   const before = await send("before");
   await until("the first is done", () => done(first, before));
   line.cut();
-  await until("offline", () => feed.state === "offline");
+  await until("offline", () => feed.state() === "offline");
   const meanwhile = await send("meanwhile");
   line.mend();
   feed.hurry();
