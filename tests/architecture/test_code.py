@@ -12,6 +12,7 @@ LONGEST_FUNCTION = 60  # lines; ten is the aim
 
 API = "gateway_api/scigate/gateway_api"
 BACKENDS = "storage_backends/scigate/storage_backends"
+HUB = "hub_config/scigate/hub_config"
 
 CATCHES_ALL = {
     f"{BACKENDS}/registry.py": "a plug-in may fail in any way; it must not take the gateway down",
@@ -27,6 +28,7 @@ CATCHES_ALL = {
     "widgets/scigate/widgets/registry.py": "a plug-in may fail in any way; the other portlets must be there",
     "extension/scigate/extension/__init__.py": "why the extension cannot be imported must be said to its user",
     "extension/scigate/extension/hosting.py": "why the gateway does not start must be said to its user",
+    f"{HUB}/doctor.py": "the configuration of a hub is a program: it may fail in any way",
 }
 """Where ``except Exception`` is right, and why."""
 

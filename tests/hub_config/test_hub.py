@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 from scigate.hub_config.doctor import examine
@@ -58,8 +57,8 @@ def server(hub: Hub) -> dict[str, str]:
 
 
 def test_the_gateway_is_routed(hub: Hub) -> None:
-    assert httpx.get(f"{hub.gateway}healthz").status_code == 200
-    nobody = httpx.get(f"{hub.gateway}api/v1/storages")
+    assert hub.http.get(f"{hub.gateway}healthz").status_code == 200
+    nobody = hub.http.get(f"{hub.gateway}api/v1/storages")
     assert nobody.status_code == 401
     assert 'realm="scigate"' in nobody.headers["WWW-Authenticate"]
 
@@ -68,7 +67,7 @@ def test_a_notebook_server_can_use_the_gateway(hub: Hub, server: dict[str, str])
     assert server["SCIGATE_URL"] == f"http://127.0.0.1:{hub.gateway_port}/services/scigate"
     token = _bearer(server["JUPYTERHUB_API_TOKEN"])
     for gateway in (server["SCIGATE_URL"] + "/", hub.gateway):
-        answer = httpx.get(f"{gateway}api/v1/storages", headers=token)
+        answer = hub.http.get(f"{gateway}api/v1/storages", headers=token)
         assert answer.status_code == 200, answer.text
         assert {item["name"] for item in answer.json()["items"]} == {"lab", "mem", "climate"}
 
@@ -111,7 +110,7 @@ def test_who_has_transfers_under_way_is_not_culled(hub: Hub, server: dict[str, s
         hub.spawn("bob")
     token = _bearer(server["JUPYTERHUB_API_TOKEN"])
     request = {"files": [{"source": f"http://{slow_web.host}/file", "destination": "lab:/culled/"}]}
-    transfer = httpx.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token).json()
+    transfer = hub.http.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token).json()
     assert slow_web.asked.wait(60)
     before = hub.server("alice")["last_activity"]
     time.sleep(5)
@@ -120,7 +119,7 @@ def test_who_has_transfers_under_way_is_not_culled(hub: Hub, server: dict[str, s
     with _culler(hub, seconds=5):
         hub.wait(lambda: not hub.server("bob"), "bob was not culled")
     assert hub.server("alice")["ready"], "alice's transfer is under way"
-    ended = httpx.post(f"{hub.gateway}api/v1/transfers/{transfer['id']}/cancel", headers=token)
+    ended = hub.http.post(f"{hub.gateway}api/v1/transfers/{transfer['id']}/cancel", headers=token)
     assert ended.status_code < 300, ended.text
 
 
@@ -140,10 +139,10 @@ def test_a_broken_gateway_leaves_the_hub_alone_and_tells_why(hub: Hub) -> None:
         _gateway_process(hub).kill()
         told: dict[str, Any] = hub.wait(_reason(hub), "no reason is told")
         assert "storages.lab.type: there is no storage backend 'posixx'. Did you mean 'posix'?" in told["detail"]
-        page = httpx.get(hub.gateway)
+        page = hub.http.get(hub.gateway)
         assert page.status_code == 503
         assert "posixx" in page.text
-        assert httpx.get(f"{hub.url}hub/health").status_code == 200
+        assert hub.http.get(f"{hub.url}hub/health").status_code == 200
         (problem,) = [check for check in examine(hub.url) if not check.ok]
         assert "posixx" in problem.message
     finally:
@@ -153,7 +152,7 @@ def test_a_broken_gateway_leaves_the_hub_alone_and_tells_why(hub: Hub) -> None:
 
 def _reason(hub: Hub) -> Any:
     def ask() -> Any:
-        answer = httpx.get(f"{hub.gateway}api/v1/storages")
+        answer = hub.http.get(f"{hub.gateway}api/v1/storages")
         return answer.json() if answer.status_code == 503 and "posixx" in answer.text else None
 
     return ask

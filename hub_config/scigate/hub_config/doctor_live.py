@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,7 +25,8 @@ def look_at_hub(url: str, token: str | None, *, may_be_down: bool = False) -> It
     url = url.rstrip("/").removesuffix("/hub") + "/"
     if url.startswith("http:") and not _is_loopback(url):
         yield wrong("transport", f"{url}: passwords and tokens go over the network without encryption", "Use https.")
-    with httpx.Client(base_url=url, timeout=PATIENCE, trust_env=not _is_loopback(url)) as http:
+    trust = ssl.create_default_context()  # of this system, or of $SSL_CERT_FILE
+    with httpx.Client(base_url=url, timeout=PATIENCE, trust_env=not _is_loopback(url), verify=trust) as http:
         try:
             yield from _hub(http, url, token)
         except httpx.HTTPError as error:

@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -43,8 +44,9 @@ from scigate.hub_config.authenticator import FileAuthenticator
 
 c = get_config()  # noqa: F821
 folder = {folder!r}
-c.JupyterHub.bind_url = "http://127.0.0.1:{port}{base_url}"
+c.JupyterHub.bind_url = "{url}"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub_port}"
+c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = {tls!r}
 c.JupyterHub.db_url = f"sqlite:///{{folder}}/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = f"{{folder}}/jupyterhub_cookie_secret"
 c.JupyterHub.authenticator_class = FileAuthenticator
@@ -78,6 +80,7 @@ class Hub:
     :param curators: as for ``configure``.
     :param extra: lines of Python in its configuration, before ``configure`` is called.
     :param options: further arguments of ``configure``, as text.
+    :param certificate: with ``key``: it speaks TLS, and is asked so.
     """
 
     folder: Path
@@ -85,6 +88,8 @@ class Hub:
     curators: Mapping[str, str] = field(default_factory=dict)
     extra: str = ""
     options: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
     python: str = sys.executable
     log: Path = field(init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -96,11 +101,13 @@ class Hub:
         self.admin_token = secrets.token_hex(32)
         self.passwords: dict[str, str] = {}
         self.accounts = Accounts(self.folder / "users.json")
+        self.http = self.client()
+        """Asks without cookies or tokens."""
 
     @property
     def url(self) -> str:
         """Where browsers find the hub; ends in ``/``."""
-        return f"http://127.0.0.1:{self.port}{self.base_url}"
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}{self.base_url}"
 
     @property
     def gateway(self) -> str:
@@ -150,6 +157,11 @@ class Hub:
             self._process.wait()
         self._process = None
 
+    def client(self, **options: Any) -> httpx.Client:
+        """A client that trusts the hub, if that speaks TLS, and that a restart does not confuse."""
+        trust = ssl.create_default_context(cafile=self.certificate)
+        return httpx.Client(verify=trust, timeout=60, limits=httpx.Limits(max_keepalive_connections=0), **options)
+
     def wait(self, condition: Callable[[], Any], otherwise: str, seconds: float = PATIENCE) -> Any:
         """What ``condition`` returns once that is true; a server that does not answer yet is no error."""
         end = time.monotonic() + seconds
@@ -162,12 +174,12 @@ class Hub:
 
     def ready(self) -> None:
         """Wait until the gateway itself answers."""
-        self.wait(lambda: httpx.get(f"{self.gateway}healthz").status_code == 200, "the gateway did not start")
+        self.wait(lambda: self.http.get(f"{self.gateway}healthz").status_code == 200, "the gateway did not start")
 
     def api(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Ask the hub's REST API as an admin."""
         url = f"{self.url}hub/api/{path}"
-        return httpx.request(method, url, headers={"Authorization": f"token {self.admin_token}"}, timeout=60, **options)
+        return self.http.request(method, url, headers={"Authorization": f"token {self.admin_token}"}, **options)
 
     def token(self, user: str, *scopes: str) -> str:
         """A token of the user, with all their rights unless ``scopes`` says which."""
@@ -191,7 +203,7 @@ class Hub:
     @contextlib.contextmanager
     def signed_in(self, user: str) -> Iterator[httpx.Client]:
         """A browser, as far as cookies go, in which the user has signed in."""
-        with httpx.Client(base_url=self.url, follow_redirects=True, timeout=60) as browser:
+        with self.client(base_url=self.url, follow_redirects=True) as browser:
             browser.get("hub/login")
             form = {"username": user, "password": self.passwords[user], "_xsrf": browser.cookies["_xsrf"]}
             answer = browser.post("hub/login", data=form)
@@ -201,13 +213,14 @@ class Hub:
 
     def _routes(self) -> bool:
         """Whether the gateway's path leads anywhere: 404 comes from the hub, 502 from a proxy without an upstream."""
-        return httpx.get(self.gateway, timeout=10).status_code not in (404, 502, 504)
+        return self.http.get(self.gateway).status_code not in (404, 502, 504)
 
     def _config(self) -> str:
         return CONFIG.format(
-            folder=str(self.folder), port=self.port, hub_port=self._hub_port, traefik_port=self._traefik_port,
-            gateway_port=self.gateway_port, base_url=self.base_url, token=self.admin_token,
+            folder=str(self.folder), url=self.url, hub_port=self._hub_port, traefik_port=self._traefik_port,
+            gateway_port=self.gateway_port, token=self.admin_token,
             curators=dict(self.curators), extra=self.extra, options=self.options, rights=list(RIGHTS),
+            tls=(str(self.certificate or ""), str(self.key or "")),
         )  # fmt: skip
 
 
