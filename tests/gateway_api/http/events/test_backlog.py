@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from scigate.gateway_api.actor import Actor
 from scigate.gateway_api.events.following import Following
 from scigate.gateway_api.events.journal import Line, Scan
 from scigate.gateway_api.events.ring import Interest
@@ -62,7 +63,7 @@ class Quick(Connection):
     """A socket that takes everything at once; remembers whose turn it was."""
 
     def __init__(self, unread: int, turns: list[int]) -> None:
-        super().__init__("ada")
+        super().__init__(Actor("ada", "ada"))
         self.backlog, self._unread, self._turns = Fixed(reads=unread == 0), unread, turns
 
     def write_lines(self, reader: Reader, lines: Sequence[Line]) -> asyncio.Future[None]:

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeAlias
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError
 
+from ...actor import Actor
 from ...db.database import DatabaseUnavailable
 from ...events.following import Events, Following
 from ...events.journal import Line, Scan
@@ -30,6 +31,7 @@ from .backlog import Backlog
 
 log = logging.getLogger(__name__)
 HEARTBEAT: Final = 15.0  # seconds
+LONGEST: Final = 300.0  # seconds for who has to prove anew who they are; they come back, and miss nothing
 STALL: Final = 300.0  # seconds after which who takes nothing is disconnected
 MOST: Final = 64  # events of one write: what a socket does not take stays in memory until it does
 CROWD: Final = 50  # followers to be served; beyond that, each write is of
@@ -63,8 +65,9 @@ Progress: TypeAlias = "Sequence[tuple[Reader, Event]]"
 class Connection(ABC):
     """A socket that events go to: one write at a time, the next when the last one has been taken."""
 
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
+    def __init__(self, actor: Actor) -> None:
+        self.owner = actor.id
+        self._ends = None if actor.expires is None else time.monotonic() + LONGEST
         self.busy_since: float | None = None
         self.parked: set[Reader] = set()
         self.backlog: Backlog | None = None
@@ -86,7 +89,7 @@ class Connection(ABC):
 
     @abstractmethod
     def end(self) -> None:
-        """End it politely: the server stops."""
+        """End it politely: the server stops, or they have to prove anew who they are."""
 
     @abstractmethod
     def abort(self) -> None:
@@ -106,8 +109,10 @@ class Connection(ABC):
         return self.backlog is None or self.backlog.is_read(self.last_write)
 
     def beat(self) -> None:
-        """Show life if it can be shown; give up who has taken nothing for too long."""
-        if self.busy_since is None:
+        """Show life if it can be shown; give up who has taken nothing for too long, end who has to come back."""
+        if self._ends is not None and time.monotonic() > self._ends:
+            self.end()
+        elif self.busy_since is None:
             self.send(self.write_heartbeat)
         elif time.monotonic() - self.busy_since > STALL:
             log.info("events: a follower of %s has read nothing for %.0f s and is disconnected", self.owner, STALL)

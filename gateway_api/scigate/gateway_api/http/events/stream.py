@@ -100,7 +100,7 @@ class StreamConnection(Connection):
     reader: Reader
 
     def __init__(self, handler: StreamHandler) -> None:
-        super().__init__(handler.actor.id)
+        super().__init__(handler.actor)
         self._handler = handler
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

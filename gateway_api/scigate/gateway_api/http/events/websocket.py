@@ -160,7 +160,7 @@ class SocketConnection(Connection):
     """The socket, with a reader for each topic."""
 
     def __init__(self, handler: SocketHandler) -> None:
-        super().__init__(handler.actor.id)
+        super().__init__(handler.actor)
         self._handler = handler
         self.readers: dict[str, Reader] = {}
         self.received = 0
@@ -212,7 +212,7 @@ class SocketConnection(Connection):
         return self._write([json.dumps({"op": "heartbeat", "time": datetime.now(UTC).isoformat()}).encode()])
 
     def end(self) -> None:
-        self._handler.close(GOING_AWAY, "the gateway stops")
+        self._handler.close(GOING_AWAY, "come back")
 
     def abort(self) -> None:
         if self._handler.ws_connection is not None:
