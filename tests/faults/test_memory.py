@@ -1,0 +1,62 @@
+"""A gateway that gets no more memory while it moves large files: it goes on, slower or later, and fails nothing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .stand import Program, until
+
+MiB = 1 << 20
+LARGE, FILES = 20 * MiB, 4
+
+
+def limit(pid: int, size: int) -> None:
+    """Bytes of address space; what the process has already stays."""
+    resource.prlimit(pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+
+
+def address_space(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def answers(made: Program, path: str) -> bool:
+    try:
+        return made.client().get(path).status_code == 200
+    except httpx.TransportError:
+        made._hang_up()
+        return False
+
+
+@pytest.mark.parametrize(
+    "spare", [1 * MiB, pytest.param(24 * MiB, marks=pytest.mark.long)], ids=["nothing", "a-little"]
+)
+def test_memory_that_is_not_to_be_had_delays_and_fails_nothing(program: Callable[..., Program], spare: int) -> None:
+    """A thread's stack takes 8 MiB of addresses: with nothing to spare not one more can be started."""
+    began = time.monotonic()
+    made = program(storages={"lab": None, "out": None})
+    for number in range(FILES):
+        (made.root("lab") / f"f{number}").write_bytes(os.urandom(LARGE))
+    (made.root("lab") / "first").write_bytes(b"data")
+    made.start()
+    assert made.wait(made.submit(("lab:/first", "out:/first")))["state"] == "DONE"
+    limit(made.pid, address_space(made.pid) + spare)
+    pairs = [(f"lab:/f{number}", f"out:/f{number}") for number in range(FILES)]
+    transfer = made.submit(*pairs)
+    time.sleep(3.0)
+    assert made.process.poll() is None, made.log()
+    limit(made.pid, resource.RLIM_INFINITY)
+    until(lambda: answers(made, "/readyz"), 60, made.log)
+    assert made.wait(transfer)["state"] == "DONE"
+    causes = {file["cause"]["code"] for file in made.files(transfer) if file["cause"]}
+    assert causes == set()
+    if spare == MiB:
+        log = made.log_file.read_text(errors="replace")
+        assert "MemoryError" in log or "can't start new thread" in log or "failure" in made.events(transfer)
+    made.settle("faults.process", began, runs=FILES, fault=f"{spare // MiB} MiB to spare")
