@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,12 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import httpx
 import pytest
 from scigate.widgets.portlet import STATIC
 
+ROOT: Final = Path(__file__).parents[3]
 TOKEN: Final = "token-of-ada-" + "x" * 20
 PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Portlets</title>
@@ -147,6 +151,16 @@ allow = ["127.0.0.1"]
 """
 
 
+def hatch_build() -> ModuleType:
+    """The build hook, which knows where the extension of JupyterLab is made from."""
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def make_site(folder: Path, *, lab: bool = False) -> Site:
     """Start a gateway, and a Jupyter Server (``lab``: with JupyterLab) that forwards to it, in ``folder``."""
     for name in ("lab", "archive", "h3a", "home", "pages", "jupyter"):
@@ -163,6 +177,7 @@ def make_site(folder: Path, *, lab: bool = False) -> Site:
     jupyter = Process(_jupyter(folder, jupyter_port, lab=lab), jupyter_env, folder / "home", folder / "jupyter.log")
     site = Site(folder, gateway, jupyter, gateway_url, url)
     _write_pages(folder / "pages")
+    _enable(folder)
     try:
         jupyter.start()
         site.start_gateway()
@@ -179,8 +194,29 @@ def _jupyter(folder: Path, port: int, *, lab: bool) -> list[str]:
         f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={folder / 'home'}", f"--IdentityProvider.token={TOKEN}",
         f"--ServerApp.extra_static_paths={[str(folder / 'pages'), str(STATIC)]}",
-        *(["--LabApp.expose_app_in_browser=True"] if lab else []),
+        *(_lab_options(folder) if lab else []),
     ]  # fmt: skip
+
+
+def _lab_options(folder: Path) -> list[str]:
+    """With the extension as it is in the checkout, whatever is installed."""
+    hook = hatch_build()
+    for source, target in hook.lab_data(ROOT):
+        there = folder / target
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, there)
+    places = [str((folder / hook.LAB_DATA).parent)]
+    return [f"--LabServerApp.extra_labextensions_path={places}", "--LabApp.expose_app_in_browser=True"]
+
+
+def _enable(folder: Path) -> None:
+    """Of the extensions of the server only ours and that of the application are needed."""
+    config = folder / "jupyter/config/jupyter_server_config.d"
+    config.mkdir(parents=True)
+    (config / "scigate.json").write_text('{"ServerApp": {"jpserver_extensions": {"scigate.extension": true}}}')
+    news = folder / "jupyter/config/labconfig/page_config.json"
+    news.parent.mkdir()
+    news.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -208,6 +244,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = make_site(tmp_path_factory.mktemp("site"))
     yield site
     site.close()
+
+
+@pytest.fixture(scope="session")
+def new_site() -> Callable[..., Site]:
+    """``make_site``, for modules that need another one."""
+    return make_site
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ export function readFolder(page, storage, path, { after, signal, recursive } = {
 }
 
 /**
- * A table of entries. `more()` resolves to further ones, or null at the end.
- * @param columns  "changed" or "place": what the third column says
+ * A table of entries: `set(entries, {more, empty})`, where `more` shows further ones.
+ * @param acts  what `details` can do with an entry
+ * @param open  what opens a folder
+ * @param name  what an entry is called in the table
  */
-export function entryTable({ acts, open, sort = byName, place = false }) {
+export function entryTable({ acts, open, sort = byName, name = (entry) => entry.name }) {
   const body = h("tbody", {});
   const head = ["Name", "Size", "Changed", ""].map((text, index) =>
     h("th", { scope: "col", class: index === 1 ? "scigate-number" : null }, text || h("span", { class: "scigate-hidden" }, "Actions")));
@@ -42,7 +44,7 @@ export function entryTable({ acts, open, sort = byName, place = false }) {
   const summary = (more) => `${count(entries.length, "entry", "entries")}${more ? " so far" : ""}`;
 
   function rows(entry) {
-    const row = entryRow(entry, { acts, open, place, toggle: () => toggle(entry, row) });
+    const row = entryRow(entry, { acts, open, name: visible(name(entry)), toggle: () => toggle(entry, row) });
     return entry.location === shown ? [row, detailsRow(entry)] : row;
   }
 
@@ -60,16 +62,21 @@ export function entryTable({ acts, open, sort = byName, place = false }) {
   return { node, set, get entries() { return entries; } };
 }
 
-function entryRow(entry, { acts, open, place, toggle }) {
+function entryRow(entry, { acts, open, name: visible(name(entry)), toggle }) {
   const isFolder = entry.kind === "folder";
-  const name = visible(place ? place(entry) : entry.name);
   const label = h("button", { type: "button", class: "scigate-name", title: name, "aria-expanded": isFolder ? null : "false", onClick: isFolder ? () => open(entry) : toggle },
     icon(isFolder ? "folder" : "file"), h("span", { class: "scigate-clip" }, name));
-  const when = entry.modified ? h("time", { datetime: entry.modified, title: clock(entry.modified) }, relative(entry.modified)) : "";
+  const when = entry.modified ? h("time", { datetime: entry.modified, title: clock(entry.modified) }, when(entry.modified)) : "";
   return h("tr", { dataset: { id: entry.location, kind: entry.kind } },
     h("td", {}, label),
     h("td", { class: "scigate-number" }, isFolder ? "" : size(entry.size)),
     h("td", {}, when),
     h("td", { class: "scigate-number" }, entry.kind !== "other" && downloadLink(acts.page, entry, { small: true }),
       iconButton("down", `More about ${name}`, toggle, { "aria-expanded": "false" })));
+}
+
+/** "3 min ago" for what is of today, else the day. */
+function when(time) {
+  const isRecent = Math.abs(Date.now() - new Date(time)) < 12 * 3600 * 1000;
+  return isRecent ? relative(time) : clock(time);
 }

@@ -35,7 +35,7 @@ export default portlet("community", "Community", async ({ page, body, head, say,
     replace(place, h("p", { class: "scigate-quiet", role: "status" }, "Looking for the newest files…"));
     const { entries, beyond, failed } = await newestFiles(page, wanted, { signal });
     if (mine !== turn || signal.aborted) return;
-    const table = entryTable({ acts: { page }, sort: byTime, place: (entry) => entry.location });
+    const table = entryTable({ acts: { page }, sort: byTime, name: (entry) => entry.location });
     table.set(entries.slice(0, SHOWN), { empty: emptyState("Nothing is shared yet.", `Send files to ${wanted[0].name}, and your community sees them here.`) });
     replace(place, overview(wanted, entries), failed.map(({ name, error }) => failure(name, error)), table.node, footnote(entries, beyond));
     say(`${count(entries.length, "file")} of your community`);

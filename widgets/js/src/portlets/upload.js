@@ -47,6 +47,7 @@ export default portlet("upload", "Send data", async ({ model, page, body, say, s
       if (wrong.length) throw new RangeError(`“${visible(wrong[0])}” is no web address. Write it with https:// in front.`);
       const place = picker.place(totalOf(box.items));
       const given = { folder: place.location, wishes: wishes.values(), page, memory, slots: sendings.slots };
+      if (isBeingSent(box.items, place.location)) throw new RangeError("This is on its way there already: see below.");
       if (urls.length) begin(pullUrls({ urls, ...given }));
       if (box.items.length) begin(sendFiles({ items: box.items, ...given }));
       lastPlace.set(place);
@@ -57,6 +58,9 @@ export default portlet("upload", "Send data", async ({ model, page, body, say, s
       replace(message, problemBox({ name: "Problem", title: error.message }));
     }
   }
+
+  const isBeingSent = (items, folder) =>
+    sendings.all.some((one) => one.begun?.fingerprint === fingerprint(items) && one.destination === folder && !one.isOver && one.state !== "failed");
 
   function begin(one) {
     if (model) syncTo(model, one);

@@ -176,7 +176,10 @@ export class Sending extends EventTarget {
     this.#changed();
   }
 
+  /** Its id is kept too, so that a later page can cancel what it does not go on with. */
   #follow(transfer) {
+    const transfers = [...new Set([...(this.begun.transfers ?? []), transfer.id])];
+    this.memory.keep((this.begun = { ...this.begun, transfers }));
     const tell = (known) => {
       this.transfers.set(transfer.id, known);
       this.#changed();
@@ -190,7 +193,7 @@ export class Sending extends EventTarget {
     this.transfers.clear();
     this.#unfollow.abort();
     this.#unfollow = new AbortController();
-    this.begun = { ...this.begun, key: randomKey(), began: Date.now() };
+    this.begun = { ...this.begun, key: randomKey(), began: Date.now(), transfers: [] };
     return this.start();
   }
 
