@@ -36,6 +36,7 @@ from .resources import (
     FileState,
     MoveRequest,
     Page,
+    Rates,
     Status,
     Storage,
     Submitted,
@@ -217,6 +218,10 @@ class Gateway:
     def list_events(self, actor: Actor, id: str, *, after: int, limit: int) -> Page[Event]:
         """The journal of a transfer."""
         return self._store.events(id, owner_seen(actor), after=after, limit=self._page(limit))
+
+    def show_rates(self, actor: Actor, id: str) -> Rates:
+        """How fast the attempts at its large files went, and go."""
+        return self._store.rates(id, owner_seen(actor))
 
     def ask(self, actor: Actor, id: str, wish: Wish) -> Transfer:
         """Pause, resume, cancel or retry."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -11,7 +14,7 @@ import pytest
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import build
 
-from .conftest import Running, write_settings
+from .conftest import Running, finished, problem, write_settings
 
 V1 = "/api/v1"
 MIB = 1 << 20
@@ -81,3 +84,76 @@ def test_a_storage_tells_which_of_your_communities_it_is_shared_with(gateway: Ru
     assert {name: names for name, names in communities("ada").items() if names} == {"community": ["h3a"]}
     assert not any(communities("bo").values())
     assert communities("root")["community"] == ["h3a"]
+
+
+def test_what_finished_makes_one_expect_as_much_of_the_next(gateway: Running) -> None:
+    ada = gateway.client("ada")
+    (gateway.folder / "lab" / "large").write_bytes(os.urandom(MIB) * 33)
+    body = {"files": [{"source": "lab:/large", "destination": "archive:/large"}]}
+    done = finished(ada, ada.post(f"{V1}/transfers", json=body).headers["Location"])
+    found = rates_of(ada, done["id"])
+    (attempt,) = found["attempts"]
+    assert attempt["file"].startswith(done["id"])
+    assert attempt["ended"]
+    assert 1 <= len(attempt["points"]) <= 120
+    assert all(rate >= 0 for _, rate in attempt["points"])
+    assert found["expected"] == storages(ada)["archive"]["expected_rate"] > 0
+    later = {**body, "overwrite": "overwrite", "not_before": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+    waiting = ada.post(f"{V1}/transfers", json=later).json()["transfer"]
+    assert waiting["expected_rate"] == found["expected"]
+    (listed,) = ada.get(f"{V1}/transfers", params={"state": "WAITING"}).json()["items"]
+    assert (listed["id"], listed["expected_rate"]) == (waiting["id"], found["expected"])
+    ada.post(f"{V1}/transfers/{waiting['id']}/cancel")
+    problem(gateway.client("bo").get(f"{V1}/transfers/{done['id']}/rates"), 404, "not-found")
+
+
+def rates_of(client: httpx.Client, transfer: str) -> dict[str, Any]:
+    """Once the attempt at its file is over: what it was like is written after the file is DONE."""
+    for _ in range(1000):
+        found: dict[str, Any] = client.get(f"{V1}/transfers/{transfer}/rates").json()
+        if found["attempts"] and all(one["ended"] for one in found["attempts"]) and found["expected"]:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(found)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ({"not_before": 2, "deadline": 1}, "which is not before its deadline"),
+        ({"not_before": 24 * 40}, "more than 31 days from now"),
+        ({"deadline": -1}, "has passed"),
+    ],
+)
+def test_times_that_cannot_be_are_refused_everywhere_in_words(
+    gateway: Running, times: dict[str, int], said: str
+) -> None:
+    ada = gateway.client("ada")
+    told = {name: (datetime.now(UTC) + timedelta(hours=hours)).isoformat() for name, hours in times.items()}
+    submit = ada.post(f"{V1}/transfers", json={"files": [{"source": "lab:/a", "destination": "mem:/a"}], **told})
+    lines = {
+        "content": b'{"source":"lab:/a","destination":"mem:/a"}\n',
+        "headers": {"Content-Type": "application/x-ndjson"},
+    }
+    bulk = ada.post(f"{V1}/transfers/bulk", params=told, **lines)
+    for answer in (submit, bulk):
+        refused = problem(answer, 422, "invalid-transfer")
+        assert said in refused["detail"]
+        assert refused["errors"][0]["pointer"] in ("/not_before", "/deadline")
+    said = said.replace("31 days", "7 days")
+    folder = ada.post(f"{V1}/manifests", json={"destination": "lab:/f/", "files": [{"path": "x", "size": 1}], **told})
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "1", "Upload-Metadata": metadata(destination="lab:/f/x", **told)}
+    put = ada.put(f"{V1}/files/lab/f/x", params=told, content=b"x")
+    ietf = ada.post(f"{V1}/uploads", params={"destination": "lab:/f/x", **told}, headers={"Upload-Complete": "?0"})
+    for answer in (folder, ada.post(f"{V1}/uploads", headers=tus), put, ietf):
+        assert said in problem(answer, 422, "invalid-transfer")["detail"]
+
+
+def test_an_upload_for_later_has_to_fit_into_the_room_for_uploads(gateway: Running) -> None:
+    later = {"destination": "mem:/x", "not_before": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Length": str(1 << 40), "Upload-Metadata": metadata(**later)}
+    problem(gateway.client("ada").post(f"{V1}/uploads", headers=tus), 413, "too-large")
+
+
+def metadata(**pairs: str) -> str:
+    return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in pairs.items())

@@ -178,6 +178,10 @@ def list_events(gateway: Gateway, call: Call) -> Answer:
     return page_answer(call, TRANSFER + "/events", page)
 
 
+def show_rates(gateway: Gateway, call: Call) -> Answer:
+    return Answer(gateway.show_rates(call.actor, call.path["id"]))
+
+
 def asks(wish: Wish) -> Callable[[Gateway, Call], Answer]:
     """The endpoint that passes one wish of a transfer's owner on."""
 

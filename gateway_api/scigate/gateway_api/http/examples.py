@@ -86,6 +86,7 @@ EXAMPLES: Final[Mapping[tuple[str, str], Example]] = {
     ("GET", TRANSFER): _of("done"),
     ("GET", f"{TRANSFER}/files"): _of("failed", query={"state": "FAILED"}),
     ("GET", f"{TRANSFER}/events"): _of("done", query={"after": "0", "limit": "2"}),
+    ("GET", f"{TRANSFER}/rates"): _of("done"),
     ("POST", f"{TRANSFER}/pause"): _of("waiting"),
     ("POST", f"{TRANSFER}/resume"): _of("waiting"),
     ("POST", f"{TRANSFER}/cancel"): _of("waiting"),

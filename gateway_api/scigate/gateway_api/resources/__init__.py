@@ -18,11 +18,13 @@ from .events import (
 )
 from .storages import ArchiveKind, Check, Entry, Feedback, MoveRequest, Space, Status, Storage, StorageState
 from .transfers import (
+    Attempt,
     Counts,
     FileRequest,
     FileState,
     Overwrite,
     Proof,
+    Rates,
     Submitted,
     Transfer,
     TransferFile,
@@ -33,9 +35,9 @@ from .transfers import (
 from .uploads import FileToSend, FolderToSend, FolderUpload, Leg, Upload, UploadState
 
 __all__ = [
-    "ArchiveKind", "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "Feedback", "FileRequest",
+    "ArchiveKind", "Attempt", "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "Feedback", "FileRequest",
     "FileState", "FileToSend", "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page",
-    "PageTicket", "PathText", "Proof", "ReplayRequest", "Request", "Resource", "Space", "Status", "Storage",
+    "PageTicket", "PathText", "Proof", "Rates", "ReplayRequest", "Request", "Resource", "Space", "Status", "Storage",
     "StorageState", "Submitted", "Ticket", "Transfer", "TransferFile", "TransferRequest", "TransferState", "Upload",
     "UploadState", "Verify", "Webhook", "WebhookRequest", "WebhookState", "WebhookTest",
 ]  # fmt: skip

@@ -153,6 +153,26 @@ class TransferFile(Resource):
     finished: datetime | None
 
 
+class Attempt(Resource):
+    """How fast one attempt at a file went."""
+
+    file: str
+    attempt: int
+    began: datetime
+    ended: datetime | None = Field(description="None: it is under way")
+    points: list[tuple[float, float]] = Field(
+        max_length=120,
+        description="seconds since it began, and bytes per second from the point before until then; the oldest first",
+    )
+
+
+class Rates(Resource):
+    """The attempts at a transfer's files of 32 MiB and more, the newest 100."""
+
+    attempts: list[Attempt]
+    expected: float | None = Field(description="bytes per second: the median of what finished lately on the same way")
+
+
 class Submitted(Resource):
     """The answer to a submit. ``replayed``: this Idempotency-Key had been accepted before."""
 

@@ -26,6 +26,7 @@ from .expected import ExpectedRates
 from .lease import Lease, LeaseLost
 from .looking import failure_of
 from .progress import LiveProgress
+from .rates_kept import Rates
 from .receiving import Receiving
 from .reconcile import Reconciler
 from .runtime import OpenUrl, Runtime, Stop
@@ -85,6 +86,7 @@ class Engine:
             Breaker(),
             settings.streams,
             Crowd(settings.streams),
+            Rates(database, self.progress, self.expected),
         )
         self._executor = LocalExecutor(self._runtime, settings.slots.total + settings.uploads.total)
         self._reconciler = Reconciler(database, self._runtime, folder / "workers")
@@ -105,6 +107,7 @@ class Engine:
     def start(self) -> None:
         """Take the lease, take back what a former run of this gateway held, and begin."""
         self._lease.start()
+        self._runtime.rates.refill()
         self._reconciler.run()
         for thread in self._threads:
             thread.start()

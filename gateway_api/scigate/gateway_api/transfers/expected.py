@@ -57,8 +57,9 @@ class ExpectedRates:
         return _expected(known) or self.to(destination)
 
     def to(self, destination: str) -> float | None:
-        """Bytes per second to a storage, wherever they come from; None if nothing finished there lately."""
-        return _expected(self._lately(lambda key: key[1] == destination))
+        """Bytes per second to a storage, wherever they come from; None if nothing finished there lately. What a storage
+        copies inside itself says nothing of the way to it."""
+        return _expected(self._lately(lambda key: key[1] == destination != key[0]))
 
     def _lately(self, wanted: Callable[[tuple[str, str, Kind]], bool]) -> Mapping[Kind, list[float]]:
         since = self.clock() - LATELY
@@ -92,5 +93,5 @@ def nearest(candidates: Iterable[Candidate], site: str | None) -> str | None:
     def worth(one: Candidate) -> tuple[bool, float, bool]:
         return (site is not None and one.site == site, one.rate or 0.0, one.local)
 
-    best = max(sorted(candidates, key=lambda one: one.name, reverse=True), key=worth, default=None)
+    best = max(sorted(candidates, key=lambda one: one.name), key=worth, default=None)
     return best.name if best is not None and any(worth(best)) else None

@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from typing import Final
+
+from .expected import Kind
+from .rates import Points, Track
 
 WINDOW: Final = 10.0  # seconds over which a rate is measured
 TICK: Final = 0.5  # seconds of one bucket
@@ -20,6 +24,7 @@ class LiveProgress:
         self._moving: dict[int, int] = defaultdict(int)
         self._transfer_of: dict[int, int] = {}
         self._buckets: dict[int, deque[tuple[float, int]]] = defaultdict(deque)
+        self._tracks: dict[int, Track] = {}  # of large files
         self._waits: dict[int, float] = {}  # file → since when it waits for its sender, while it does
 
     def passed(self, transfer: int, file: int, length: int) -> None:
@@ -28,7 +33,10 @@ class LiveProgress:
             self._moving[file] += length
             self._waits.pop(file, None)
             self._transfer_of[file] = transfer
-            self._add_to_bucket(transfer, length)
+            now = time.monotonic()
+            self._add_to_bucket(transfer, length, now)
+            if (track := self._tracks.get(file)) is not None:
+                track.passed(length, now)
 
     def recorded(self, file: int, length: int) -> None:
         """``length`` bytes are recorded now, or were lost."""
@@ -46,6 +54,8 @@ class LiveProgress:
         """Who moves this file has nothing to do until more of the upload may be read; said again while it waits."""
         with self._lock:
             self._waits.setdefault(file, time.monotonic())
+            if (track := self._tracks.get(file)) is not None:
+                track.kind = Kind.SENDER
 
     def waits_long(self, file: int) -> bool:
         """Whether nothing of this file has passed since it began to wait, a while ago."""
@@ -57,6 +67,11 @@ class LiveProgress:
         """Bytes of a file beyond what is recorded."""
         with self._lock:
             return self._moving.get(file, 0)
+
+    def moving_of(self, files: Iterable[int]) -> int:
+        """The same of several."""
+        with self._lock:
+            return sum(self._moving.get(file, 0) for file in files)
 
     def moving(self, transfer: int) -> int:
         """The same of a whole transfer."""
@@ -77,6 +92,22 @@ class LiveProgress:
                 return None
             return sum(length for _, length in buckets) / max(now - buckets[0][0], TICK)
 
+    def follow(self, track: Track) -> None:
+        """From now on the bytes of its file are its."""
+        with self._lock:
+            self._tracks[track.file] = track
+
+    def leave(self, track: Track) -> None:
+        """Its attempt is over; perhaps the next one at the same file is followed already."""
+        with self._lock:
+            if self._tracks.get(track.file) is track:
+                del self._tracks[track.file]
+
+    def tracks(self, transfer: int) -> list[tuple[Track, Points]]:
+        """The attempts of a transfer that are under way, with what is known of their rates."""
+        with self._lock:
+            return [(track, track.points()) for track in self._tracks.values() if track.transfer == transfer]
+
     def total(self) -> float:
         """Bytes per second over the last seconds, of all together."""
         return sum(self.rate(of) or 0.0 for of in self.busy())
@@ -91,8 +122,7 @@ class LiveProgress:
         for idle in [of for of, buckets in self._buckets.items() if buckets[-1][0] < now - WINDOW]:
             del self._buckets[idle]
 
-    def _add_to_bucket(self, transfer: int, length: int) -> None:
-        now = time.monotonic()
+    def _add_to_bucket(self, transfer: int, length: int, now: float) -> None:
         if transfer not in self._buckets:
             self._forget_idle(now)
         buckets = self._buckets[transfer]

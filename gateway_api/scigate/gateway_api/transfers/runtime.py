@@ -18,6 +18,7 @@ from .crowd import Crowd
 from .lease import Lease
 from .planner import Block
 from .progress import LiveProgress
+from .rates_kept import Rates
 from .receiving import Receiving
 from .scheduler import Breaker
 from .tasks import DoneBlock, Task
@@ -71,6 +72,7 @@ class Runtime:
     breaker: Breaker
     streams: int
     crowd: Crowd
+    rates: Rates
     signs: dict[int, StopSign] = field(default_factory=dict)
     claiming: threading.Lock = field(default_factory=threading.Lock)
     """Held from a claim until its files have their signs."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, literal, select
 from sqlalchemy.exc import IntegrityError
 
 from ..db import points
@@ -18,13 +19,16 @@ from ..db.schema import transfer
 from ..events import journal
 from ..events.cloudevents import event_of
 from ..problems import not_found
-from ..resources import Cause, Event, FileState, Page, Transfer, TransferFile, TransferState
+from ..resources import Cause, Event, FileState, Page, Rates, Transfer, TransferFile, TransferState
 from ..uploads.arrivals import Hindrance
 from ..uploads.hindrances import cause_told
 from . import intake, views, wishes
 from .counters import RUN
+from .expected import ExpectedRates
 from .manifest import Lines
 from .manifests import Incoming, Manifests
+from .rates import Points, Track
+from .rates_kept import kept
 from .submission import Submission
 from .wishes import Wish
 
@@ -52,6 +56,10 @@ class Progress(Protocol):
         """Whether who moves this file has had nothing to move for a while."""
         ...
 
+    def tracks(self, transfer: int) -> list[tuple[Track, Points]]:
+        """The attempts that are under way, with what is known of their rates."""
+        ...
+
 
 class NoProgress:
     """Nothing runs here."""
@@ -68,6 +76,9 @@ class NoProgress:
     def waits_long(self, file: int) -> bool:
         return False
 
+    def tracks(self, transfer: int) -> list[tuple[Track, Points]]:
+        return []
+
 
 class TransferStore:
     """All transfers. ``owner`` None means: those of everybody. What is foreign is answered like what is not there."""
@@ -78,6 +89,7 @@ class TransferStore:
         self._database, self._manifests = database, Manifests(database)
         self._surl = surl
         self.progress: Progress = progress or NoProgress()
+        self.expected = ExpectedRates()
         self.on_new: Callable[[], None] = lambda: None
         self.hindrance: Callable[[str], Hindrance | None] = lambda upload: None
 
@@ -153,6 +165,22 @@ class TransferStore:
         items = [event_of(row) for row in rows[:limit]]
         return Page(items=items, next=next_cursor(rows, limit, "id"))
 
+    def rates(self, transfer_id: str, owner: str | None) -> Rates:
+        """How fast the attempts at a transfer's large files went, those under way among them."""
+        with self._database.read() as connection:
+            seq = _own_row(connection, transfer_id, owner).seq
+        running = self.progress.tracks(seq)
+        with self._database.read() as connection:  # afterwards: what has ended meanwhile is found here
+            ended = kept(connection, seq)
+            way = connection.execute(select(views.way_of(literal(seq)))).scalar()
+            now = self._database.now(connection) - time.monotonic()
+        found = {(row.file, row.number): views.attempt_view(row, transfer_id) for row in ended}
+        for track, seen in running:
+            view = views.track_view(track, seen, transfer_id, now + track.start)
+            found.setdefault((track.file, track.number), view)
+        attempts = sorted(found.values(), key=lambda one: one.began)
+        return Rates(attempts=attempts, expected=self._expected(way))
+
     def ask(self, transfer_id: str, owner: str | None, wish: Wish) -> Transfer:
         """Pause, resume, cancel or retry. Raises ``Problem`` 404, or 409 if it does not fit."""
 
@@ -190,7 +218,13 @@ class TransferStore:
             return {name: int(value) for name, value in connection.execute(sums).one()._mapping.items()}
 
     def _view(self, row: Any) -> Transfer:
-        return views.transfer_view(row, self.progress.rate(row.seq), self.progress.moving(row.seq))
+        rate, moving = self.progress.rate(row.seq), self.progress.moving(row.seq)
+        return views.transfer_view(row, rate, moving, self._expected(row.way))
+
+    def _expected(self, way: str | None) -> float | None:
+        """Bytes per second to expect on this way."""
+        ends = views.ends_of(way)
+        return None if ends is None else self.expected.between(*ends)
 
     def _file_view(self, row: Any, transfer_id: str) -> TransferFile:
         surl = self._surl(row.destination_storage, row.destination_path)
@@ -235,12 +269,9 @@ def _is_in(wanted: TransferState, row: Any) -> bool:
     return views.state_of(row) is wanted
 
 
-_BY_ID: Final = BulkStatement(select(transfer).where(transfer.c.id == bindparam("wanted")))
+_BY_ID: Final = BulkStatement(views.TRANSFERS.where(transfer.c.id == bindparam("wanted")))
 _NEWEST: Final = (
-    select(transfer)
-    .where(transfer.c.seq < bindparam("before"))
-    .order_by(transfer.c.seq.desc())
-    .limit(bindparam("most"))
+    views.TRANSFERS.where(transfer.c.seq < bindparam("before")).order_by(transfer.c.seq.desc()).limit(bindparam("most"))
 )
 _ALL: Final = BulkStatement(_NEWEST)
 _OWN: Final = BulkStatement(_NEWEST.where(transfer.c.owner == bindparam("of")))

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from scigate.storage_backends.location import Location, redact
-from sqlalchemy import ColumnElement, Select, literal_column, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, case, literal_column, select
 
-from ..db.schema import file, transfer, upload
+from ..db.schema import file, lane, transfer, upload
 from ..resources import (
+    Attempt,
     Cause,
     Counts,
     FileState,
@@ -24,6 +25,7 @@ from ..resources import (
 from ..uploads.staged import is_staging
 from .counters import CANCELLED, PAUSED, final_state
 from .machine import FINAL, SCHEDULED, WAITS, scheduled, told
+from .rates import Points, Track
 
 _COUNTS: Final = tuple(Counts.model_fields)
 
@@ -69,7 +71,7 @@ def state_of(row: Any) -> TransferState:
     return TransferState.ACTIVE if row.listing or row.done or row.failed else TransferState.QUEUED
 
 
-def transfer_view(row: Any, rate: float | None = None, moving: int = 0) -> Transfer:
+def transfer_view(row: Any, rate: float | None = None, moving: int = 0, expected: float | None = None) -> Transfer:
     """A transfer; ``rate`` and the bytes ``moving`` now, beyond what is recorded, are known to the engine alone."""
     state = state_of(row)
     done = min(row.bytes_done + moving, max(row.bytes_total, row.bytes_done))
@@ -83,6 +85,7 @@ def transfer_view(row: Any, rate: float | None = None, moving: int = 0) -> Trans
         files=Counts(**{name: getattr(row, name) for name in _COUNTS}), bytes_total=row.bytes_total, bytes_done=done,
         rate=rate, eta_seconds=left / rate if honest and rate else None,
         proof=None if row.proof is None else Proof(row.proof), cause=_cause_now(row, state),
+        expected_rate=expected,
     )  # fmt: skip
 
 
@@ -126,9 +129,39 @@ def source_text(row: Any) -> str:
     return str(Location(row.source_storage, row.source_path)) if row.source_storage else redact(row.source_path)
 
 
+def way_of(seq: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """The storages that a file of the transfer goes between, as ``source/destination``: that of any of its files."""
+    ends = lane.c.source.concat(literal_column("'/'")).concat(lane.c.destination)
+    return select(ends).join(file, file.c.lane == lane.c.id).where(file.c.transfer == seq).limit(1).scalar_subquery()
+
+
+TRANSFERS: Final = select(transfer, case((transfer.c.finished.is_(None), way_of(transfer.c.seq))).label("way"))
+"""Transfers with what ``transfer_view`` and ``between`` need; where one that is over went does not matter any more."""
+
+
+def ends_of(way: str | None) -> tuple[str, str] | None:
+    """The source ('' for outside URLs) and the destination of a way."""
+    source, slash, destination = (way or "").partition("/")
+    return (source, destination) if slash else None
+
+
+def attempt_view(row: Any, transfer_id: str) -> Attempt:
+    """An attempt that has ended."""
+    return Attempt(
+        file=f"{transfer_id}.{row.file}", attempt=row.number, began=certain_when(row.began), ended=when(row.ended),
+        points=[tuple(point) for point in json.loads(row.points)],
+    )  # fmt: skip
+
+
+def track_view(track: Track, points: Points, transfer_id: str, began: float) -> Attempt:
+    """One that is under way."""
+    file = f"{transfer_id}.{track.file}"
+    return Attempt(file=file, attempt=track.number, began=certain_when(began), ended=None, points=list(points))
+
+
 def transfers_query(owner: str | None) -> Select[Any]:
     """The transfers of one owner, or of all."""
-    query = select(transfer)
+    query = TRANSFERS
     return query if owner is None else query.where(transfer.c.owner == owner)
 
 

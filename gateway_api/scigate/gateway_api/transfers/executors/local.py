@@ -99,6 +99,7 @@ class LocalExecutor:
 
     def _move_small(self, tasks: Sequence[Task]) -> None:
         failed: set[int] = set()
+        begun = time.monotonic()
 
         def ended(task: Task, error: Exception) -> None:
             failed.add(task.held.seq)
@@ -114,16 +115,20 @@ class LocalExecutor:
         else:
             if len(failed) < len(tasks):
                 self._worked(tasks[0])
+                moved = self._runtime.progress.moving_of(task.held.seq for task in tasks)
+                self._runtime.rates.small(tasks[0].lane, moved, time.monotonic() - begun)
 
     def _move_large(self, task: Task) -> None:
-        try:
-            move_large(self._runtime, task)
-        except (LeaseLost, DatabaseUnavailable):
-            raise
-        except Exception as error:  # noqa: BLE001 even a bug must end in the records as a cause
-            self._ended(task, error)
-        else:
-            self._worked(task)
+        with self._runtime.rates.followed(task) as track:
+            try:
+                move_large(self._runtime, task)
+            except (LeaseLost, DatabaseUnavailable):
+                raise
+            except Exception as error:  # noqa: BLE001 even a bug must end in the records as a cause
+                self._ended(task, error)
+            else:
+                track.done = True
+                self._worked(task)
 
     def _worked(self, task: Task) -> None:
         for name in task.lane.storages:
