@@ -25,7 +25,7 @@ def test_a_dead_endpoint_holds_nobody_else_up(ground: Ground, seaweedfs: S3Serve
     source = ground.posix("lab")
     for number in range(max(QUEUED, LIVE)):
         (source / f"f{number}").write_bytes(bytes([number]) * 1000)
-    ground.limits = {"max_active": 4, "batch_files": 8}
+    ground.limits = {"max_active": 4, "batch_files": 2}
     with Proxy(seaweedfs.endpoint, [Rule(Harm.HOLE, each=True, times=None)]) as hole:
         ground.s3("dead", seaweedfs, hole.url)
         prefix = ground.s3("live", seaweedfs)

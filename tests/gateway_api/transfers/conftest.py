@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ SLOTS = SlotLimits(total=4, per_owner=4, per_storage=4)
 
 @dataclass
 class Lab:
-    """A gateway's database, storages and engine. ``backends`` may be changed while nothing runs."""
+    """A gateway's database, storages and engine. ``backends`` may be changed while nothing runs. ``block``: the length
+    of the blocks of posix storages; a module that is about blocks, not about how long they are, has a short BLOCK."""
 
     database: Database
     folder: Path
@@ -39,6 +40,7 @@ class Lab:
     meters: dict[str, Meter] = field(default_factory=dict)
     engine: Engine | None = None
     sender: Sender | None = None
+    block: int = 32 * MiB
 
     def __post_init__(self) -> None:
         self.store = TransferStore(self.database, lambda storage, path: None)
@@ -47,7 +49,9 @@ class Lab:
         """A storage on a folder of its own, which is returned."""
         root = self.folder / name
         root.mkdir(exist_ok=True)
-        self.add(name, wrap(POSIX.build(POSIX.options(root=str(root), verify_from="cache"))), *faults)
+        backend: Any = POSIX.build(POSIX.options(root=str(root), verify_from="cache"))
+        backend.limits = replace(backend.limits, block_preferred=self.block)
+        self.add(name, wrap(backend), *faults)
         return root
 
     def memory(self, name: str, *faults: Fault, **options: Any) -> Backend:
@@ -156,9 +160,9 @@ def any_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
     return sqlite_url
 
 
-def _lab(url: str, folder: Path) -> Iterator[Lab]:
+def _lab(url: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
     migrate(url)
-    lab = Lab(Database(url), folder)
+    lab = Lab(Database(url), folder, block=getattr(request.module, "BLOCK", 32 * MiB))
     yield lab
     lab.stop()
     wrong = lab.contradictions()
@@ -167,15 +171,15 @@ def _lab(url: str, folder: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def lab(sqlite_url: str, tmp_path: Path) -> Iterator[Lab]:
+def lab(sqlite_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """On SQLite. After the test the records must be sound, whatever happened."""
-    yield from _lab(sqlite_url, tmp_path)
+    yield from _lab(sqlite_url, tmp_path, request)
 
 
 @pytest.fixture
-def any_lab(any_url: str, tmp_path: Path) -> Iterator[Lab]:
+def any_lab(any_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """On SQLite and on PostgreSQL."""
-    yield from _lab(any_url, tmp_path)
+    yield from _lab(any_url, tmp_path, request)
 
 
 @pytest.fixture(scope="session")

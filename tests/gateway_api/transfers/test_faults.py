@@ -20,7 +20,7 @@ from scigate.storage_backends.layers import Fault, Layer
 from scigate.storage_backends.memory import TYPE as MEMORY
 
 Lab = Any  # from conftest.py
-BLOCK = 32 * MiB
+BLOCK = 12 * MiB
 SMALL, LARGE = 1000, 9 * MiB
 
 

@@ -21,20 +21,22 @@ from sqlalchemy import func, select, update
 
 Lab = Any  # from conftest.py
 Noise = Callable[[int, int], bytes]
-HALF = 40 * MiB
+BLOCK = 12 * MiB
+HALF = 15 * MiB
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Senders are waited for as ever, only not for long."""
+    """Senders are waited for as ever, only not for long, and less of them is worth an attempt."""
+    monkeypatch.setattr("scigate.gateway_api.transfers.planner.STEP", BLOCK // 2)
     monkeypatch.setattr("scigate.gateway_api.transfers.awaiting.SILENCE", 0.3)
     monkeypatch.setattr("scigate.gateway_api.transfers.awaiting.SLICE", timedelta(milliseconds=50))
 
 
 @pytest.fixture(scope="module")
 def data(noise: Noise) -> bytes:
-    """An upload of 80 MiB: three blocks of 32 MiB, the last of them short."""
-    return noise(8 * MiB, 3) * 10
+    """An upload of 30 MiB: three blocks, the last of them short."""
+    return noise(3 * MiB, 3) * 10
 
 
 def blocks(lab: Lab) -> int:
@@ -76,7 +78,7 @@ def test_blocks_reach_the_storage_before_the_last_byte_has_come(any_lab: Lab, da
     id = sender.announce("u1", "out:/run.dat", len(data))
     sender.send("u1", data[:HALF])
     lab.until(lambda: blocks(lab) == 1)
-    assert lab.file(id).bytes_done == 32 * MiB
+    assert lab.file(id).bytes_done == BLOCK
     assert not (lab.folder / "out" / "run.dat").exists()
     sender.send("u1", data[HALF:])
     sender.complete("u1")
@@ -217,7 +219,7 @@ def test_a_sender_that_sleeps_holds_no_slot_and_its_draft_is_gone_on_with(any_la
     lab.until(lambda: "starved" in lab.types(id))
     lab.until(lambda: engine.active() == 0)
     found = lab.file(id)
-    assert (found.state, found.cause.code, found.bytes_done) == (FileState.WAITING, "receiving", 32 * MiB)
+    assert (found.state, found.cause.code, found.bytes_done) == (FileState.WAITING, "receiving", BLOCK)
     assert found.next_try is None  # it is the sender who is waited for
     sender.send("u1", data[HALF:])
     sender.complete("u1")
@@ -233,7 +235,7 @@ def test_little_that_is_new_is_not_worth_an_attempt(lab: Lab, data: bytes) -> No
     lab.start()
     id = sender.announce("u1", "mem:/run.dat", len(data))
     for _ in range(15):
-        sender.send("u1", data[:MiB])
+        sender.send("u1", data[: BLOCK // 32])
         time.sleep(0.02)
     time.sleep(0.3)  # several looks of the engine
     assert (lab.types(id), state(lab, id)) == ([], FileState.WAITING)
@@ -297,11 +299,11 @@ def test_a_whole_upload_never_waits_for_ever(any_lab: Lab, data: bytes) -> None:
     sender = lab.uploads()
     lab.start()
     for n in range(6):
-        id = sender.announce(f"u{n}", f"out:/{n}", 32 * MiB)
-        sender.send(f"u{n}", data[: 20 * MiB])
+        id = sender.announce(f"u{n}", f"out:/{n}", BLOCK)
+        sender.send(f"u{n}", data[: BLOCK * 5 // 8])
         lab.until(lambda id=id: "start" in lab.types(id))
         time.sleep(0.27 + 0.02 * n)
-        sender.send(f"u{n}", data[20 * MiB : 32 * MiB])
+        sender.send(f"u{n}", data[BLOCK * 5 // 8 : BLOCK])
         sender.complete(f"u{n}")
         assert lab.wait(id, 20).state is TransferState.DONE
 
