@@ -109,6 +109,8 @@ class Operation:
     """Its files are submitted line by line."""
     deadline: float | None = None
     """Seconds since 1970."""
+    not_before: float | None = None
+    """The same."""
     transfer: str | None = None
     """The id that was acknowledged, where the label cannot tell."""
     sendings: list[Sending] = field(default_factory=list)

@@ -275,18 +275,18 @@ def _histories(tables: Tables) -> Iterator[str]:
     for event in tables.events:
         if event["type"].startswith("file."):
             events[event["file"]].append(event)
-    later = {row["seq"] for row in tables.transfers if row["not_before"] is not None}
+    later = {row["seq"]: row["not_before"] for row in tables.transfers}
     for row in tables.files:
-        yield from _history(row, events[row["seq"]], later=row["transfer"] in later)
+        yield from _history(row, events[row["seq"]], later[row["transfer"]])
     yield from (f"I9 events of a file {seq} that does not exist"
                 for seq in events.keys() - {row["seq"] for row in tables.files})  # fmt: skip
 
 
-def _history(row: Row, events: list[Row], *, later: bool) -> Iterator[str]:
+def _history(row: Row, events: list[Row], not_before: float | None) -> Iterator[str]:
     name = _named(row)
     upload = row["source_storage"].startswith("staging@")  # waits for its sender first, if not all of it came at once
     state, epoch, published = ("QUEUED", 0, 0) if events or row["state"] == "QUEUED" else (row["state"], 0, 0)
-    waits = upload or later  # for its time, if its owner has named one
+    waits = upload or not_before is not None
     if waits and events and json.loads(events[0]["data"])["from"] == "WAITING":
         state = "WAITING"
     if not events and state not in (("QUEUED", "FAILED", "WAITING") if waits else ("QUEUED", "FAILED")):
@@ -298,6 +298,8 @@ def _history(row: Row, events: list[Row], *, later: bool) -> Iterator[str]:
             yield f"I9 {name} was {state}, then {' '.join(step)}: event {event['id']}"
         if data["epoch"] != epoch + (what == "claim"):
             yield f"I9 {name}: the epoch goes from {epoch} to {data['epoch']} with {what}: event {event['id']}"
+        if what == "claim" and event["time"] < (not_before or 0):
+            yield f"I9 {name} was claimed before its time: event {event['id']}"
         if data["to"] == "FAILED" and not data.get("cause", {}).get("code"):
             yield f"I7 {name}: event {event['id']} does not say why"
         state, epoch = data["to"], data["epoch"]

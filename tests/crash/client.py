@@ -151,6 +151,8 @@ def _request_of(operation: Operation) -> tuple[str, str, bytes]:
     body: dict[str, Any] = {"files": files, "overwrite": operation.overwrite, "label": operation.key}
     if operation.deadline is not None:
         body["deadline"] = datetime.fromtimestamp(operation.deadline, UTC).isoformat()
+    if operation.not_before is not None:
+        body["not_before"] = datetime.fromtimestamp(operation.not_before, UTC).isoformat()
     return "POST", TRANSFERS, json.dumps(body).encode()
 
 

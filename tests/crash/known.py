@@ -11,7 +11,7 @@ from scigate.storage_backends.layers.crash import CHANGES
 ROWS: Final = (
     *(f"file.{state}.{what}" for state, what in ARROWS),
     *(f"transfer.{wish}" for wish in Wish),
-    "transfer.submitted", "transfer.files", "transfer.settled",
+    "transfer.submitted", "transfer.files", "transfer.settled", "transfer.due", "attempt.recorded",
     "manifest.piece", "walk.claimed", "walk.chunk", "walk.ended", "walk.given_back",
     "draft.intent", "draft.ref", "draft.identity", "draft.forgotten", "block.recorded", "block.forgotten",
     "worker.started", "worker.renewed", "worker.ended", "worker.forgotten",
@@ -39,6 +39,7 @@ KNOWN: Final = frozenset(
 
 UNREACHED: Final = {
     "file.PUBLISHING.damaged:*": "the table allows it, but nothing takes it today: drafts are verified before",
+    "file.QUEUED.scheduled:*": "a file would have to fail before its time and be retried: see test_beginning",
     "file.FAILED.cancel:*": "no request here fails with its upload kept: see tests/gateway_api/uploads",
     "file.CLAIMED.starved:*": "the engine waits for a sender's bytes only once it copies",
     "file.CLAIMED.expired:*": "its sender would have to be too late in the moment between the claim and the first byte",

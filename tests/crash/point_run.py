@@ -27,6 +27,7 @@ REACHED_IN: Final = 60.0  # seconds from the start of a gateway until its point 
 SOON: Final = 20.0  # the same where something has to happen in the right moment, and it is tried again
 TRIES: Final = 3
 SLOWLY: Final = 90.0  # the same of what waits for something to expire
+AHEAD: Final = 8.0  # seconds after which a request begins that is for later
 DEADLINE: Final = 20.0  # seconds that a request has that shall be too late
 
 
@@ -92,6 +93,8 @@ class PointRun(Run):
         else:
             if one.deadline == LATER:
                 one.deadline = time.time() + DEADLINE
+            if one.not_before == LATER:
+                one.not_before = time.time() + AHEAD
             self._do(one)
 
     # --- one kill ------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from .sender import DEFERRED
 
 DESK, CLOUD = "desk", "cloud"
 LATER: Final = 0.0
-"""A deadline that is a few seconds after the submit."""
+"""A time that is some seconds after the submit."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ PLACES: Final[dict[str, Scene]] = {
     "file.QUEUED.expired:*": Scene("left_late", "no slot", slow=True),
     "file.COPYING.expired:*": Scene("left_late", slow=True),
     "file.*.expired:*": Scene("left", slow=True),
+    # files: for later
+    "file.WAITING.scheduled:*": Scene("sent_early"),
+    "file.PAUSED.scheduled:*": Scene("later", when="WAITING", then="pause PAUSED resume"),
     # files: given back
     "file.CLAIMED.release:*": Scene("pull"),
     "file.COPYING.release:*": Scene("over", "slow", "COPYING", "term"),
@@ -114,6 +117,8 @@ PLACES: Final[dict[str, Scene]] = {
     "transfer.pause:*": Scene("over", "slow", "COPYING", "pause"),
     "transfer.resume:*": Scene("over", "slow", "COPYING", "pause PAUSED resume"),
     "transfer.retry:*": Scene("mended"),
+    "transfer.due:*": Scene("later"),
+    "attempt.recorded:*": Scene("large"),
     "transfer.settled:*": Scene("over", "slow", "COPYING", "cancel"),
     # other rows
     "manifest.*": Scene("in_bulk"),
@@ -208,6 +213,15 @@ class Scenes(Planner):
         made.deadline, made.outcomes = LATER, frozenset({"FAILED", "DONE"})
         return made
 
+    def later(self, key: str) -> Operation:
+        made = self.over(key)
+        made.not_before = LATER
+        return made
+
+    def large(self, key: str) -> Operation:
+        """So large that it is kept how fast it went."""
+        return self._single(key, "large-47.bin", "lab:/", self.target)
+
     def several(self, key: str) -> Operation:
         """Files whose sizes are not known before each is looked at."""
         return self._group(key, self._ground.many[:12], listed=False)
@@ -245,6 +259,12 @@ class Scenes(Planner):
 
     def sent(self, key: str) -> Operation:
         return self._sent(key, "mid.bin")
+
+    def sent_early(self, key: str) -> Operation:
+        """It is all there before it may move on."""
+        made = self._sent(key, "mid.bin")
+        made.not_before = LATER
+        return made
 
     def deferred(self, key: str) -> Operation:
         """The sender does not say the length before the last piece."""
@@ -311,4 +331,5 @@ MAKERS: Final[dict[str, Callable[[Scenes, str], Operation]]] = {
     "sent": Scenes.sent, "deferred": Scenes.deferred, "checked": Scenes.checked, "promised": Scenes.promised,
     "sent_slowly": Scenes.sent_slowly, "sent_with_a_break": Scenes.sent_with_a_break, "ended": Scenes.ended,
     "left_late": Scenes.left_late, "sent_long": Scenes.sent_long, "left": Planner.left,
+    "later": Scenes.later, "large": Scenes.large, "sent_early": Scenes.sent_early,
 }  # fmt: skip

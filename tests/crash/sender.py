@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -165,6 +166,8 @@ class _Upload:
         headers = {"Idempotency-Key": sending.key}
         wishes = {"destination": operation.files[0][1], "overwrite": operation.overwrite, "label": operation.key}
         wishes |= {"digest": operation.manner.promises} if operation.manner.promises else {}
+        if operation.not_before is not None:
+            wishes["not_before"] = datetime.fromtimestamp(operation.not_before, UTC).isoformat()
         coded = ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in wishes.items())
         if sending.kind == "final":
             parts = " ".join(f"{UPLOADS}/{part.id}" for part in operation.sendings if part.kind == "partial")
