@@ -71,6 +71,13 @@ class Office:
         return [self.transfers.submit(owner, read, key=None, fingerprint="f")[0] for _ in range(count)]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked as ever, only more often."""
+    monkeypatch.setattr("scigate.gateway_api.events.webhooks_delivery.TICK", 0.05)
+    monkeypatch.setattr("scigate.gateway_api.events.webhooks_delivery.PAUSE", 0.01)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
