@@ -152,7 +152,11 @@ def test_times_that_cannot_be_are_refused_everywhere_in_words(
 def test_an_upload_for_later_has_to_fit_into_the_room_for_uploads(gateway: Running) -> None:
     later = {"destination": "mem:/x", "not_before": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
     tus = {"Tus-Resumable": "1.0.0", "Upload-Length": str(1 << 40), "Upload-Metadata": metadata(**later)}
-    problem(gateway.client("ada").post(f"{V1}/uploads", headers=tus), 413, "too-large")
+    ada = gateway.client("ada")
+    problem(ada.post(f"{V1}/uploads", headers=tus), 413, "too-large")
+    files = [{"path": name, "size": 6 << 30} for name in ("a", "b")]
+    folder = {"destination": "mem:/x/", "files": files, "not_before": later["not_before"]}
+    problem(ada.post(f"{V1}/manifests", json=folder), 413, "too-large")
 
 
 def metadata(**pairs: str) -> str:

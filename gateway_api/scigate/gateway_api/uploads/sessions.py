@@ -24,7 +24,7 @@ from ..transfers.store import TransferStore
 from . import put, rows
 from .accepting import Wanted
 from .active import Preempted, Turn, Turns
-from .appending import check
+from .appending import check, too_large
 from .concatenation import check_promises
 from .creation import file_location, fingerprint, plan, plan_folder, plan_put
 from .flowing import Flow, flow
@@ -103,6 +103,8 @@ class Uploads:
         """An upload for each file of a manifest, all under one transfer; all of them or none. ``Problem`` 422 points
         at the files that cannot be taken."""
         planned = plan_folder(folder, self.largest)
+        if folder.not_before is not None and (whole := sum(plan.length or 0 for plan in planned)) > self.largest:
+            raise too_large(whole, self.largest)  # it stays here until its time
         storage = file_location(str(planned[0].destination)).storage
         self._check_writable(actor, storage)
         wanted = Wanted(planned, fingerprint(folder), key, folder.overwrite, folder.label, folder.verify,
