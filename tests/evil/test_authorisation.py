@@ -145,7 +145,7 @@ def test_every_rule_is_somebodys() -> None:
 
 
 def test_who_may_only_look_is_refused_whatever_changes_something() -> None:
-    """By the table alone, so that a new route cannot be open by mistake; what only seems to change something says so."""
+    """By the table alone, so that a new route cannot be open by mistake; what only seems to change it says so."""
     harmless = {(route.method, route.path) for route in ROUTES if route.harmless}
     assert harmless == {("POST", f"{V1}/tickets"), ("POST", f"{V1}/tickets/page")}
     changing = [route for route in ROUTES if route.method not in SAFE and not route.harmless]

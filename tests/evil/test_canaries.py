@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -31,7 +32,7 @@ from .wire import Reply
 V1 = "/api/v1"
 OTHERS = "WHERE pid <> pg_backend_pid() AND datname = current_database()"
 NAMES = ("s3-secret", "s3-session", "user-token", "master-key", "url-password", "url-signature", "webhook-query",
-         "database-password", "typed-token", "basic-password", "proxy-password")  # fmt: skip
+         "database-password", "typed-token", "basic-password", "proxy-password", "hub-token", "oauth-code")  # fmt: skip
 CANARIES = {name: f"CaNaRy{number:02}{name.replace('-', '')}{'z' * 24}" for number, name in enumerate(NAMES)}
 KEPT_IN_DATABASE = ("url-signature", "webhook-query")
 """What the gateway needs again after a restart, and cannot derive: the query of a source and of a webhook."""
@@ -88,6 +89,7 @@ class Planted:
     evil: Evil
     said: dict[str, bytes] = field(default_factory=dict)
     shown_secret: str = ""
+    page_ticket: str = ""
 
     def ask(self, method: str, target: str, body: object = b"", user: str | None = "ada", **headers: str) -> Reply:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -110,7 +112,8 @@ class Planted:
 
 def extra(folder: Path, reflector: int) -> str:
     """Settings whose secrets are in files, so that nothing but those files holds them."""
-    files = {name: folder / f"secret-{name}" for name in ("s3-secret", "s3-session", "user-token", "master-key")}
+    names = ("s3-secret", "s3-session", "user-token", "master-key", "hub-token")
+    files = {name: folder / f"secret-{name}" for name in names}
     for name, path in files.items():
         path.touch(mode=0o600)
         path.write_text(CANARIES[name])
@@ -122,6 +125,9 @@ bucket = "bucket"
 access_key = "AKcanary"
 secret_key = {{ file = "{files["s3-secret"]}" }}
 session_token = {{ file = "{files["s3-session"]}" }}
+[hub]
+api_url = "http://127.0.0.1:{reflector}/hub/api"
+api_token = {{ file = "{files["hub-token"]}" }}
 [users.tess]
 token = {{ file = "{files["user-token"]}" }}
 """
@@ -176,9 +182,34 @@ def provoke(planted: Planted, reflector: int) -> None:
     for route in ROUTES:
         if route.method == "GET" and "events" not in route.path and "{" not in route.path:
             ask("GET", route.path, user="root")
+    use_ticket(planted)
+    sign_in(planted)
     follow(planted)
     commands(planted)
     force_errors(planted)
+
+
+def use_ticket(planted: Planted) -> None:
+    """A page ticket: the one answer that shows it is left out of what was said."""
+    reply = planted.evil.wire("ada").ask("POST", f"{V1}/tickets/page", b"")
+    assert reply.status == 201, reply.body
+    ticket = planted.page_ticket = reply.json["ticket"]
+    for path in (f"{V1}/storages", f"{V1}/nothing", f"{V1}/events/ws", "/metrics"):
+        planted.ask("GET", path, user=None, Authorization=f"Bearer {ticket}")
+        planted.ask("GET", path, user=None, Sec_WebSocket_Protocol=f"scigate.v1, ticket.{ticket}")
+    planted.ask("POST", f"{V1}/tickets/page", user=None, Authorization=f"Bearer {ticket}")
+
+
+def sign_in(planted: Planted) -> None:
+    """At a hub that refuses, and tells all that it was told: the code, and the gateway's own token."""
+    begun = planted.ask("GET", "/", user=None)
+    assert begun.status == 302, begun.body
+    state = re.search(r"[?&]state=([^&]+)", begun.header("Location"))
+    assert state is not None
+    target = f"/oauth_callback?code={CANARIES['oauth-code']}&state={state[1]}"
+    cookie = begun.header("Set-Cookie").partition(";")[0]
+    assert planted.ask("GET", target, user=None, Cookie=cookie).status == 403
+    assert planted.ask("GET", target, user=None).status == 403
 
 
 def follow(planted: Planted) -> None:
@@ -250,7 +281,7 @@ def found_in(where: dict[str, bytes], secrets: dict[str, str]) -> list[str]:
 
 
 def test_no_answer_and_no_command_tells_a_secret(planted: Planted) -> None:
-    secrets = {**CANARIES, "webhook-secret": planted.shown_secret}
+    secrets = {**CANARIES, "webhook-secret": planted.shown_secret, "page-ticket": planted.page_ticket}
     own = {"url-signature", "webhook-query"}  # the owner may see their own URL, nobody else
     found = [line for line in found_in(planted.said, secrets) if line.split(" in ")[0] not in own]
     record("evil.canaries", runs=len(planted.said) * len(secrets), bad=len(found), seconds=0, where="answers")
@@ -265,7 +296,7 @@ def test_a_signed_url_is_shown_to_nobody(planted: Planted) -> None:
 
 def test_no_line_of_the_log_holds_a_secret(planted: Planted) -> None:
     log = planted.evil.log.read_bytes()
-    secrets = {**CANARIES, "webhook-secret": planted.shown_secret,
+    secrets = {**CANARIES, "webhook-secret": planted.shown_secret, "page-ticket": planted.page_ticket,
                **{f"token of {name}": token for name, token in TOKENS.items()}}  # fmt: skip
     found = found_in({"the log": log}, secrets)
     record("evil.canaries", runs=len(secrets), bad=len(found), seconds=0, where="log", lines=log.count(b"\n"))
@@ -282,7 +313,7 @@ def test_no_file_of_the_gateway_holds_a_secret(planted: Planted) -> None:
     }  # fmt: skip
     assert any(name.endswith("scigate.db-wal") for name in files)
     secrets = {name: secret for name, secret in CANARIES.items() if name not in KEPT_IN_DATABASE}
-    secrets |= {"webhook-secret": planted.shown_secret, **TOKENS}
+    secrets |= {"webhook-secret": planted.shown_secret, "page-ticket": planted.page_ticket, **TOKENS}
     found = found_in(files, secrets)
     record("evil.canaries", runs=len(files) * len(secrets), bad=len(found), seconds=0, where="files")
     assert found == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -10,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from scigate.gateway_api.auth.page_ticket import mint
+from scigate.gateway_api.http.events import fanout
 from tornado.httpclient import HTTPRequest
-from tornado.ioloop import IOLoop
 from tornado.websocket import websocket_connect
 
 from .conftest import Running, problem
@@ -70,7 +71,7 @@ def test_expired_or_forged_it_is_refused(gateway: Running, ada: httpx.Client) ->
 def test_it_opens_websockets_and_more_than_one(gateway: Running, ada: httpx.Client) -> None:
     word = ticket(ada)["ticket"]
     for _ in range(2):
-        answer = IOLoop(make_current=False).run_sync(lambda: subscribed(gateway, word), timeout=30)
+        answer = asyncio.run(subscribed(gateway, word))
         assert answer["op"] == "subscribed"
 
 
@@ -89,3 +90,27 @@ async def subscribed(gateway: Running, word: str) -> dict[str, Any]:
 def test_the_scheme_of_hubs_is_understood_too(gateway: Running, ada: httpx.Client, scheme: str) -> None:
     client = gateway.client(None, auth=bearer(f"{scheme} {ticket(ada)['ticket']}"))
     assert client.get(f"{V1}/storages").status_code == 200
+
+
+def test_who_follows_with_a_ticket_has_to_come_back(
+    gateway: Running, ada: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a new ticket, so that nobody goes on for ever whose right has ended. Tokens of the settings do not end."""
+    monkeypatch.setattr(fanout, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(fanout, "LONGEST", 0.3)
+    with with_ticket(gateway, ticket(ada)["ticket"]).stream("GET", f"{V1}/events") as answer:
+        told = answer.read().decode()
+    assert told.startswith("retry: "), "and it ended in order"
+    with ada.stream("GET", f"{V1}/events") as answer:
+        lines = answer.iter_lines()
+        assert sum(next(lines).startswith(": heartbeat") for _ in range(30)) >= 8
+    code = asyncio.run(closed(gateway, ticket(ada)["ticket"]))
+    assert code == 1001
+
+
+async def closed(gateway: Running, word: str) -> int | None:
+    url = f"ws://127.0.0.1:{gateway.service.port}{V1}/events/ws"
+    socket = await websocket_connect(HTTPRequest(url), subprotocols=["scigate.v1", f"ticket.{word}"])
+    while await socket.read_message() is not None:
+        pass
+    return socket.close_code

@@ -32,7 +32,6 @@ AT_ONCE: Final = 16  # questions that the hub is asked at a time; it has one thr
 MOST_WAITING: Final = 1000  # questions
 REMEMBERED: Final = 10_000  # answers, and sign-ins that were begun
 LONGEST_TOKEN: Final = 500  # characters
-LONGEST_URL: Final = 2000  # characters of an address to come back to after signing in
 TOLD_EVERY: Final = 60.0  # seconds
 
 Model = Mapping[str, Any]
@@ -98,8 +97,6 @@ class Hub(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
         """As JupyterHub's, but strangers who begin to sign in, again and again, cannot fill the memory."""
         if len(self._oauth_states) >= REMEMBERED:
             self._oauth_states.clear()
-        if next_url is not None and len(next_url) > LONGEST_URL:
-            next_url = None
         state: str = super().generate_state(next_url, **extra)
         return state
 
@@ -134,19 +131,26 @@ class Hub(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
         return answer
 
     async def token_for_code(self, code: str, *_: Any, sync: bool = False, **more: Any) -> str:
-        """As JupyterHub's. ``Problem`` 503 if the hub does not answer."""
-        token: str = await self._patiently(HubOAuth.token_for_code(self, code, sync=False, **more))
+        """As JupyterHub's: ``HTTPError`` if the hub refuses the code, ``Problem`` 503 if it does not answer."""
+        question = HubOAuth.token_for_code(self, code, sync=False, **more)
+        token: str = await self._patiently(question, may_be_refused=True)
         return token
 
-    async def _patiently(self, question: Awaitable[Any]) -> Any:
+    async def _patiently(self, question: Awaitable[Any], *, may_be_refused: bool = False) -> Any:
         try:
             return await asyncio.wait_for(question, PATIENCE)
         except (HTTPError, TimeoutError, ValueError) as error:  # ValueError: it is not JSON, so it is no hub
-            if not self._told or time.monotonic() - self._told > TOLD_EVERY:
-                self._told = time.monotonic()
-                why = error.log_message if isinstance(error, HTTPError) else str(error) or "it takes too long"
-                log.warning("the hub at %s cannot be asked who somebody is: %s", self.api_url, why)
+            why = error.log_message if isinstance(error, HTTPError) else str(error) or "it takes too long"
+            if may_be_refused and (why or "").startswith("Failed to check authorization"):
+                raise
+            self._tell(why)
             raise _unreachable() from None
+
+    def _tell(self, why: str | None) -> None:
+        """In the log, but not for every request."""
+        if not self._told or time.monotonic() - self._told > TOLD_EVERY:
+            self._told = time.monotonic()
+            log.warning("the hub at %s cannot be asked who somebody is: %s", self.api_url, why)
 
     def _asked(self, key: tuple[str, str], task: asyncio.Task[Answer]) -> None:
         self._asking.pop(key, None)

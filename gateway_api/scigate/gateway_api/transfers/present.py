@@ -36,7 +36,7 @@ class Present:
         waits = and_(file.c.state == FileState.WAITING, file.c.next_try <= now + soon)
         of_files = select(lane.c.owner).where(exists().where(file.c.lane == lane.c.id, or_(moves, waits)))
         listed = select(transfer.c.owner).join(walk, walk.c.transfer == transfer.c.seq)
-        of_walks = listed.where(walk.c.done.is_(False), transfer.c.wish == RUN)
+        of_walks = listed.where(walk.c.done.is_(False), walk.c.next_try <= now + soon, transfer.c.wish == RUN)
         fed = upload.c.expires > now + self._upload_expires.total_seconds() - soon  # put off whenever something comes
         of_uploads = select(upload.c.owner).where(upload.c.ended.is_(None), fed)
         names = union(of_files, of_walks, of_uploads).subquery()

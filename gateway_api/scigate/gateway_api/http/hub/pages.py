@@ -69,7 +69,7 @@ class HubPage(HubOAuthenticated, Handler):  # type: ignore[misc]  # JupyterHub h
         self.set_status(problem.status)
         if problem.retry_after is not None:
             self.set_header("Retry-After", str(max(1, round(problem.retry_after.total_seconds()))))
-        return self.show(views.trouble(problem, home=self.site.url("/")))
+        return self.show(views.trouble(problem, home=self.site.url("/"), hub=self.hub_auth.hub_prefix))
 
 
 class Home(HubPage):

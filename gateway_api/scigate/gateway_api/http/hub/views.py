@@ -80,10 +80,10 @@ def home(actor: Actor, status: Status, transfers: Sequence[Transfer], links: Lin
     )  # fmt: skip
 
 
-def trouble(problem: Problem, *, home: str) -> str:
+def trouble(problem: Problem, *, home: str, hub: str) -> str:
     """What went wrong, and what to do."""
     return _page("message.html", title=problem.title, text=_more(problem), next_step=problem.next_step,
-                 refresh=None, back=home, back_text="To the page of the gateway", hub=None)  # fmt: skip
+                 refresh=None, back=home, back_text="To the page of the gateway", hub=hub)  # fmt: skip
 
 
 def signed_out(*, home: str, hub: str) -> str:
