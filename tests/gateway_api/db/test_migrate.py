@@ -8,10 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from scigate.gateway_api.db import migrate as module
+from scigate.gateway_api.db.database import Database
 from scigate.gateway_api.db.migrate import migrate, newest_revision, revision
 from scigate.gateway_api.db.schema import metadata
+from scigate.gateway_api.resources import TransferState
+from scigate.gateway_api.transfers.store import TransferStore
 from sqlalchemy import create_engine, inspect
 
 MIGRATE = "import sys; from scigate.gateway_api.db.migrate import migrate; input(); migrate(sys.argv[1])"
@@ -58,6 +63,25 @@ def test_migrating_again_changes_nothing(url: str) -> None:
         assert connection.exec_driver_sql("SELECT owner FROM lane").scalars().all() == ["ada"]
         assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
     engine.dispose()
+
+
+def test_what_an_older_version_has_written_is_read_as_ever(url: str) -> None:
+    module._prepare_folder(url)
+    module._with_connection(url, lambda connection: command.upgrade(module._config(connection), "0003"))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO lane (id, owner, source, destination) VALUES (1, 'ada', 'lab', 'out')")
+        connection.exec_driver_sql(
+            "INSERT INTO transfer (id, owner, wish, settled, overwrite, verify, priority, created, deadline, total,"
+            " queued) VALUES ('t', 'ada', 'run', true, 'fail', 'auto', 5, 1, 2, 1, 1)"
+        )
+    engine.dispose()
+    migrate(url)
+    database = Database(url)
+    found = TransferStore(database, lambda storage, path: None).get("t", "ada")
+    database.close()
+    assert (found.state, found.not_before, found.cause) == (TransferState.QUEUED, None, None)
+    assert found.deadline.timestamp() == 2
 
 
 def test_several_gateways_may_migrate_at_once(url: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from scigate.gateway_api import presence
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import build
 
@@ -67,6 +68,15 @@ def test_the_status_says_who_is_here_and_where_storages_come_from(gateway: Runni
         "report": "https://git.example.org/gateway/issues/new",
     }
     assert status["rate"] >= 0
+
+
+def test_who_follows_events_is_here(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "RECENT", -1.0)
+    ada, bo = gateway.client("ada"), gateway.client("bo")
+    assert ada.get(f"{V1}/status").json()["users_active"] == 0
+    with bo.stream("GET", f"{V1}/events", params={"topics": "transfers"}) as stream:
+        assert stream.status_code == 200
+        assert ada.get(f"{V1}/status").json()["users_active"] == 1
 
 
 def test_only_one_storage_is_suggested_and_it_can_be_written_to(gateway: Running) -> None:

@@ -72,6 +72,22 @@ def test_waiting_for_a_sender_is_no_failure_and_keeps_the_draft(state: FileState
     assert "failures" not in step.values
 
 
+@pytest.mark.parametrize("state", [FileState.QUEUED, FileState.WAITING, FileState.PAUSED])
+def test_what_is_for_later_is_tried_at_its_time_and_has_not_failed(state: FileState) -> None:
+    why = machine.scheduled(NOW + 5000, NOW)
+    step = advance(Snapshot(state, failures=1), What.SCHEDULED, NOW, failure=why)
+    assert (step.state, step.values["next_try"], step.abandon_draft) == (FileState.WAITING, NOW + 5000, False)
+    assert "failures" not in step.values
+    assert step.values["cause"].message == "It begins on 1970-01-01 01:40:00 UTC, as its owner wishes."
+
+
+def test_that_it_is_for_later_is_only_told_while_it_waits() -> None:
+    cause, other = machine.scheduled(NOW, NOW).cause, failure().cause
+    assert [machine.told(cause, state) for state in FileState if state is not FileState.WAITING] == [None] * 10
+    assert machine.told(cause, FileState.WAITING) == cause
+    assert machine.told(other, FileState.FAILED) == other
+
+
 def test_an_upload_that_goes_on_has_no_cause_any_more() -> None:
     assert advance(Snapshot(FileState.WAITING), What.RECEIVED, NOW).values["cause"] is None
 

@@ -58,6 +58,7 @@ class Site:
             gateway.events, self._in_thread, most=min(limits.event_streams, _descriptors() // 2),
             most_per_user=limits.event_streams_per_user,
         )  # fmt: skip
+        gateway.presence.others.append(self.fanout.users)
         self._public_url = settings.gateway.public_url or ""
         public = self._public_url.partition("://")[2]
         self._prefix = hub.prefix.rstrip("/") if hub else "/".join(["", *public.split("/")[1:]]).rstrip("/")

@@ -104,7 +104,7 @@ class Status(Resource):
     files: dict[str, int]
     workers: int
     active: int
-    users_active: int = Field(default=0, description="people who asked, followed or moved something in 5 minutes")
+    users_active: int = Field(default=0, description="people who asked in 5 minutes, follow events or move files")
     rate: float = Field(default=0.0, description="bytes per second, all transfers together, over the last seconds")
     registry: str = Field(default="", description="in words: where the storages come from")
     feedback: Feedback = Feedback()

@@ -192,6 +192,10 @@ class Fanout:
             self._progress[key].add(reader)
         self._queue(reader)
 
+    def users(self) -> list[str]:
+        """Who follows events now. Thread-safe."""
+        return list(self._of_user)
+
     def unfollow(self, reader: Reader) -> None:
         """Serve it no more."""
         reader.is_followed = False
