@@ -47,6 +47,10 @@ class Mounts:
         (place / "lost+found").rmdir()
         return place
 
+    def again(self, place: Path) -> None:
+        """Mount an ext4 that was unmounted."""
+        self._mount(place.name, "-o", "loop", str(self._folder / f"{place.name}.img"))
+
     def remount(self, place: Path, how: str) -> None:
         """``ro``, ``rw``, ``size=8m`` …"""
         subprocess.run(["mount", "-o", f"remount,{how}", place], check=True, capture_output=True)

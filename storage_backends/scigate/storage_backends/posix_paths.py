@@ -38,12 +38,16 @@ REFUSED: Final = (
 
 
 class Root:
-    """The folder that a storage lives in, opened at first use and again when it was removed or mounted over."""
+    """The folder that a storage lives in, opened at first use and again when it was removed or mounted over.
+
+    What is not there any more is let go: a file system that failed can only be mounted anew when nobody holds it.
+    """
 
     def __init__(self, path: str, opener: Opener | None = None) -> None:
         self.path = path
         self._opener = opener
         self._held: tuple[Descriptor, tuple[int, int]] | None = None
+        self._device: int | None = None  # that it was on last
         self._mounted = False
         self._lock = threading.Lock()
 
@@ -52,10 +56,13 @@ class Root:
         try:
             found = os.stat(self.path)
         except OSError as error:
+            self._held = None
             raise self._missing(error) from error
         held = self._held
         if held is not None and held[1] == (found.st_dev, found.st_ino):
             return held[0]
+        del held
+        self._held = None
         return self._reopen()
 
     def open(self, path: bytes, flags: int, mode: int = 0) -> Descriptor:
@@ -82,7 +89,7 @@ class Root:
 
     def is_synced(self, device: int) -> bool:
         """Whether ``extras.sync`` reaches this device: file systems mounted below the root are not."""
-        return self._held is not None and self._held[1][0] == device
+        return self._device == device
 
     def _create(self, path: bytes, *, durable: bool) -> Descriptor:
         opener = self._opener or open_beneath
@@ -109,7 +116,7 @@ class Root:
                 self._opener = self._opener or (open_beneath if has_openat2(held.fd) else open_stepwise)
             except OSError as error:
                 raise self._missing(error) from error
-            self._held = (held, (found.st_dev, found.st_ino))
+            self._held, self._device = (held, (found.st_dev, found.st_ino)), found.st_dev
             return held
 
     def _require_mounted(self, root: int, device: int) -> None:
@@ -124,7 +131,7 @@ class Root:
     def _missing(self, error: OSError) -> Misconfigured | Unreachable:
         message = f"the root {self.path!r} of this storage cannot be opened: {os.strerror(error.errno or errno.EIO)}"
         step = f"Make or mount the folder {self.path!r}, or correct root in scigate.toml."
-        kind = Misconfigured if error.errno in NO_FOLDER and not self._held else Unreachable
+        kind = Misconfigured if error.errno in NO_FOLDER and self._device is None else Unreachable
         return kind(message, next_step=step)
 
 

@@ -134,7 +134,13 @@ def _results(over: set[Future[Any]], running: set[Future[Any]]) -> Iterator[Any]
     """Good results first, so that they are recorded before an error ends the file."""
     failed = [future for future in over if future.exception()]
     yield from (future.result() for future in over if not future.exception())
-    if failed:
-        rest = wait(running).done if running else set()
-        yield from (future.result() for future in rest if not future.exception())
+    if not failed:
+        return
+    wait(running)
+    yield from (future.result() for future in running if not future.exception())
+    try:
         failed[0].result()
+    finally:  # else the error would hold us, and we the error and the draft with its open file, until nobody knows when
+        failed.clear()
+        over.clear()
+        running.clear()
