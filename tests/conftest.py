@@ -151,13 +151,54 @@ def postgresql(require: Callable[[str], Path]) -> Iterator[str]:
 @pytest.fixture
 def postgresql_database(postgresql: str) -> Iterator[str]:
     """The SQLAlchemy URL of a new, empty database of its own for one test."""
+    with _database(postgresql, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def database_with_tables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """``database_with_tables("postgresql")``, or ``"sqlite"``: the URL of a new database with the tables of the newest
+    schema and nothing in them. It is a copy of one that was migrated once, since a migration takes longer."""
+    with contextlib.ExitStack() as stack:
+
+        def copy(kind: str) -> str:
+            template: str = request.getfixturevalue(f"{kind}_template")
+            if kind == "postgresql":
+                return stack.enter_context(_database(request.getfixturevalue("postgresql"), template))
+            shutil.copyfile(template, tmp_path / "scigate.db")
+            return f"sqlite:///{tmp_path}/scigate.db"
+
+        yield copy
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: str) -> Iterator[str]:
+    """The name of a database with the newest schema, and nothing in it."""
+    from scigate.gateway_api.db.migrate import migrate
+
+    with _database(postgresql, "template1") as url:
+        migrate(url)
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same as a file: its path."""
+    from scigate.gateway_api.db.migrate import migrate
+
+    path = tmp_path_factory.mktemp("template") / "scigate.db"
+    migrate(f"sqlite:///{path}")
+    return str(path)
+
+
+@contextlib.contextmanager
+def _database(server: str, template: str) -> Iterator[str]:
     import psycopg
 
     name = f"test_{secrets.token_hex(6)}"
-    server = postgresql.replace("+psycopg", "")
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        yield postgresql.rsplit("/", 1)[0] + f"/{name}"
+    with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        yield server.rsplit("/", 1)[0] + f"/{name}"
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

@@ -102,11 +102,9 @@ class Site:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, tmp_path: Path, database_with_tables: Callable[[str], str]) -> Iterator[Site]:
     """On both databases. After the test the records must be sound."""
-    postgresql = request.param == "postgresql"
-    url = request.getfixturevalue("postgresql_database") if postgresql else f"sqlite:///{tmp_path}/scigate.db"
-    site = Site(tmp_path, url)
+    site = Site(tmp_path, database_with_tables(request.param))
     try:
         yield site
     finally:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,10 +66,9 @@ def make_book(url: str) -> Book:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
+def book(request: pytest.FixtureRequest, database_with_tables: Callable[[str], str]) -> Iterator[Book]:
     """On both databases; a transfer of ada's and one of bo's."""
-    postgresql = request.param == "postgresql"
-    made = make_book(request.getfixturevalue("postgresql_database") if postgresql else f"sqlite:///{tmp_path}/db")
+    made = make_book(database_with_tables(request.param))
     yield made
     made.database.close()
 

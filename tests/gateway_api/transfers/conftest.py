@@ -147,17 +147,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'scigate.db'}"
+def sqlite_url(database_with_tables: Callable[[str], str]) -> str:
+    return database_with_tables("sqlite")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def any_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
-    """The URL of an empty database of either kind."""
-    if request.param == "postgresql":
-        found: str = request.getfixturevalue("postgresql_database")
-        return found
-    return sqlite_url
+def any_url(request: pytest.FixtureRequest, database_with_tables: Callable[[str], str]) -> str:
+    """The URL of a database of either kind, without rows."""
+    return database_with_tables(request.param)
 
 
 def _lab(url: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:

@@ -121,11 +121,8 @@ class Desk:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        found: str = request.getfixturevalue("postgresql_database")
-        return found
-    return f"sqlite:///{tmp_path}/records.db"
+def database_url(request: pytest.FixtureRequest, database_with_tables: Callable[[str], str]) -> str:
+    return database_with_tables(request.param)
 
 
 @pytest.fixture

@@ -79,12 +79,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database."""
-    if request.param == "postgresql":
-        found: str = request.getfixturevalue("postgresql_database")
-        return found
-    return f"sqlite:///{tmp_path / 'scigate.db'}"
+def any_url(request: pytest.FixtureRequest, database_with_tables: Callable[[str], str]) -> str:
+    """The URL of a database without rows."""
+    return database_with_tables(request.param)
 
 
 @pytest.fixture
