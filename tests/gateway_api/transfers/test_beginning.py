@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from scigate.gateway_api.db.clock import shift
 from scigate.gateway_api.db.schema import file, transfer, walk
 from scigate.gateway_api.resources import FileState, TransferState
 from scigate.gateway_api.transfers.beginning import Beginning
@@ -132,6 +133,25 @@ def test_cancelled_it_never_begins(any_lab: Lab) -> None:
     found = any_lab.store.get(id, None)
     assert (found.state, found.cause) == (TransferState.CANCELLED, None)
     assert any_lab.file(id).cause is None
+
+
+def test_a_clock_that_is_set_moves_no_time_that_somebody_has_named(any_lab: Lab) -> None:
+    id = submit(any_lab)
+    any_lab.submit(("lab:/run/", "out:/run/"), not_before=datetime.now(UTC) + FAR)
+    before = any_lab.file(id).next_try
+    failed = any_lab.submit(("lab:/x", "out:/x"))
+    tried = {"state": FileState.WAITING, "next_try": 5000.0}
+    its = update(file).where(file.c.destination_path == "x").values(tried)
+    any_lab.database.write(lambda connection: connection.execute(its))
+    any_lab.database.write(lambda connection: shift(connection, 3600.0))
+    assert any_lab.file(id).next_try == before
+    assert any_lab.file(failed).next_try.timestamp() == 8600
+    with any_lab.database.read() as connection:
+        (listed,) = connection.execute(select(walk.c.next_try)).scalars()
+    assert abs(listed - before.timestamp()) < 60
+    back = {"state": FileState.QUEUED, "next_try": None}
+    its = update(file).where(file.c.destination_path == "x").values(back)
+    any_lab.database.write(lambda connection: connection.execute(its))
 
 
 def test_a_folder_is_listed_when_its_time_has_come(lab: Lab) -> None:

@@ -30,16 +30,21 @@ class Track:
     moved: int = 0
     _last: float = 0.0  # seconds after the start at which the last byte passed
     _width: float = FIRST_WIDTH
+    _until: float = float("-inf")  # so long the last point goes on
     _counts: list[int] = field(default_factory=list)
 
     def passed(self, length: int, now: float) -> None:
-        """So many bytes have passed."""
-        self._last = max(self._last, now - self.start)
+        """So many bytes have passed. Times never go back. Called for every buffer, so it does little within a point."""
+        self._last = now - self.start
         self.moved += length
+        if now < self._until:
+            self._counts[-1] += length
+            return
         while (index := int(self._last / self._width)) >= POINTS:
             self._merge()
         self._counts += [0] * (index + 1 - len(self._counts))
         self._counts[index] += length
+        self._until = self.start + (index + 1) * self._width
 
     @property
     def rate(self) -> float | None:
