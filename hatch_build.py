@@ -19,6 +19,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 WITHOUT = "SCIGATE_WITHOUT_WIDGETS"
 STATIC = "widgets/scigate/widgets/static"
+
+_NO_PACKAGES = (
+    "npm could not fetch the packages of widgets/js/package-lock.json (see above). Its registry must be reachable. "
+    f"To install without the portlets: {WITHOUT}=1"
+)
+_NO_BUNDLES = "esbuild could not bundle the sources in widgets/js/src (see above)."
 LAB = "extension/scigate/extension/labextension"
 LAB_DATA = "share/jupyter/labextensions/scigate"
 
@@ -41,8 +47,8 @@ def build(root: Path) -> None:
     node = _node()
     if not _is_installed(sources):
         npm = node.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        _run([node, npm, "ci", "--ignore-scripts"], sources, "npm could not fetch the packages of package-lock.json")
-    _run([node, "build.mjs"], sources, "esbuild could not bundle them")
+        _run([node, npm, "ci", "--ignore-scripts"], sources, _NO_PACKAGES)
+    _run([node, "build.mjs"], sources, _NO_BUNDLES)
 
 
 def lab_data(root: Path) -> Iterator[tuple[Path, str]]:
@@ -91,11 +97,8 @@ def _run(command: list[str | Path], folder: Path, problem: str) -> None:
         command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-        sys.exit(
-            f"{said}\nThe JavaScript of SciGate's portlets was not built: {problem} (see above). npm's registry must "
-            f"be reachable once. To install without the portlets: {WITHOUT}=1"
-        )
+        said = (done.stderr or done.stdout).strip().splitlines()[:40]
+        sys.exit("\n".join([*said, f"The JavaScript of SciGate's portlets was not built: {problem}"]))
 
 
 if __name__ == "__main__":

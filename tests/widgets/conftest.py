@@ -150,10 +150,11 @@ def run_js(node: Path) -> Callable[..., str]:
 
     def run(name: str, **environment: str) -> str:
         test = Path(__file__).parent / "js" / f"{name}.test.mjs"
+        command = [node, "--test", "--test-force-exit", "--test-reporter=tap", test]
+        surroundings = {"PATH": os.environ["PATH"], **environment}
         done = subprocess.run(
-            [node, "--test", "--test-force-exit", "--test-reporter=tap", test], cwd=ROOT, env={"PATH": os.environ["PATH"], **environment},
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+            command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False, timeout=120
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -21,7 +21,9 @@ const portlets = (await readdir(join(here, "src/portlets"))).filter((name) => na
 const entries = Object.fromEntries(portlets.map((name) => [basename(name, ".js"), join(here, "src/portlets", name)]));
 entries.panel = join(here, "src/lab/panel.js"); // of JupyterLab; the portlets in it are the bundles beside it
 
-await rm(outdir, { recursive: true, force: true });
 await build({ ...shared, format: "esm", entryPoints: entries });
 // In front of a plug-in's own module: a variable, since a module without an address cannot be imported.
 await build({ ...shared, format: "iife", globalName: "scigate", entryPoints: { scigate: join(here, "src/kit.js") } });
+
+const made = new Set([...Object.keys(entries), "scigate"].map((name) => `${name}.js`));
+for (const name of await readdir(outdir)) if (!made.has(name)) await rm(join(outdir, name), { recursive: true });

@@ -32,6 +32,7 @@ class Portlet(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base cl
     base_url = traitlets.Unicode(help="of the Jupyter Server, for pages that do not say it").tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
+        traits.setdefault("layout", {"width": "100%", "min_width": "0"})  # also side by side in an HBox
         super().__init__(_esm=_module(type(self)), **traits)
 
     @traitlets.default("base_url")

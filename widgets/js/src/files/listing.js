@@ -62,15 +62,15 @@ export function entryTable({ acts, open, sort = byName, name = (entry) => entry.
   return { node, set, get entries() { return entries; } };
 }
 
-function entryRow(entry, { acts, open, name: visible(name(entry)), toggle }) {
+function entryRow(entry, { acts, open, name, toggle }) {
   const isFolder = entry.kind === "folder";
   const label = h("button", { type: "button", class: "scigate-name", title: name, "aria-expanded": isFolder ? null : "false", onClick: isFolder ? () => open(entry) : toggle },
     icon(isFolder ? "folder" : "file"), h("span", { class: "scigate-clip" }, name));
-  const when = entry.modified ? h("time", { datetime: entry.modified, title: clock(entry.modified) }, when(entry.modified)) : "";
+  const changed = entry.modified ? h("time", { datetime: entry.modified, title: clock(entry.modified) }, when(entry.modified)) : "";
   return h("tr", { dataset: { id: entry.location, kind: entry.kind } },
     h("td", {}, label),
     h("td", { class: "scigate-number" }, isFolder ? "" : size(entry.size)),
-    h("td", {}, when),
+    h("td", {}, changed),
     h("td", { class: "scigate-number" }, entry.kind !== "other" && downloadLink(acts.page, entry, { small: true }),
       iconButton("down", `More about ${name}`, toggle, { "aria-expanded": "false" })));
 }

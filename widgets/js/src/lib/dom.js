@@ -85,14 +85,18 @@ export function announcer() {
   return { node, say: (text) => setText(node, text) };
 }
 
-/** Where focus was by `data-focus` of the focused element and its row, and back to it after `change`. */
+/**
+ * Change what is in `root` and give focus back to where it was: by `data-focus` of the element that had it, within its
+ * row (`data-id` or `data-key`); else to the next best there.
+ */
 export function keepFocus(root, change) {
   const active = root.contains(document.activeElement) ? document.activeElement : null;
-  const row = active?.closest("[data-id]")?.dataset.id;
+  const row = active?.closest("[data-id], [data-key]");
+  const [name, value] = row?.dataset.id === undefined ? ["data-key", row?.dataset.key] : ["data-id", row.dataset.id];
   const mark = active?.dataset.focus;
   change();
-  if (!active || root.contains(document.activeElement)) return;
-  const inRow = row === undefined ? root : root.querySelector(`[data-id="${CSS.escape(row)}"]`) ?? root;
+  if (!active || (active.isConnected && document.activeElement === active)) return;
+  const inRow = value === undefined ? root : root.querySelector(`[${name}="${CSS.escape(value)}"]`) ?? root;
   const again = mark && inRow.querySelector(`[data-focus="${CSS.escape(mark)}"]`);
   (again || inRow.querySelector("button, a, input, select, [tabindex]"))?.focus({ preventScroll: true });
 }

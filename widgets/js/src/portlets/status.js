@@ -1,4 +1,4 @@
-import { injectStyles, replace } from "../lib/dom.js";
+import { injectStyles, keepFocus, replace } from "../lib/dom.js";
 import { portlet, problemBox } from "../lib/portlet.js";
 import { headline, numbers, storagesTable, troubles } from "../status/view.js";
 import css from "../status/status.css";
@@ -23,18 +23,18 @@ export default portlet("status", "Gateway", async ({ page, body, head, say, sign
       if (signal.aborted) return;
       last = "";
       replace(head);
-      replace(body, problemBox(error, look));
+      keepFocus(body, () => replace(body, problemBox(error, look)));
     }
+    clearTimeout(timer); // of another look, which somebody asked for meanwhile
     timer = setTimeout(look, PERIOD);
   }
 
   function show(status, storages) {
-    const { tone, text, badge } = headline(status, storages);
+    const { text, badge } = headline(status, storages);
     replace(head, badge);
     replace(body, numbers(status, history), troubles(status), storagesTable(storages, status));
     if (last && last !== text) say(text);
     last = text;
-    body.dataset.tone = tone;
   }
 
   const wake = () => (document.hidden ? clearTimeout(timer) : look());

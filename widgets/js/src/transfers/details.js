@@ -1,4 +1,4 @@
-import { button, h, iconButton, replace } from "../lib/dom.js";
+import { button, h, iconButton, keepFocus, replace } from "../lib/dom.js";
 import { clock, count, percent, size, stateWord, visible } from "../lib/format.js";
 import { problemBox } from "../lib/portlet.js";
 import { ratePlot } from "./plot.js";
@@ -6,7 +6,9 @@ import { eventText, proofText, tone } from "./words.js";
 
 const PERIOD = 4000; // ms between two looks while it moves
 const FILES = 50;
+const MOST = 1000;
 const EVENTS = 200;
+const MOVING = ["CLAIMED", "COPYING", "VERIFYING", "PUBLISHING"];
 const OVERWRITE = {
   fail: "is left alone, and the file fails",
   "skip-same": "is kept if it is the same, else replaced",
@@ -29,7 +31,7 @@ export function createDetails(item, { api, signal }) {
 
   function update(next) {
     item = next;
-    replace(facts, factsOf(item));
+    keepFocus(facts, () => replace(facts, factsOf(item)));
     timer ??= setTimeout(look, 300);
   }
 
@@ -46,8 +48,13 @@ export function createDetails(item, { api, signal }) {
 
   async function readFiles() {
     const page = await api(`${path}/files`, { query: { limit: wanted }, signal });
-    const more = page.next && button("Show more files", () => ((wanted = Math.min(1000, wanted * 4)), readFiles()));
-    replace(files, filesTable(page.items, item.files.total), more);
+    const more = page.next && wanted < MOST && button("Show more files", showMore);
+    keepFocus(files, () => replace(files, filesTable(page.items, item.files.total), more));
+  }
+
+  function showMore() {
+    wanted = Math.min(MOST, wanted * 4);
+    return readFiles();
   }
 
   async function readRates() {
@@ -89,29 +96,31 @@ const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value)
 
 function filesTable(files, total) {
   const heads = ["File", "State", "Size", "Done"].map((text) => h("th", { scope: "col" }, text));
-  const title = files.length < total ? `Files (${files.length} of ${total.toLocaleString("en")})` : count(total, "file");
-  return h(
-    "div",
-    {},
-    h("h4", {}, title),
-    h(
-      "div",
-      { class: "scigate-scroll" },
-      h("table", { class: "scigate-table scigate-files-of" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, files.map(fileRow))),
-    ),
+  const some = `${files.length.toLocaleString("en")} of ${count(total, "file")}`;
+  const table = h(
+    "table",
+    { class: "scigate-table scigate-files-of" },
+    h("thead", {}, h("tr", {}, heads)),
+    h("tbody", {}, files.map(fileRow)),
   );
+  const title = h("h4", {}, files.length < total ? some : count(total, "file"));
+  return h("div", {}, title, h("div", { class: "scigate-scroll" }, table));
 }
 
 function fileRow(file) {
-  const why = file.cause && ["WAITING", "FAILED", "PAUSED"].includes(file.state) && file.cause.message;
+  const why = file.cause && ["WAITING", "FAILED", "PAUSED"].includes(file.state) && visible(file.cause.message);
   const where = file.surl ?? file.destination;
+  const name = h("span", { class: "scigate-clip", title: visible(where) }, visible(file.destination));
+  const address = h("span", { class: "scigate-row scigate-tight" }, name, copyButton(where, "Copy its address"));
+  const shade = tone(MOVING.includes(file.state) ? "ACTIVE" : file.state);
+  const state = file.skipped ? "Was there" : stateWord(file.state);
   return h(
     "tr",
-    {},
-    h("th", { scope: "row" }, h("span", { class: "scigate-row scigate-tight" }, h("span", { class: "scigate-clip", title: visible(where) }, visible(file.destination)), copyButton(where, "Copy its address")), why && h("div", { class: "scigate-sub", title: visible(why) }, visible(why))),
-    h("td", {}, h("span", { class: "scigate-badge", "data-tone": tone(file.state === "COPYING" ? "ACTIVE" : file.state) }, file.skipped ? "Was there" : stateWord(file.state))),
+    { "data-key": file.id },
+    h("th", { scope: "row" }, address, why && h("div", { class: "scigate-sub", title: why }, why)),
+    h("td", {}, h("span", { class: "scigate-badge", "data-tone": shade }, state)),
     h("td", {}, file.size === null ? "" : size(file.size)),
-    h("td", {}, `${file.state === "DONE" ? 100 : percent(file.bytes_done, file.size)} %`),
+    h("td", {}, `${file.state === "DONE" ? 100 : Math.min(99, percent(file.bytes_done, file.size))} %`),
   );
 }
 
@@ -121,5 +130,5 @@ export function copyButton(text, label) {
     await navigator.clipboard?.writeText(text);
     currentTarget.title = "Copied";
   };
-  return iconButton("copy", label, copy);
+  return iconButton("copy", label, copy, { "data-focus": "copy" });
 }
