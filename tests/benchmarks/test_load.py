@@ -28,7 +28,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], s
     """The JSON and the page of a tiny run."""
     folder = tmp_path_factory.mktemp("load")
     (folder / "page.md").write_text("# Benchmarks\n\nBefore.\n")
-    sizes = ("--seconds", "0.3", "--queued", "60", "--active", "4", "--million", "1500")
+    sizes = ("--seconds", "0.2", "--queued", "60", "--active", "4", "--million", "1500")
     own = ("--folder", str(folder / "files"), "--results", str(folder), "--name", "tiny")
     done = bench("load", *sizes, *own, "--page", str(folder / "page.md"))
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from tests.gateway_api.conftest import TOKENS
 from .conftest import STREAM, done, following, submit
 
 CROWD = 2000
-FILES = 1000
+FILES = 500
 
 
 def test_a_crowd_that_reads_nothing_costs_little(
