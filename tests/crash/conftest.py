@@ -27,6 +27,7 @@ from .zombie import InATransaction, Scene, Zombie
 SLICE = 64  # kills of a usual test run, over all databases
 SEED = 1_000
 TRIES = 3  # of a zombie that must not stand in a transaction
+OCCURRENCES = 3  # of each point in the full runs
 CUTS = 12  # of the power, in a usual test run
 SLOWER = ("test_mutants", "test_frozen", "test_frozen_points")
 RunMaker = Callable[..., AbstractContextManager[Run]]
@@ -38,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=SEED, help=f"seed of the first run (default {SEED})")
     group.addoption("--power", type=int, default=CUTS, help=f"power cuts in all (default {CUTS})")
     group.addoption("--points", nargs="?", const="all", help="every crash point, or 'POINT OCCURRENCE STORAGE, …'")
+    group.addoption("--occurrences", type=int, default=OCCURRENCES, help="of each point, with --points (default 3)")
     group.addoption("--mutants", action="store_true", help="also put mistakes into gateways, freeze them; minutes")
     group.addoption("--results", type=Path, help="a file that gets a line of JSON about each run")
     group.addoption("--keep", action="store_true", help="keep the folders of runs that were good as well")
@@ -68,6 +70,11 @@ def kills(pytestconfig: pytest.Config) -> int:
 @pytest.fixture(scope="session")
 def cuts(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("--power", CUTS))
+
+
+@pytest.fixture(scope="session")
+def occurrences(pytestconfig: pytest.Config) -> int:
+    return int(pytestconfig.getoption("--occurrences", OCCURRENCES))
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from .scenes import CLOUD, DESK, Target, scene_of, targets
 from .test_kills import judge, told
 
 PER_WORLD = 40  # kills in one world, before it is judged
-OCCURRENCES = 3  # of each point in the full runs
 GONE_AFTER = 6  # seconds without a byte after which an upload expires: sooner than its file is given back
 FEW = 9  # in the usual run, of so many kills one is followed by another one during the recovery
 
@@ -25,13 +24,13 @@ def wish(pytestconfig: pytest.Config) -> str | None:
     return pytestconfig.getoption("--points", None)
 
 
-def _chosen(wish: str | None, seed: int, half: int, *, twice: bool) -> Sequence[Target]:
+def _chosen(wish: str | None, occurrences: int, seed: int, half: int, *, twice: bool) -> Sequence[Target]:
     """All kills with ``--points``, or those that its value names; else one at each place, before it or behind, on one
     of the databases."""
     if wish is not None and wish != "all":
         return [_read(line.strip()) for line in wish.split(",")]
     if wish == "all":
-        return targets(1 if twice else OCCURRENCES, seed)
+        return targets(1 if twice else occurrences, seed)
     quick = [target for target in targets(1, seed) if not scene_of(target.point).slow]
     mine = list({_place(target.point): target for target in quick}.values())[half::2]
     return mine[::FEW] if twice else mine
@@ -67,8 +66,8 @@ def _run(
     for its in _worlds(chosen):
         expires = GONE_AFTER if _leaves(its[0]) else EXPIRES
         runs.append((its, point_run(seed, its, database=database(), twice=twice, expires=expires)))
+        told("crash.points", [runs[-1][1]], name, seed)  # at once: a long run may be broken off
     results = [result for _, result in runs]
-    told("crash.points", results, name, seed)
     which = f"{name.lower()} and {'twice' if twice else 'once'}"
     commands = {id(result): _again(its, result, which) for its, result in runs}
     judge(results, name, lambda result: commands[id(result)])
@@ -86,13 +85,16 @@ def _again(its: Sequence[Target], result: Result, which: str) -> str:
 
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
-def test_points_on_sqlite(point_run: Callable[..., Result], wish: str | None, seed: int, twice: bool) -> None:
-    _run(point_run, _chosen(wish, seed, 0, twice=twice), seed, lambda: None, "SQLite", twice=twice)
+def test_points_on_sqlite(
+    point_run: Callable[..., Result], wish: str | None, occurrences: int, seed: int, twice: bool
+) -> None:
+    _run(point_run, _chosen(wish, occurrences, seed, 0, twice=twice), seed, lambda: None, "SQLite", twice=twice)
 
 
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
 def test_points_on_postgresql(
-    point_run: Callable[..., Result], wish: str | None, seed: int, twice: bool, new_database: Callable[[], str]
-) -> None:
-    _run(point_run, _chosen(wish, seed, 1, twice=twice), seed, new_database, "PostgreSQL", twice=twice)
+    point_run: Callable[..., Result], wish: str | None, occurrences: int, seed: int, twice: bool,
+    new_database: Callable[[], str],
+) -> None:  # fmt: skip
+    _run(point_run, _chosen(wish, occurrences, seed, 1, twice=twice), seed, new_database, "PostgreSQL", twice=twice)
