@@ -30,7 +30,9 @@ from scigate.gateway_api.client import (
 
 from .bad_network import BadNetwork, Event, Harm
 
-MB = 1_000_000
+MB = 500_000
+"""Half a megabyte is enough of everything here."""
+REQUEST = 4 << 20
 PUT = "from scigate.gateway_api.cli import main; main()"
 
 
@@ -53,7 +55,7 @@ def stopping(after: int) -> Callable[[int], None]:
 
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
-    """A file of 40 MB, of which no two parts are equal."""
+    """A file of 20 million bytes, of which no two parts are equal."""
     path = tmp_path / "large"
     path.write_bytes(os.urandom(40 * MB))
     return path
@@ -61,9 +63,9 @@ def large(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests of 8 MiB, so that a file of this size is several."""
-    monkeypatch.setattr(sending, "FIRST", 8 << 20)
-    monkeypatch.setattr(sending, "LARGEST", 8 << 20)
+    """Requests of 4 MiB, so that a file of this size is several."""
+    monkeypatch.setattr(sending, "FIRST", REQUEST)
+    monkeypatch.setattr(sending, "LARGEST", REQUEST)
 
 
 def delivered(put: TransferHandle | TransferGroup) -> None:
@@ -97,15 +99,15 @@ def test_a_cut_connection_costs_one_request_and_no_more(
     assert (gateway_process.files("lab") / f"cut-{harm.name}").read_bytes() == large.read_bytes()
     assert sum(sent) == 40 * MB
     assert min(sent) < 0
-    assert bad_network.passed < 40 * MB + 2 * (8 << 20) + MB, "only what was on its way went again"
+    assert bad_network.passed < 40 * MB + 2 * REQUEST + MB, "only what was on its way went again"
     assert len(uploads_to(gateway, destination)) == 1
 
 
 def test_a_network_that_carries_three_megabytes_at_a_time_is_enough(
     abroad: Gateway, bad_network: BadNetwork, gateway_process: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "far").write_bytes(os.urandom(12 * MB))
-    bad_network.every = 3 * MB
+    (tmp_path / "far").write_bytes(os.urandom(24 * MB))
+    bad_network.every = 6 * MB
     delivered(abroad.put(tmp_path / "far", "lab:/far"))
     assert (gateway_process.files("lab") / "far").read_bytes() == (tmp_path / "far").read_bytes()
 
@@ -187,7 +189,7 @@ def test_what_is_under_way_is_noted_for_its_user_alone_and_without_a_token(
     assert gateway_process.environment()["SCIGATE_TOKEN"] not in record.read_text()
     resumed: list[int] = []
     delivered(gateway.put(large, "lab:/noted", resumed=resumed.append))
-    assert sum(resumed) >= 8 << 20
+    assert sum(resumed) >= REQUEST
     assert not record.exists()
 
 
@@ -276,7 +278,7 @@ def test_a_gateway_that_stays_away_is_an_error_after_the_patience(
 def test_a_full_staging_quota_is_waited_for(start_gateway: Any, tmp_path: Path, large: Path) -> None:
     (tmp_path / "second").write_bytes(os.urandom(20 * MB))
     (tmp_path / "gateway").mkdir()
-    with start_gateway(tmp_path / "gateway", '\n[limits]\nstaging_quota = "40 MiB"\n') as running:
+    with start_gateway(tmp_path / "gateway", '\n[limits]\nstaging_quota = "20 MiB"\n') as running:
         with Gateway(running.url, running.environment()["SCIGATE_TOKEN"]) as gateway:
             with pytest.raises(Stopped):
                 gateway.put(large, "mem:/first", sent=stopping(33 * MB))
@@ -296,7 +298,7 @@ def test_a_full_staging_quota_is_waited_for(start_gateway: Any, tmp_path: Path, 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Small files, an empty one, an odd name, and one of 20 MB."""
+    """Small files, an empty one, an odd name, and one of ten million bytes."""
     root = tmp_path / "run"
     for name, size in {"a": 1000, "x/b": 0, "x/y/odd \udcff": 5, "big": 20 * MB, "z/last": 300_000}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -327,7 +329,7 @@ def test_a_folder_goes_on_where_it_was_stopped(gateway: Gateway, gateway_process
     time.sleep(0.5)  # the threads of the first run see that they are to stop
     group = gateway.put(folder, "lab:/resumed-folder", overwrite="fail", resumed=resumed.append)
     assert isinstance(group, TransferGroup)
-    assert sum(resumed) >= 8 << 20
+    assert sum(resumed) >= REQUEST
     for handle in group:
         handle._watch(lambda seen: None, time.monotonic() + 60)
     stored = tree(gateway_process.files("lab") / "resumed-folder")
