@@ -110,7 +110,8 @@ def test_who_has_transfers_under_way_is_not_culled(hub: Hub, server: dict[str, s
         hub.spawn("bob")
     token = _bearer(server["JUPYTERHUB_API_TOKEN"])
     request = {"files": [{"source": f"http://{slow_web.host}/file", "destination": "lab:/culled/"}]}
-    transfer = hub.http.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token).json()
+    made = hub.http.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token)
+    assert made.status_code == 202, made.text
     assert slow_web.asked.wait(60)
     before = hub.server("alice")["last_activity"]
     time.sleep(5)
@@ -119,7 +120,7 @@ def test_who_has_transfers_under_way_is_not_culled(hub: Hub, server: dict[str, s
     with _culler(hub, seconds=5):
         hub.wait(lambda: not hub.server("bob"), "bob was not culled")
     assert hub.server("alice")["ready"], "alice's transfer is under way"
-    ended = hub.http.post(f"{hub.gateway}api/v1/transfers/{transfer['id']}/cancel", headers=token)
+    ended = hub.http.post(f"{hub.gateway}api/v1/transfers/{made.json()['transfer']['id']}/cancel", headers=token)
     assert ended.status_code < 300, ended.text
 
 

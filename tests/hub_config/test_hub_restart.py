@@ -50,13 +50,14 @@ def test_a_hub_starts_with_a_broken_gateway_and_a_restart_ends_no_transfer(resta
     with hub.signed_in("alice"):
         token = {"Authorization": f"Bearer {hub.token('alice')}"}
     request = {"files": [{"source": f"http://{new_slow_web.host}/file", "destination": "lab:/file"}]}
-    transfer = hub.http.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token).json()
+    made = hub.http.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token)
+    assert made.status_code == 202, made.text
     assert new_slow_web.asked.wait(60)
     hub.stop()
     hub.start()
     hub.ready()
     new_slow_web.go_on()
-    url = f"{hub.gateway}api/v1/transfers/{transfer['id']}"
+    url = f"{hub.gateway}api/v1/transfers/{made.json()['transfer']['id']}"
     done = hub.wait(lambda: _finished(hub.http.get(url, headers=token)), "the transfer was not gone on with")
     assert done["state"] == "DONE", done
     assert (hub.folder / "lab" / "file").read_bytes() == new_slow_web.data

@@ -36,7 +36,7 @@ HEAD_MAX: Final = 32 << 10  # bytes
 LINE_MAX: Final = 1 << 20  # bytes
 PATIENCE: Final = 10.0  # seconds for the head of a request
 LINGER: Final = 2.0  # seconds in which a body is thrown away, so that its sender reads our answer
-STOP: Final = 25.0  # seconds that the gateway gets; the hub kills after 30
+STOP: Final = 10.0  # seconds that the gateway gets; ending it by force is safe too, and the hub waits for us
 MOST: Final = 500  # connections at once
 PR_SET_PDEATHSIG: Final = 1
 

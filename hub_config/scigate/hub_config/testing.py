@@ -169,7 +169,7 @@ class Hub:
             with contextlib.suppress(httpx.TransportError):
                 if found := condition():
                     return found
-            time.sleep(0.1)
+            time.sleep(0.25)
         raise RuntimeError(f"{otherwise}:\n{self.log.read_text(errors='replace')[-6000:]}")
 
     def ready(self) -> None:
