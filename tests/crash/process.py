@@ -111,7 +111,8 @@ def _nurse() -> None:
     from scigate.gateway_api.settings import Settings
     from scigate.storage_backends.registry import BackendRegistry
 
-    BackendRegistry().load_all()
+    registry = BackendRegistry()
+    registry.load_all()
     gc.freeze()  # what is there is not looked at again, and so not copied, by each gateway
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     sys.stdout.write("ready\n")
@@ -123,7 +124,7 @@ def _nurse() -> None:
             _become_gateway(log)
             _mutate(mutant)
             _arm(plan)
-            wiring.serve(Settings.load(Path(config)))
+            wiring.serve(Settings.load(Path(config), registry=registry), registry=registry)
             sys.exit(0)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
