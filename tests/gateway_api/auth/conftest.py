@@ -58,9 +58,12 @@ class OneSite(httpx.HTTPTransport):
         self._gateway_port = gateway_port
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path.startswith(PREFIX.rstrip("/")):
-            request.url = request.url.copy_with(port=self._gateway_port)
-        return super().handle_request(request)
+        if not request.url.path.startswith(PREFIX.rstrip("/")):
+            return super().handle_request(request)
+        there = request.url.copy_with(port=self._gateway_port)
+        passed_on = httpx.Request(request.method, there, headers=request.headers, stream=request.stream)
+        passed_on.extensions = request.extensions
+        return super().handle_request(passed_on)
 
 
 def settings_text(folder: Path, port: int, hub: RealHub, api: str | None = None, more: str = "") -> str:

@@ -75,7 +75,7 @@ c.JupyterHub.load_roles = [
     {{"name": "server", "scopes": ["users:activity!user", "access:servers!server", access, "custom:scigate:write"]}},
     {{"name": "scigate", "services": ["scigate"], "scopes": ["users:activity", "read:users"]}},
     {{"name": "program", "services": ["program"], "scopes": [access, "custom:scigate:write"]}},
-    {{"name": "tests", "services": ["tests"], "scopes": ["admin:users", "tokens", "servers", "read:users:activity"]}},
+    {{"name": "tests", "services": ["tests"], "scopes": ["admin:users", "tokens", "servers", "groups"]}},
 ]
 c.JupyterHub.services = [
     {{"name": "scigate", "url": "{gateway}", "api_token": "{token}", "oauth_no_confirm": True,

@@ -91,7 +91,8 @@ def test_who_is_not_signed_in_is_sent_to_the_hub_and_comes_back(beside: Beside) 
     page = sign_in(browser, "bob", PREFIX + "?refresh=0")
     assert (page.status_code, page.url.path, page.url.query) == (200, PREFIX, b"refresh=0")
     assert "Signed in as <strong>bob</strong>" in page.text
-    assert browser.get(PREFIX.rstrip("/")).status_code == 200
+    without_slash = browser.get(PREFIX.rstrip("/"))
+    assert (without_slash.status_code, without_slash.url.path) == (200, PREFIX)
 
 
 def test_the_page_tells_how_the_gateway_is_and_what_moves(beside: Beside, alice: httpx.Client) -> None:
@@ -205,8 +206,8 @@ def test_the_cookies_are_kept_from_scripts_and_other_sites(beside: Beside) -> No
     sent: list[str] = []
     browser.event_hooks = {"response": [lambda answer: sent.extend(answer.headers.get_list("set-cookie"))]}
     sign_in(browser, "alice")
-    ours = [cookie for cookie in sent if f"path={PREFIX}" in cookie.lower()]
-    assert ours
+    ours = [cookie for cookie in sent if f"path={PREFIX}" in cookie.lower() and '=""' not in cookie]
+    assert {cookie.partition("=")[0] for cookie in ours} == {COOKIE, f"{COOKIE}-oauth-state", "_xsrf"}
     assert all("samesite=lax" in cookie.lower() for cookie in ours), ours
     assert all("httponly" in cookie.lower() for cookie in ours), ours
 
@@ -225,12 +226,14 @@ def test_a_hub_that_is_down_makes_a_page_that_says_so(beside: Beside, tmp_path: 
     (tmp_path / "state" / "secret.key").touch(0o600)
     (tmp_path / "state" / "secret.key").write_text(key.read_text())
     with gateway_beside(tmp_path, 0, beside.hub, f"http://127.0.0.1:{nobody}/hub/api") as alone:
-        cookies = {name: value for name, value in browser.cookies.items() if name in (COOKIE, "_xsrf")}
+        cookies = {cookie.name: cookie.value or "" for cookie in browser.cookies.jar if cookie.path == PREFIX}
+        cookies["jupyterhub-session-id"] = browser.cookies["jupyterhub-session-id"]
         down = httpx.get(alone.url + "/", cookies=cookies, headers={"Sec-Fetch-Mode": "navigate"})
         assert (down.status_code, down.headers["Retry-After"]) == (503, "5")
         assert "The hub cannot be asked who you are" in down.text
         assert "script" not in Page(down.text).tags
-    assert xsrf_of(page)
+        gone = httpx.post(alone.url + "/sign-out", cookies=cookies, data={"_xsrf": xsrf_of(page)})
+        assert (gone.status_code, "You are signed out" in gone.text) == (200, True), gone.text
 
 
 def test_the_log_names_no_secret(beside: Beside, caplog: pytest.LogCaptureFixture) -> None:

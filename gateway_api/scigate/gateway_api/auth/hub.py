@@ -59,7 +59,7 @@ class Hub(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
             oauth_redirect_uri=f"{section.prefix}oauth_callback",
             access_scopes={f"access:services!service={section.service_name}"},
         )
-        self.cookie_options = {"samesite": "Lax", **self.cookie_options}
+        self.cookie_options = {"samesite": "Lax", **super().cookie_options}
         self.service, self._believed = section.service_name, section.cache.total_seconds()
         self._answers: dict[tuple[str, str], Answer] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[Answer]] = {}

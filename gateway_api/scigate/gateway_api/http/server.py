@@ -122,8 +122,7 @@ class SiteApplication(Application):
     """Tornado's application, with our table in place of its own."""
 
     def __init__(self, site: Site) -> None:
-        secret = {"cookie_secret": site.hub.cookie_secret} if site.hub else {}
-        super().__init__(log_function=self._log, **secret)
+        super().__init__(log_function=self._log, **(site.hub.cookies if site.hub else {}))
         self.site = site
         self._nothing = Route("GET", "(no route)", Rule.ANYONE, "What no route has", NotFoundHandler)
 

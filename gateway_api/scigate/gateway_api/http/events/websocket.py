@@ -82,8 +82,9 @@ class SocketHandler(Handler, WebSocketHandler):
         tickets = [word.strip().removeprefix(TICKET) for word in offered if word.strip().startswith(TICKET)]
         if not tickets:
             return await super().authenticate()
-        found = self.site.authentication.of_ticket(tickets[0])
-        return found or await self.run(self.site.gateway.events.redeem, tickets[0])
+        if (found := self.site.authentication.of_ticket(tickets[0])) is not None:
+            return found
+        return await self.run(self.site.gateway.events.redeem, tickets[0])
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return PROTOCOL if PROTOCOL in subprotocols else None

@@ -77,6 +77,9 @@ class Home(HubPage):
 
     async def get(self) -> None:
         self.raise_refusal()
+        if not self.request.path.endswith("/"):
+            self.redirect(self.site.url("/"))  # where its cookies are sent
+            return
         if self.actor is NOBODY:
             self.redirect(self.get_login_url())
             return
@@ -102,7 +105,7 @@ class SignIn(HubOAuthCallbackHandler, HubPage):  # type: ignore[misc]
         self.raise_refusal()
         await self.hub_auth.model_of_cookie(self)
         try:
-            await super().get()
+            await HubOAuthCallbackHandler.get(self)
         except HTTPError:
             raise Problem(
                 403, "sign-in-failed", "Signing in did not work.", next_step="Open the page of the gateway once more.",

@@ -16,3 +16,9 @@ class HubParts:
     routes: tuple[Route, ...]
     prefix: str
     cookie_secret: bytes
+
+    @property
+    def cookies(self) -> dict[str, Any]:
+        """Settings of tornado: what cookies are signed with, and that the one against forged forms is for us alone."""
+        kept = {"samesite": "Lax", "httponly": True}  # the page has the token in its form
+        return {"cookie_secret": self.cookie_secret, "xsrf_cookie_kwargs": kept}
