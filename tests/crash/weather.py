@@ -22,7 +22,7 @@ class Full(NoSpace):
     retry_after = timedelta(seconds=3)
 
 
-_LATE: Final = timedelta(seconds=0.3)
+_LATE: Final = timedelta(seconds=0.5)
 WEATHER: Final = {
     "slow": [Fault("read", path="over.bin", delay=_LATE), Fault("stat", path="over.bin", delay=_LATE)],
     "slow to look": [Fault("stat", path="many/", delay=_LATE)],
