@@ -38,6 +38,12 @@ class Running:
 
     service: Service
     folder: Path
+    is_running: bool = True
+
+    def stop(self) -> None:
+        if self.is_running:
+            self.is_running = False
+            self.service.stop()
 
     @property
     def url(self) -> str:
@@ -73,7 +79,7 @@ token_hash = "sha256:{digest}"
 def service(tmp_path: Path) -> Iterator[Running]:
     running = start_service(tmp_path / "service")
     yield running
-    running.service.stop()
+    running.stop()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from tornado.gen import with_timeout
 from tornado.iostream import StreamClosedError
-from tornado.web import stream_request_body
 
 from .headers import is_plain, query_to_gateway, to_client, to_gateway
 from .problem import Refusal
@@ -27,7 +26,6 @@ BODY_MAX: Final = 1 << 62
 SANDBOX: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
 
 
-@stream_request_body
 class ForwardHandler(ProblemHandler):
     """Whatever is below ``scigate/api/v1``. The gateway hears of a request only when its caller may make it."""
 
@@ -70,11 +68,13 @@ class ForwardHandler(ProblemHandler):
         return self.content_length() > 0 or "Transfer-Encoding" in self.request.headers
 
     async def data_received(self, chunk: bytes) -> None:
-        if self.exchange is None or await self.exchange.take(chunk):
-            return
-        self._unwanted += len(chunk)
-        if self._unwanted > DRAINED and not self._finished:
-            await self._answer_at_once()
+        if self.exchange is None or self._headers_written:
+            return self.drop(chunk)
+        if not await self.exchange.take(chunk):
+            self._unwanted += len(chunk)
+            if self._unwanted > DRAINED:
+                await self._answer_early(self.exchange)
+        return None
 
     async def dispatch(self) -> None:
         self.raise_refusal()
@@ -83,12 +83,12 @@ class ForwardHandler(ProblemHandler):
         if response := await self.exchange.answer():
             await self.relay(response)
         else:
-            self._cut()
+            self.cut()
 
     get = head = post = put = patch = delete = options = dispatch
 
     async def relay(self, response: aiohttp.ClientResponse) -> None:
-        """Pass an answer on: whole, or cut off where the gateway's broke off."""
+        """Pass an answer on: whole, or cut off where the gateway's broke off. The request is not ended by it."""
         try:
             self._check(response)
             self._describe(response)
@@ -97,10 +97,9 @@ class ForwardHandler(ProblemHandler):
                 self.write(piece)
                 await self._flush()
             response.release()
-            self.finish()
         except (StreamClosedError, TimeoutError, aiohttp.ClientError) as error:
             log.info("%s %s broke off: %s", self.request.method, self.request.path, type(error).__name__)
-            self._cut()
+            self.cut()
         finally:
             response.close()
 
@@ -140,18 +139,17 @@ class ForwardHandler(ProblemHandler):
             (self.add_header if name.lower() in seen else self.set_header)(name, value)
             seen.add(name.lower())
 
-    async def _answer_at_once(self) -> None:
-        """The gateway has said what it has to say, and the client still sends: answer, and take no more."""
+    async def _answer_early(self, exchange: Exchange) -> None:
+        """The gateway has said what it has to say, and the client still sends: answer, and drop the rest."""
+        self.set_header("Connection", "close")
         try:
-            assert self.exchange is not None
-            if response := await self.exchange.answer():
+            if response := await exchange.answer():
                 await self.relay(response)
         except Refusal as refusal:
-            self.send_error(refusal.status, exc_info=(Refusal, refusal, None))
-        finally:  # who waits for the rest of the body need not
-            self.request._body_future.set_exception(StreamClosedError())
+            self.refused = refusal
+            await self.answer_early()
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         """End the connection so that neither the length nor the last chunk is reached."""
         self.request.connection.close()  # type: ignore[union-attr]
         self._finished = True

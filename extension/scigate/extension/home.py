@@ -52,7 +52,9 @@ class Home:
             status, answer = await ask_json(self._connections, self.door, "GET", f"/api/v1/storages/{STORAGE}")
         except Refusal as refusal:
             return _down(refusal)
-        return answer if status == 200 and isinstance(answer, dict) else _down(_odd(status))
+        if status != 200 or not isinstance(answer, dict):
+            return _down(_odd(status))
+        return answer | {"nearest": False}  # of all storages that is one of the service
 
     def is_moving(self) -> bool:
         """Whether something is on its way that the end of this server would hold up."""

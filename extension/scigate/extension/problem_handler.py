@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from collections.abc import Awaitable
 from http.client import responses
 from typing import Any, Final
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
-from tornado.web import HTTPError
+from tornado.web import Finish, HTTPError, stream_request_body
 
 from .problem import Refusal, from_http
 
@@ -19,9 +20,14 @@ log = logging.getLogger(__name__)
 RESOURCE: Final = "scigate"
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DRAINED: Final = 1 << 20
-"""A refused body up to this size is read, so that the client sees the answer."""
+"""A refused body up to this size is read before it is answered; of a larger one the answer comes first."""
+LINGER: Final = 8 << 20
+"""So much of a refused body is read behind the answer: who closes at once takes it back from a client that still sends
+(RFC 9112 §9.6)."""
+LINGER_SECONDS: Final = 10.0
 
 
+@stream_request_body
 class ProblemHandler(JupyterHandler):
     """Checks in ``prepare``, so that not a byte of a body is used before: signed in, of our own pages (Jupyter's XSRF
     rules), and allowed by the server's authorizer to ``read`` or ``write`` the resource ``scigate``."""
@@ -29,6 +35,7 @@ class ProblemHandler(JupyterHandler):
     auth_resource = RESOURCE
     refused: Refusal | HTTPError | None = None
     """Why this request is not served; said when its body has been read."""
+    _dropped = 0
 
     @property
     def action(self) -> str:
@@ -39,6 +46,8 @@ class ProblemHandler(JupyterHandler):
         self._transforms: list[Any] = []  # what the gateway answers is passed on as it is, never compressed here
         try:
             await super().prepare(_redirect_to_login=False)
+            if self.current_user is None:  # Jupyter Server leaves that to each handler, by default
+                raise HTTPError(403)
             if not self.check_origin():
                 raise Refusal(403, "foreign-origin", "A page of another site cannot use this.",
                               next_step="Use a page of this Jupyter Server.")  # fmt: skip
@@ -46,9 +55,27 @@ class ProblemHandler(JupyterHandler):
                 raise not_allowed(self.action)
             await self.begin()
         except (Refusal, HTTPError) as error:
-            if self.content_length() > DRAINED or "Transfer-Encoding" in self.request.headers:
-                raise  # the body is not read, so the connection is closed
             self.refused = error
+            if self.content_length() > DRAINED or "Transfer-Encoding" in self.request.headers:
+                self.request.connection.set_body_timeout(LINGER_SECONDS)  # type: ignore[union-attr]
+                await self.answer_early()
+
+    async def answer_early(self) -> None:
+        """Answer a request whose body is not wanted, and let the client see that before the connection is closed."""
+        self.set_header("Connection", "close")
+        self.write_problem(self._problem(0, self.refused))
+        await self.flush()
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Take a piece of the body. Here: drop it."""
+        self.drop(chunk)
+        return None
+
+    def drop(self, chunk: bytes) -> None:
+        """Take a piece of a body that is not wanted; after so many of them the connection is closed."""
+        self._dropped += len(chunk)
+        if self._dropped > LINGER and not self._finished:
+            self.request.connection.close()  # type: ignore[union-attr]
 
     async def begin(self) -> None:
         """The caller is known and allowed; the body has not been read. May raise ``Refusal``."""
@@ -67,6 +94,9 @@ class ProblemHandler(JupyterHandler):
         self.raise_refusal()
 
     def raise_refusal(self) -> None:
+        """To be called first by what answers: it has to be known by then that the request is served."""
+        if self._headers_written:  # it was answered while its body came
+            raise Finish
         if self.refused is not None:
             raise self.refused
 
@@ -80,13 +110,18 @@ class ProblemHandler(JupyterHandler):
         """No automatic ETag: where there is one, it is the storage's version."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        problem = self._problem(status_code, kwargs.get("exc_info", (None, None, None))[1])
+        self.write_problem(self._problem(status_code, kwargs.get("exc_info", (None, None, None))[1]))
+        self.finish()
+
+    def write_problem(self, problem: Refusal) -> None:
+        body = json.dumps(problem.as_json())
         self.set_status(problem.status, responses.get(problem.status, "Error"))
         self.set_header("Content-Type", "application/problem+json")
         self.set_header("Cache-Control", "no-store")
         if problem.retriable and problem.status == 503:
             self.set_header("Retry-After", "2")
-        self.finish(json.dumps(problem.as_json()))
+        self.set_header("Content-Length", str(len(body)))
+        self.write(body)
 
     def log_exception(self, *error: Any) -> None:
         """``_problem`` logs what is a bug; the rest is said to the client."""
