@@ -17,7 +17,17 @@ from .lease import LeaseLost
 from .ledger import Held, Move
 from .looking import abandon, known_entry, or_made_before, refuse_broken_promise, source_entry
 from .machine import What
-from .mover import appeared, copy_inside, is_absent_only, prove, recovered, settled_already, started
+from .mover import (
+    Copied,
+    appeared,
+    copy_inside,
+    is_absent_only,
+    is_inside,
+    prove,
+    recovered,
+    settled_already,
+    started,
+)
 from .planner import SMALL, block_length, cut
 from .runtime import Digester, Runtime, at, crc64nvme_of, watched
 from .tasks import Task
@@ -40,9 +50,12 @@ class Item:
     draft: Draft | None = None
     receipts: list[PartReceipt] = field(default_factory=list)
     proof: Proof | None = None
+    copied: Copied | None = None
 
     def done(self, what: What) -> Move:
         """The move to DONE, with its evidence."""
+        if self.copied is not None:
+            return self.copied.done(self.held)
         values: dict[str, Any] = {"proof": self.proof, "bytes_done": self.entry.size}
         if what is What.STORED:  # a draft's digests were written when it was verified
             values["digests"] = self.digests
@@ -95,8 +108,7 @@ class _Batch:
 
     def _asks(self, task: Task) -> bool:
         """Whether a look at this file asks a storage, or has one copy it."""
-        inside = task.source_storage == task.destination_storage and self._destination.extras.copy is not None
-        return inside or bool(task.old_drafts) or known_entry(task, "") is None or self._must_look(task)
+        return bool(task.old_drafts) or known_entry(task, "") is None or self._must_look(task)
 
     def _each(
         self, act: Callable[[A], B | None], things: Sequence[A], task_of: Callable[[A], Task], threads: int
@@ -141,9 +153,6 @@ class _Batch:
         if self._must_look(task) and (move := settled_already(runtime, task, source, entry, destination)):
             runtime.work.move(move)
             return None
-        if task.source_storage == task.destination_storage and destination.extras.copy:
-            copy_inside(runtime, task, entry, destination)
-            return None
         abandon(runtime, task.held.seq, destination, task.destination_path, task.old_drafts)
         return Item(task, source, path, entry, task.held)
 
@@ -156,6 +165,9 @@ class _Batch:
     def _write(self, item: Item) -> Item | None:
         """The file at its destination, or in a draft; None if it was settled meanwhile."""
         task, destination = item.task, self._destination
+        if is_inside(task, destination):
+            item.copied = copy_inside(self._runtime, replace(task, held=item.held), item.entry, destination)
+            return item
         data = self._read(item)
         read = replace(task, held=item.held, digests=item.digests)
         if move := appeared(self._runtime, read, item.source, item.entry, destination):

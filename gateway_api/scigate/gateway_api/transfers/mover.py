@@ -42,8 +42,8 @@ def move_large(runtime: Runtime, task: Task) -> None:
     if move := settled_already(runtime, task, source, entry, destination):
         runtime.work.move(move)
         return
-    if task.source_storage == task.destination_storage and destination.extras.copy:
-        copy_inside(runtime, task, entry, destination)
+    if is_inside(task, destination):
+        _copy_inside(runtime, task, entry, destination)
         return
     route = Route(task, source, path, entry.version, destination, is_growing(runtime, task))
     _copy(runtime, route, entry, *_begin(runtime, route, entry))
@@ -87,12 +87,36 @@ def recovered(runtime: Runtime, task: Task, source: Backend, path: str, destinat
     return Move(task.held, What.RECOVERED, {"proof": Proof.A, "bytes_done": entry.size}, {"proof": Proof.A})
 
 
-def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend) -> None:
-    """Let the storage copy by itself, and compare digests where it can tell them."""
-    copy = destination.extras.copy
-    assert copy is not None
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a storage made by itself: how it was proven, and the digests that are known of it."""
+
+    size: int
+    proof: Proof
+    digests: dict[str, str]
+
+    def done(self, held: Held) -> Move:
+        """The move to DONE, with its evidence."""
+        values = {"proof": self.proof, "bytes_done": self.size, "digests": self.digests}
+        return Move(held, What.STORED, values, {"proof": self.proof, "way": "copy"})
+
+
+def is_inside(task: Task, destination: Backend) -> bool:
+    """Whether the storage can copy the file by itself."""
+    return task.source_storage == task.destination_storage and destination.extras.copy is not None
+
+
+def _copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend) -> None:
     abandon(runtime, task.held.seq, destination, task.destination_path, task.old_drafts)
     held = start(runtime, task.held, entry)
+    if not runtime.work.stored([copy_inside(runtime, task, entry, destination).done(held)]):
+        raise Fenced("another attempt has taken this file over")
+
+
+def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend) -> Copied:
+    """Let the storage copy by itself, and compare digests where it can tell them."""
+    copy, held = destination.extras.copy, task.held
+    assert copy is not None
 
     def progress(length: int) -> None:
         runtime.may_go_on(task)
@@ -104,10 +128,7 @@ def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend
         made = or_made_before(task, destination, partial(make, if_absent=is_absent_only(task), key=task.key))
         runtime.is_published(task)
         proof = _proof_of_copy(runtime, task, entry, made, destination)
-    digests = {name: value for name, value in made.digests.items() if name == "crc64nvme"}
-    values = {"proof": proof, "bytes_done": made.size, "digests": digests}
-    if not runtime.work.stored([Move(held, What.STORED, values, {"proof": proof, "way": "copy"})]):
-        raise Fenced("another attempt has taken this file over")
+    return Copied(made.size, proof, {name: value for name, value in made.digests.items() if name == "crc64nvme"})
 
 
 def is_absent_only(task: Task) -> bool:
