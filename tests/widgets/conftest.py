@@ -103,6 +103,8 @@ root = "{folder}/lab"
 type = "memory"
 [users.ada]
 token_hash = "sha256:{digest}"
+[egress]
+allow = ["127.0.0.1:9"] # where nobody listens
 [feedback]
 request = "mailto:help@example.org"
 report = "https://example.org/gateway/-/issues/new"

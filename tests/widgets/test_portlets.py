@@ -97,13 +97,13 @@ missing = no_such_module:X
 status = lab_portlets:Lab
 """
 LOOK = """
-import json, sys
+import json, lab_portlets
 import scigate.widgets as widgets
 board = widgets.dashboard()
 found = {f.name: [f.package, f.problem] for f in widgets.portlets()}
 shown = {c.subject: c.reason for c in board.children if type(c).__name__ == "Broken"}
 lab = board["lab"]
-print(json.dumps([found, shown, [c.name for c in board.children], lab._esm.endswith(type(lab)._esm), len(lab._esm)]))
+print(json.dumps([found, shown, [c.name for c in board.children], lab._esm.endswith(lab_portlets.Lab._esm), len(lab._esm)]))
 """
 
 

@@ -85,8 +85,7 @@ def test_a_transfer_is_paused_resumed_and_cancelled_with_the_keyboard(
     open_page: Callable[..., Any], running: Any
 ) -> None:
     held = {"files": [{"source": "http://127.0.0.1:9/never", "destination": "lab:/held/c.bin"}], "label": "Held"}
-    sent = running.client.post("/api/v1/transfers", json=held).json()
-    sent = (sent.get("transfer") or {}).get("id") or pytest.fail(str(sent))
+    sent = running.client.post("/api/v1/transfers", json=held).raise_for_status().json()["transfer"]["id"]
     page = open_page("transfers")
     row = page.locator(f"tr[data-id='{sent}']")
     row.locator("[data-focus=pause]").focus()
@@ -161,7 +160,7 @@ def test_the_portlet_of_the_documentation(open_page: Callable[..., Any], running
     assert module
     running.modules["space"] = f"{bundle(KIT)}\n{module[1]}"
     page = open_page("space")
-    page.locator(".scigate-space meter").wait_for()
+    page.locator(".scigate-space meter").first.wait_for()
     assert re.search(r"lab\s+[\d.]+ \w+ free", page.locator(".scigate-space").inner_text())
 
 

@@ -139,12 +139,14 @@ test("both ways are told in words, and nothing is claimed that is not known", ()
   assert.match(outcome(both).text, /Keep this page open/);
   const here = sending({ state: "received", transfers: new Map([["1", transfer()]]) });
   assert.match(outcome(here).text, /may close this page/);
-  const done = sending({ state: "received", transfers: new Map([["1", transfer({ state: "DONE", bytes_done: 100, files: { total: 1, done: 1, skipped: 1, failed: 0 } })]]) });
-  assert.deepEqual(outcome(done), { tone: "good", title: "Done", text: "1 file there already, with the same content." });
+  const done = sending({ state: "received", transfers: new Map([["1", transfer({ state: "DONE", bytes_done: 100, proof: "A", files: { total: 1, done: 1, skipped: 1, failed: 0 } })]]) });
+  assert.deepEqual(outcome(done), { tone: "good", title: "Done", text: "100 B, read back and compared. 1 file there already, with the same content." });
   const cause = { message: "the destination exists", next_step: "Choose another." };
   const failed = sending({ state: "received", transfers: new Map([["1", transfer({ state: "FAILED", cause })]]) });
   assert.deepEqual(outcome(failed), { tone: "bad", title: "The destination exists.", text: "Choose another." });
   const waiting = sending({ state: "received", transfers: new Map([["1", transfer({ state: "WAITING", cause: { message: "the storage is full", next_step: "" } })]]) });
   assert.match(outcome(waiting).text, /^The storage is full\. The gateway has every byte/);
+  const refused = sending({ state: "failed", problem: { title: "It cannot be.", detail: "The port is closed.", nextStep: "Ask." } });
+  assert.deepEqual(outcome(refused), { tone: "bad", title: "It cannot be.", text: "The port is closed. Ask." });
   assert.equal(outcome(sending({ trouble: "No network." })).text, "No network.");
 });

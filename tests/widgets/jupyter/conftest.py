@@ -147,7 +147,7 @@ summary = "The files of this Jupyter Server"
 token_hash = "sha256:{digest}"
 communities = ["h3a"]
 [egress]
-allow = ["127.0.0.1"]
+allow = ["127.0.0.1:*"]
 """
 
 

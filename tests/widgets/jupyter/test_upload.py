@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def test_a_folder_is_one_transfer_and_its_names_are_only_text(
     (folder / "README").write_text("read me")
     panel = show(tab, "upload")
     panel.get_by_label("Folder to send").set_input_files(str(folder))
-    panel.get_by_text("run7/ (5 files)").wait_for()
+    panel.get_by_text("run7/ (5 files)", exact=True).wait_for()
     panel.get_by_text("Show the names").click()
     assert panel.locator(".scigate-chosen li").count() == 5
     place(panel, "lab", "sent")
@@ -197,10 +198,11 @@ def test_a_time_to_begin_is_kept(tab: Any, site: Any, show: Callable[..., Any], 
     panel = show(tab, "upload")
     choose(panel, path, folder="night/")
     panel.get_by_label("Deliver").select_option("later")
-    panel.get_by_label("Not before").fill("2099-12-31T20:00")
-    panel.get_by_label("Needed by").fill("2100-01-01T08:00")
+    tomorrow = datetime.now() + timedelta(days=1)  # noqa: DTZ005 as the browser, in local time
+    panel.get_by_label("Not before").fill(f"{tomorrow:%Y-%m-%dT20:00}")
+    panel.get_by_label("Needed by").fill(f"{tomorrow + timedelta(days=1):%Y-%m-%dT08:00}")
     panel.get_by_role("button", name="Send", exact=True).click()
-    panel.get_by_text("Begins 31 Dec 2099").wait_for()
+    panel.get_by_text(f"Begins {tomorrow.day} ").wait_for()
     (id,) = tab.evaluate("model.state.transfer_ids")
     transfer = site.client().get(f"transfers/{id}").json()
     assert (transfer["state"], transfer["cause"]["code"]) == ("WAITING", "scheduled")

@@ -79,6 +79,19 @@ export function iconButton(name, label, onClick, props = {}) {
   return button(icon(name), onClick, { ...named, class: `scigate-icon-button ${props.class ?? ""}` });
 }
 
+/** Text to the clipboard, also on pages that came without TLS, which have no navigator.clipboard. */
+export async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const active = document.activeElement;
+  const area = h("textarea", { class: "scigate-hidden", "aria-hidden": "true" });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+  return active?.focus();
+}
+
 /** A polite live region: `say` something short there, at most every few seconds, and screen readers tell it. */
 export function announcer() {
   const node = h("div", { class: "scigate-hidden", role: "status", "aria-live": "polite" });

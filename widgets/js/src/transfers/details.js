@@ -1,8 +1,8 @@
-import { button, h, iconButton, keepFocus, replace } from "../lib/dom.js";
+import { button, copyText, h, iconButton, keepFocus, replace } from "../lib/dom.js";
 import { clock, count, percent, size, stateWord, visible } from "../lib/format.js";
 import { problemBox } from "../lib/portlet.js";
 import { ratePlot } from "./plot.js";
-import { eventText, proofText, tone } from "./words.js";
+import { eventText, proofText, sentences, tone } from "./words.js";
 
 const PERIOD = 4000; // ms between two looks while it moves
 const FILES = 50;
@@ -10,10 +10,10 @@ const MOST = 1000;
 const EVENTS = 200;
 const MOVING = ["CLAIMED", "COPYING", "VERIFYING", "PUBLISHING"];
 const OVERWRITE = {
-  fail: "is left alone, and the file fails",
-  "skip-same": "is kept if it is the same, else replaced",
-  newer: "is replaced if the source is newer",
-  overwrite: "is replaced",
+  fail: "left alone; then a file fails",
+  "skip-same": "kept if they are the same, else replaced",
+  newer: "replaced if the source is newer",
+  overwrite: "replaced",
 };
 
 /** What stands below a transfer's row: facts, rates, files and its journal, kept up to date until `signal` ends it. */
@@ -81,18 +81,17 @@ export function createDetails(item, { api, signal }) {
 }
 
 function factsOf(item) {
-  const cause = item.cause && fact("Why", `${visible(item.cause.message)} ${visible(item.cause.next_step ?? "")}`);
   return [
-    cause,
+    item.cause && fact("Why", sentences(item.cause.message, item.cause.next_step), "scigate-why"),
     fact("Begun", clock(item.created)),
     item.finished ? fact("Finished", clock(item.finished)) : fact("Tried until", clock(item.deadline)),
-    fact("What exists", OVERWRITE[item.overwrite] ?? item.overwrite),
+    fact("Existing files", OVERWRITE[item.overwrite] ?? item.overwrite),
     fact("Proof", proofText(item.proof)),
-    fact("Number", h("span", { class: "scigate-row" }, h("code", {}, item.id), copyButton(item.id, "Copy the number"))),
+    fact("Id", h("span", { class: "scigate-row scigate-tight" }, h("code", {}, item.id), copyButton(item.id, "Copy the id"))),
   ];
 }
 
-const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+const fact = (name, value, more) => h("div", { class: more }, h("dt", {}, name), h("dd", {}, value));
 
 function filesTable(files, total) {
   const heads = ["File", "State", "Size", "Done"].map((text) => h("th", { scope: "col" }, text));
@@ -127,7 +126,7 @@ function fileRow(file) {
 /** Copies text; says so by its drawing for a moment. */
 export function copyButton(text, label) {
   const copy = async ({ currentTarget }) => {
-    await navigator.clipboard?.writeText(text);
+    await copyText(text);
     currentTarget.title = "Copied";
   };
   return iconButton("copy", label, copy, { "data-focus": "copy" });

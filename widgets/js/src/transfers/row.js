@@ -21,7 +21,7 @@ const BAR = { class: "scigate-progress", role: "progressbar", "aria-valuemin": "
 export function transferRow(first, { onOpen, onWish, onVisible }) {
   const name = h("span", { class: "scigate-clip" });
   const opener = h("button", { ...OPENER, onClick: () => onOpen(row) }, icon("right"), name);
-  const sub = h("div", { class: "scigate-sub" });
+  const sub = h("div", { class: "scigate-sub scigate-reason" });
   const badge = h("span", { class: "scigate-badge" });
   const bars = [bar("At the gateway"), bar("At the storage")];
   const amount = h("div", { class: "scigate-sub" });
@@ -53,7 +53,7 @@ export function transferRow(first, { onOpen, onWish, onVisible }) {
     setText(sub, said);
     setAttribute(sub, "title", said);
     setText(badge, stateText(item));
-    setAttribute(badge, "data-tone", tone(item.state));
+    setAttribute(badge, "data-tone", tone(item.state, item.cause));
     updateProgress(item, shown);
     const moved = speed(item);
     setText(now, moved.now);
@@ -64,7 +64,7 @@ export function transferRow(first, { onOpen, onWish, onVisible }) {
 
   function updateProgress(item, shown) {
     const { stored, here, text } = progress(item);
-    bars[0].update(here, shown, "busy");
+    bars[0].update(here, shown, "coming");
     bars[1].update(stored, shown, tone(item.state));
     setText(amount, text);
   }

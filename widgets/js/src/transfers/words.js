@@ -8,7 +8,7 @@ const PROOFS = {
   D: "only its size was compared",
 };
 
-export const tone = (state) => TONES[state] ?? "";
+export const tone = (state, cause) => (cause?.code === "scheduled" && state === "WAITING" ? "" : TONES[state] ?? "");
 
 /** A state as a word; an upload whose bytes are still on their way to the gateway says so. */
 export function stateText({ state, arrived, bytes_total: total, cause }) {
@@ -30,7 +30,13 @@ export function detail(item, now) {
 function reason({ cause, not_before: notBefore, state }, now) {
   if (cause.code === "scheduled" && notBefore) return `Begins ${clock(notBefore, now)}`;
   const next = state === "WAITING" && cause.retriable ? "It is tried again by itself." : cause.next_step;
-  return visible([cause.message, next].filter(Boolean).join(" "));
+  return sentences(cause.message, next);
+}
+
+/** Texts one after the other, each with its full stop. */
+export function sentences(...texts) {
+  const ended = texts.filter(Boolean).map((text) => (/[.!?…]$/.test(text) ? text : `${text}.`));
+  return visible(ended.join(" "));
 }
 
 export function filesText({ total, done, failed }) {
@@ -47,6 +53,7 @@ export function progress(item) {
   const whole = total ? percent(done, total) : percent(files.done, files.total);
   const stored = state === "DONE" ? 100 : Math.min(whole, 99);
   const coming = arrived && !isFinal(state) && arrived.bytes < total;
+  if (!total && state !== "DONE") return { stored: files.total > 1 ? stored : null, here: null, text: "" };
   const sizes = state === "DONE" ? size(total) : `${size(done)} of ${size(total)}`;
   if (!coming) return { stored, here: null, text: sizes };
   const here = percent(arrived.bytes, total);
@@ -55,15 +62,17 @@ export function progress(item) {
 
 /** The rate now, of the leg that is in front, and what is to be expected. */
 export function speed(item) {
-  if (isFinal(item.state)) return { now: averageText(item), expected: "" };
+  if (isFinal(item.state)) return average(item);
   const now = item.rate ?? item.arrived?.rate;
-  const expected = item.expected_rate ? `expected ${rate(item.expected_rate)}` : "";
-  return { now: now ? rate(now) : item.state === "ACTIVE" ? "…" : "", expected };
+  const moves = ["ACTIVE", "QUEUED"].includes(item.state);
+  const expected = moves && item.expected_rate ? `expected ${rate(item.expected_rate)}` : "";
+  return { now: now ? rate(now) : "", expected };
 }
 
-function averageText({ state, bytes_total: total, created, finished }) {
+function average({ state, bytes_total: total, created, finished }) {
   const seconds = (Date.parse(finished) - Date.parse(created)) / 1000;
-  return state === "DONE" && total && seconds > 0 ? `⌀ ${rate(total / seconds)}` : "";
+  if (state !== "DONE" || !total || !(seconds > 0)) return { now: "", expected: "" };
+  return { now: rate(total / seconds), expected: "on average" };
 }
 
 export function timeLeft({ state, eta_seconds: eta }) {
