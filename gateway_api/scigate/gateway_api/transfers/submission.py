@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -83,10 +83,10 @@ def of_manifest(request: TransferRequest, listed: Pair, keeps_trying: timedelta 
     return Submission(request, [listed], times)
 
 
-def refused(errors: Sequence[Mapping[str, str]]) -> Problem:
+def refused(errors: list[dict[str, str]]) -> Problem:
     """What is said of a request with these ``errors``."""
     return Problem(422, "invalid-transfer", "The transfer cannot be accepted.", detail=errors[0]["message"],
-                   next_step=errors[0].get("next_step", "Correct the request."), errors=list(errors))  # fmt: skip
+                   next_step=errors[0].get("next_step", "Correct the request."), errors=errors)  # fmt: skip
 
 
 def fingerprint(request: TransferRequest) -> str:

@@ -149,7 +149,7 @@ def attempt_view(row: Any, transfer_id: str) -> Attempt:
     """An attempt that has ended."""
     return Attempt(
         file=f"{transfer_id}.{row.file}", attempt=row.number, began=certain_when(row.began), ended=when(row.ended),
-        points=[tuple(point) for point in json.loads(row.points)],
+        points=[(seconds, rate) for seconds, rate in json.loads(row.points)],
     )  # fmt: skip
 
 

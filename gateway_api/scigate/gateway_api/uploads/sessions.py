@@ -212,7 +212,7 @@ class Uploads:
             upload.finish()
             destination = Location(storage, path)
             content = [str(destination), overwrite.value, str(upload.length), *sorted(upload.digests.items())]
-            content += [times] if any(times) else []
+            content += [repr(times)] if any(times) else []
             digest = hashlib.sha256(repr(content).encode("utf-8", "surrogateescape")).hexdigest()
             planned = plan_put(upload.name, destination, upload.length, upload.modified, upload.digests["crc64nvme"])
             wanted = Wanted([planned], digest, key, overwrite, label, not_before=times[0], deadline=times[1])
