@@ -24,6 +24,7 @@ async def test_home_is_a_storage_beside_the_others(hub: Any, api: Api) -> None:
     status, _, page = await api("GET", f"{V1}/storages")
     assert status == 200
     assert [(storage["name"], storage["state"]) for storage in page["items"]] == [("lab", "up"), ("home", "up")]
+    assert sum(storage["nearest"] for storage in page["items"]) <= 1
 
 
 async def test_files_are_listed_read_written_and_removed(hub: Any, api: Api, jp_root_dir: Path) -> None:

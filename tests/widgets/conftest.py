@@ -59,11 +59,11 @@ class PageHandler(RequestHandler):
             self.finish(PAGE.replace("NAMES", json.dumps(path.split(","))).replace("TRAITS", traits))
 
     def post(self) -> None:
-        ada = self.site.gateway.events.actor_named("ada")
-        ticket = self.site.gateway.page_tickets.create(ada)
+        user = self.get_cookie("user") or "ada"
+        ticket = self.site.gateway.page_tickets.create(self.site.gateway.events.actor_named(user))
         self.finish({
             "api": "/api/v1", "home_api": "/scigate/api/v1", "ticket": ticket.ticket, "expires_in": ticket.expires_in,
-            "user": "ada", "hub": True, "version": "0",
+            "user": user, "hub": True, "version": "0",
         })  # fmt: skip
 
     def _log(self) -> None:
@@ -91,6 +91,12 @@ class Running:
         answer = self.client.put(f"/api/v1/files/{path}", content=content, params=query).raise_for_status()
         return str(answer.json()["transfer"]["id"])
 
+    def submit(self, label: str) -> str:
+        """A transfer that never ends, since nobody listens there; its id."""
+        file = {"source": "http://127.0.0.1:9/never", "destination": f"lab:/never/{label}"}
+        answer = self.client.post("/api/v1/transfers", json={"files": [file], "label": label}).raise_for_status()
+        return str(answer.json()["transfer"]["id"])
+
 
 SETTINGS = """
 [gateway]
@@ -103,6 +109,8 @@ root = "{folder}/lab"
 type = "memory"
 [users.ada]
 token_hash = "sha256:{digest}"
+[users.bo] # who has nothing yet
+token_hash = "sha256:{nobody}"
 [egress]
 allow = ["127.0.0.1:9"] # where nobody listens
 [feedback]
@@ -113,11 +121,11 @@ report = "https://example.org/gateway/-/issues/new"
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Storages lab and archive, one user."""
+    """Storages lab and archive; users ada and bo."""
     folder = tmp_path_factory.mktemp("widgets")
     (folder / "lab").mkdir()
     settings = folder / "scigate.toml"
-    settings.write_text(SETTINGS.format(folder=folder, digest=sha256(TOKEN.encode()).hexdigest()))
+    settings.write_text(SETTINGS.format(folder=folder, digest=sha256(TOKEN.encode()).hexdigest(), nobody="0" * 64))
     service = build(Settings.load(settings))
     modules: dict[str, str] = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -163,7 +171,7 @@ def run_js(node: Path) -> Callable[..., str]:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's loop in this thread would keep others from running theirs
 def browser(missing: Callable[[str], NoReturn]) -> Iterator[Any]:
     """Debian's Chromium, which can reach nothing but 127.0.0.1."""
     from playwright.sync_api import sync_playwright

@@ -26,9 +26,9 @@ ARGUMENTS: Final = (
 EXPOSED: Final = "--LabApp.expose_app_in_browser=True"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's loop in this thread would keep others from running theirs
 def chromium(require: Callable[[str], Path]) -> Iterator[Browser]:
-    """One browser for all pages of this process."""
+    """One browser for all pages of a module."""
     with sync_playwright() as playwright:
         program = str(require("chromium"))
         browser = playwright.chromium.launch(executable_path=program, headless=True, args=list(ARGUMENTS))

@@ -103,6 +103,7 @@ def test_a_killed_gateway_costs_no_byte_that_had_arrived(
     assert begun[0] == 0
     assert begun[-1] > 0
     assert set(tab.evaluate("model.state")) == {"transfer_ids", "state", "progress"}
+    tab.wait_for_function("model.state.state === 'received'")
     told = tab.evaluate("model.state")
     assert (told["state"], told["progress"], len(told["transfer_ids"])) == ("received", 1, 1)
     assert tab.evaluate("model.saved") < 30
@@ -148,13 +149,13 @@ def test_a_folder_is_one_transfer_and_its_names_are_only_text(
     assert panel.locator(".scigate-chosen li").count() == 5
     place(panel, "lab", "sent")
     panel.get_by_role("button", name="Send", exact=True).click()
-    panel.get_by_text("Done: 5 files").wait_for()
+    panel.get_by_text("Done: 5 files", exact=True).wait_for()
     sent = site.folder / "lab/sent/run7"
     assert {path.name: path.stat().st_size for path in (sent / "plots").iterdir()} == {
         name: index for index, name in enumerate(HOSTILE)
     }
     assert (sent / "README").read_text() == "read me"
-    assert len(tab.evaluate("model.state.transfer_ids")) == 1
+    tab.wait_for_function("model.state.transfer_ids.length === 1")
     assert tab.evaluate("typeof hacked") == "undefined"
     assert panel.locator("img").count() == 0
 
@@ -203,6 +204,7 @@ def test_a_time_to_begin_is_kept(tab: Any, site: Any, show: Callable[..., Any], 
     panel.get_by_label("Needed by").fill(f"{tomorrow + timedelta(days=1):%Y-%m-%dT08:00}")
     panel.get_by_role("button", name="Send", exact=True).click()
     panel.get_by_text(f"Begins {tomorrow.day} ").wait_for()
+    tab.wait_for_function("model.state.transfer_ids?.length === 1")
     (id,) = tab.evaluate("model.state.transfer_ids")
     transfer = site.client().get(f"transfers/{id}").json()
     assert (transfer["state"], transfer["cause"]["code"]) == ("WAITING", "scheduled")

@@ -10,7 +10,7 @@ let count = 0;
 
 /**
  * @param kept  remembers the last place: `{storage, folder}`, or null
- * @param home  whether this server's own home directory is offered too
+ * @param home  whether the files of this Jupyter Server, the storage `home`, are offered too
  * @returns `{node, load(), place(bytes), show(location)}`; `place` raises RangeError in words
  */
 export function destinationPicker({ page, signal, kept = null, home = false, onChange = () => {} }) {
@@ -34,7 +34,7 @@ export function destinationPicker({ page, signal, kept = null, home = false, onC
     const found = [];
     for await (const one of page.api.items("storages", { home, signal })) found.push(one);
     const wanted = select.value || kept?.storage;
-    storages = destinations(found);
+    storages = destinations(found).filter((one) => home || one.name !== "home");
     replace(select, ...storages.map((one) => h("option", { value: one.name }, line(one))));
     if (storages.some((one) => one.name === wanted)) select.value = wanted;
     changed();

@@ -27,7 +27,7 @@ export default portlet("upload", "Send data", async ({ model, page, body, say, s
   const message = h("div", { class: "scigate-message", "aria-live": "polite" });
   const submit = button([icon("up"), h("span", {}, "Send")], () => send(), { class: "scigate-primary scigate-send-button" });
   const summary = h("span", { class: "scigate-quiet" });
-  const unfinished = h("div", { class: "scigate-stack" });
+  const unfinished = h("div", { class: "scigate-stack scigate-unfinished" });
   const form = h("div", { class: "scigate-stack" }, box.node, picker.node, wishes.node,
     h("div", { class: "scigate-row" }, submit, summary), message);
   body.append(h("div", { class: "scigate-stack" }, unfinished, form, sendList({ sendings, say, signal })));

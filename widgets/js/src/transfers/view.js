@@ -126,7 +126,7 @@ export class TransfersView {
     row.node.append(line);
     row.opener.setAttribute("aria-expanded", "true");
     this.#open.set(row.item.id, { details, row, line, ended });
-    details.start().then(() => signal.aborted || line.scrollIntoView({ block: "nearest" }));
+    details.start().then(() => signal.aborted || row.node.scrollIntoView({ block: "nearest" }));
     this.onSelect(row.item.id);
   }
 

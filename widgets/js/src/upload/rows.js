@@ -69,14 +69,14 @@ function sendRow(one, sendings, say) {
     setAttribute(state, "data-tone", how.tone);
     setText(text, refusal || how.text);
     setAttribute(node, "data-state", one.state);
-    first.show(firstLeg(one), toneOf(one, how, true));
-    second.show(one.state === "received" || one.sent > 0 ? secondLeg(one) : null, toneOf(one, how, false));
+    first.show(one.isOver ? null : firstLeg(one), toneOf(one, how, true));
+    second.show(!one.isOver && (one.state === "received" || one.sent > 0) ? secondLeg(one) : null, toneOf(one, how, false));
     const now = `${one.state} ${one.isOver} ${how.title}`;
     if (now === shown) return;
     shown = now;
     replace(buttons, ...buttonsOf(one, sendings, ask));
     listRefused(refused, one);
-    if (one.isOver || one.state === "failed") say(`${name}: ${how.title}. ${how.text}`);
+    if (one.isOver || one.state === "failed") say(`${name}: ${how.title.replace(/\.$/, "")}. ${how.text}`);
   }
   return { node, update };
 }

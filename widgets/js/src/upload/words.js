@@ -34,7 +34,7 @@ export function secondLeg(one) {
 
 /** In one sentence or two: how it is, and what the reader has to do, if anything. `tone` as in the theme. */
 export function outcome(one) {
-  if (one.state === "failed") return { tone: "bad", title: one.problem.title, text: nextStepOf(one.problem) };
+  if (one.state === "failed") return { tone: "bad", title: one.problem.title, text: reason(one.problem) };
   if (one.state === "cancelled") return { tone: "quiet", title: "Cancelled", text: "Nothing more of it is delivered." };
   if (one.state === "paused") return { tone: "warn", title: "Paused", text: "What has arrived is kept." };
   if (one.trouble) return { tone: "warn", title: "Interrupted", text: one.trouble };
@@ -62,8 +62,11 @@ function delivered(one) {
 function done(one, transfers, refused) {
   const files = transfers.reduce((sum, transfer) => sum + transfer.files.done, 0);
   const skipped = transfers.reduce((sum, transfer) => sum + (transfer.files.skipped ?? 0), 0);
-  const text = skipped ? `${count(skipped, "file")} there already, with the same content.` : "";
-  return { tone: "good", title: files === 1 ? "Done" : `Done: ${count(files, "file")}`, text: (text + refused).trim() };
+  const bytes = transfers.reduce((sum, transfer) => sum + transfer.bytes_total, 0);
+  const same = skipped ? ` ${count(skipped, "file")} there already, with the same content.` : "";
+  const title = files === 1 ? "Done" : `Done: ${count(files, "file")}`;
+  const proof = PROOFS[transfers.map((transfer) => transfer.proof ?? "").sort().at(-1)];
+  return { tone: "good", title, text: `${[size(bytes), proof].filter(Boolean).join(", ")}.${same}${refused}` };
 }
 
 function failure(transfer) {
@@ -72,6 +75,16 @@ function failure(transfer) {
   return sentence(transfer.cause?.message ?? "It failed.");
 }
 
+/** The grades of proof (docs/explanation/every-byte-accounted-for.md). */
+const PROOFS = {
+  A: "read back and compared",
+  B: "confirmed by the storage’s own digest",
+  C: "confirmed by the digest that the storage took as it came",
+  D: "only the size could be compared",
+};
+
+/** What the title does not say yet, and what to do. */
+const reason = ({ title, detail, nextStep }) => [detail !== title && detail, nextStep].filter(Boolean).join(" ");
 const nextStepOf = (problem) => problem?.nextStep ?? problem?.next_step ?? "";
 const joined = (words) => words.filter(Boolean).join(" · ");
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/[^.!?…]$/, "$&.");
