@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -16,6 +17,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 COME_ALONG = {"pydantic_core", "mypy_boto3_s3"}  # parts of pydantic and of boto3-stubs, under names of their own
+
+OF_EXTRAS = {
+    "gateway_api/scigate/gateway_api/auth/hub.py": "hub",
+    "gateway_api/scigate/gateway_api/http/hub/pages.py": "hub",
+}
+"""What is imported only where it is wanted, and comes with an extra."""
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +69,28 @@ def test_whatever_is_imported_is_asked_for(project: dict[str, list[str]], root: 
     shipped = [*project[""], *project["testing"], *project["fsspec"]]
     of_packages = {canonicalize_name(Requirement(text).name) for text in shipped}
     of_tests = of_packages | {canonicalize_name(Requirement(text).name) for texts in project.values() for text in texts}
+
+    def of_extra(path: Path) -> set[str]:
+        extra = OF_EXTRAS.get(str(path.relative_to(root)))
+        return {canonicalize_name(Requirement(text).name) for text in project[extra]} if extra else set()
+
     places = {"storage_backends": of_packages, "gateway_api": of_packages, "tests": of_tests, "benchmarks": of_tests}
     missing = {
         f"{module} in {path.relative_to(root)}"
         for place, declared in places.items()
         for path in (root / place).rglob("*.py")
         for module in _imports(path) - sys.stdlib_module_names - {"scigate", "benchmarks", "tests"} - COME_ALONG
-        if not {canonicalize_name(name) for name in bring.get(module, ())} & declared
+        if not {canonicalize_name(name) for name in bring.get(module, ())} & (declared | of_extra(path))
         and not (path.parent.name == "scripts" and module in _of_peers(root))
     }
     assert missing == set()
+
+
+def test_a_gateway_without_a_hub_needs_no_package_of_an_extra() -> None:
+    code = "import sys, scigate.gateway_api.wiring; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "tornado" in loaded
+    assert {"jupyterhub", "traitlets", "aiohttp", "IPython"} & set(loaded) == set()
 
 
 def _of_peers(root: Path) -> set[str]:

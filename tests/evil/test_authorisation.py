@@ -94,6 +94,7 @@ MATRIX: dict[tuple[str, str], Row] = {
     ("GET", TRANSFER): own(),
     ("GET", f"{TRANSFER}/files"): own(),
     ("GET", f"{TRANSFER}/events"): own(),
+    ("GET", f"{TRANSFER}/rates"): own(),
     ("POST", f"{TRANSFER}/pause"): own_change(409),  # the owner is told that it is over
     ("POST", f"{TRANSFER}/resume"): own_change(409),
     ("POST", f"{TRANSFER}/cancel"): own_change(409),
