@@ -34,7 +34,7 @@ class EventsSocket(ProblemHandler, WebSocketHandler):
     _telling: asyncio.Task[None] | None = None
     _closing: asyncio.Task[bool] | None = None
 
-    async def get(self, *_: str, **__: str) -> None:  # type: ignore[override]
+    async def get(self, *_: str, **__: str) -> None:
         self.raise_refusal()
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
             self.set_header("Upgrade", "websocket")

@@ -112,8 +112,9 @@ class SubmitHandler(LookedAtHandler):
             return await self.pass_on(whose)
         promise, refused = await asyncio.to_thread(self._promise, request)
         job = self.home.jobs.accept(promise)
-        answer = {"transfer": await self._transfer(job), "replayed": job.promise is not promise}
-        self.set_header("Location", f"{self.prefix()}{API}/transfers/{answer['transfer']['id']}")
+        transfer = await self._transfer(job)
+        answer = {"transfer": transfer, "replayed": job.promise is not promise}
+        self.set_header("Location", f"{self.prefix()}{API}/transfers/{transfer['id']}")
         return self.tell(202, answer | ({"refused": refused} if refused else {}))
 
     def _promise(self, given: Any) -> tuple[Promise, dict[str, str]]:

@@ -7,6 +7,7 @@ there. What is fetched is only ours to tell. Both go on at the server's next sta
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -193,39 +194,45 @@ class Jobs:
             job.begun.set_result(job.promise.transfer)
 
     def _fetch(self, job: Job) -> None:
-        promise, there = job.promise, self._records.noted(job.promise.id)
+        promise = job.promise
         with self._connect() as gateway:
             files = to_fetch(gateway, self._root, promise.files)
+            there = self._there(promise.id, files)
             job.progress.expect(files, there)
             promise.failed = 0
-            for name, error in in_threads(
-                lambda file: self._fetch_one(job, gateway, file), [file for file in files if file[1] not in there]
-            ):
+            missing = (file for file in files if file[1] not in there)
+            for error in in_threads(lambda file: self._fetch_one(job, gateway, *file[:2]), missing):
                 job.check()
-                if error is None:
-                    self._records.note(promise.id, name)
-                elif _may_pass(error):
+                if error is not None and _may_pass(error):
                     raise error
-                else:
+                if error is not None:
                     promise.failed, promise.cause = promise.failed + 1, cause_of(error)
 
-    def _fetch_one(self, job: Job, gateway: Gateway, file: tuple[str, str, int]) -> tuple[str, GatewayError | None]:
-        source, target, _ = file
+    def _there(self, id: str, files: list[tuple[str, str, int]]) -> set[str]:
+        """What an earlier run has fetched; also what it could not note any more before it was killed: what it began
+        where nothing was, and is there whole."""
+        begun = self._records.noted(id, "begun")
+        unnoted = {target for _, target, size in files if target in begun and _size(target) == size}
+        return self._records.noted(id, "done") | unnoted
 
+    def _fetch_one(self, job: Job, gateway: Gateway, source: str, target: str) -> GatewayError | None:
         def received(count: int) -> None:
             job.check()
             job.progress.moved(count)
 
+        if not os.path.lexists(target):
+            self._records.note(job.promise.id, "begun", target)
         try:
             gateway.get(source, target, overwrite=job.promise.overwrite == "overwrite", received=received)
         except GatewayError as error:
-            return target, error
+            return error
         except Stopped:
             if job.cancelled:
                 _remove_part(Path(target))
             raise
+        self._records.note(job.promise.id, "done", target)
         job.progress.one_more()
-        return target, None
+        return None
 
 
 def _same(job: Job, promise: Promise) -> Job:
@@ -241,6 +248,13 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, RequestRefused):
         return error.status >= 500 or error.status in RETRIED or error.retriable
     return isinstance(error, GatewayUnreachable)
+
+
+def _size(target: str) -> int | None:
+    try:
+        return os.stat(target).st_size
+    except OSError:
+        return None
 
 
 def _remove_part(target: Path) -> None:

@@ -1,7 +1,7 @@
 """What this server has promised to send from its files or fetch to them, on disk, so that its next start goes on.
 
 One folder, mode 0700: ``<id>.json`` is the promise, written durably before anything is asked of the gateway;
-``<id>.done`` names what has been fetched, a line each. No token is in them.
+``<id>.done`` names what is being fetched and what has been, a line each. No token is in them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 from .home_routes import JOB
 
 Kind = Literal["send", "fetch"]
+Step = Literal["begun", "done"]
 FINAL: Final = frozenset({"DONE", "FAILED", "CANCELLED"})
 
 
@@ -70,18 +71,19 @@ class Records:
         for path in (self._path(id), self._done(id)):
             path.unlink(missing_ok=True)
 
-    def note(self, id: str, name: str) -> None:
-        """This one has been fetched."""
+    def note(self, id: str, step: Step, name: str) -> None:
+        """This file is going to be fetched, where there was none; or it has been."""
         with suppress(OSError), self._done(id).open("a", encoding="ascii") as file:
-            file.write(json.dumps(name) + "\n")
+            file.write(json.dumps([step, name]) + "\n")
 
-    def noted(self, id: str) -> set[str]:
-        """What has been fetched."""
+    def noted(self, id: str, step: Step) -> set[str]:
+        """The files of which this was noted."""
         found = set()
         with suppress(OSError):
             for line in self._done(id).read_text("ascii").splitlines():
                 with suppress(ValueError):  # a kill may have cut a line off
-                    found.add(str(json.loads(line)))
+                    noted, name = json.loads(line)
+                    found |= {name} if noted == step else set()
         return found
 
     def _path(self, id: str) -> Path:

@@ -22,7 +22,7 @@ from .problem import Refusal
 from .upstream import Upstream
 
 if TYPE_CHECKING:
-    from scigate.gateway_api.settings import Settings
+    from scigate.gateway_api.settings import Settings, StorageSection
     from scigate.gateway_api.wiring import Service
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ def settings(place: Place, port: int, token: str) -> Settings:
     )
 
 
-def home_storage(root: Path) -> object:
+def home_storage(root: Path) -> StorageSection:
     """The files of this Jupyter Server as a storage."""
     from scigate.gateway_api.settings import Settings
 

@@ -1,0 +1,157 @@
+"""What is sent from the server's files and fetched to them goes on after the server was stopped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scigate.extension.home_jobs import Job, Jobs
+from scigate.extension.home_records import Kind, Promise, Records
+from scigate.extension.home_view import as_transfer
+from scigate.extension.problem import Refusal
+from scigate.gateway_api.client import Gateway, Transfer
+
+from .conftest import TOKEN
+
+BIG = bytes(range(256)) * 4096 * 20
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def open_jobs(service: Any, tmp_path: Path, root: Path) -> Iterator[Callable[[], Jobs]]:
+    """Each call is the next start of the server."""
+    opened: list[Jobs] = []
+
+    def connect() -> Gateway:
+        return Gateway(service.url, TOKEN)
+
+    def start() -> Jobs:
+        opened.append(Jobs(Records(tmp_path / "jobs"), root, connect))
+        opened[-1].resume()
+        return opened[-1]
+
+    yield start
+    for jobs in opened:
+        jobs.stop()
+
+
+def promise(kind: Kind, *files: tuple[str, str], overwrite: str = "fail", key: str | None = None) -> Promise:
+    return Promise(kind, list(files), overwrite, "label", key, time.time())
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.02)
+
+
+def stopped(thread_name: str) -> bool:
+    return all(thread.name != thread_name for thread in threading.enumerate())
+
+
+def test_sending_goes_on_at_the_next_start(service: Any, root: Path, open_jobs: Callable[[], Jobs]) -> None:
+    (root / "big").write_bytes(BIG)
+    first = open_jobs()
+    job = Job(promise("send", (str(root / "big"), "lab:/sent/big")))
+    job.begun.add_done_callback(lambda _: job.stop.set())  # at once: not all bytes have been sent
+    first._records.save(job.promise)
+    first._begin(job)
+    transfer = job.begun.result(30)
+    until(lambda: stopped(job.promise.id))
+    with Gateway(service.url, TOKEN) as gateway:
+        assert not gateway.transfer(transfer).state.is_final
+        again = open_jobs().all[job.promise.id]
+        assert again.promise.transfer == transfer
+        until(lambda: again.is_over)
+        assert gateway.transfer(transfer).wait(30, progress=False).files.done == 1
+        assert len(list(gateway.transfers())) == 1
+    assert (service.lab / "sent" / "big").read_bytes() == BIG
+
+
+def test_fetching_goes_on_at_the_next_start(service: Any, root: Path, open_jobs: Callable[[], Jobs]) -> None:
+    (service.lab / "run").mkdir()
+    for name in ("a", "b", "c"):
+        (service.lab / "run" / name).write_bytes(name.encode() * 3_000_000)
+    first = open_jobs()
+    job = Job(promise("fetch", ("lab:/run/", "home:/got/")))
+    moved = job.progress.moved
+
+    def slowly(count: int) -> None:
+        moved(count)
+        if job.progress.bytes_done > 5_000_000:
+            job.stop.set()
+
+    job.progress.moved = slowly  # type: ignore[method-assign]
+    first._records.save(job.promise)
+    first._begin(job)
+    until(lambda: stopped(job.promise.id))
+    assert not job.is_over
+    time.sleep(0.3)  # what other threads were at ends with their next piece
+    again = open_jobs().all[job.promise.id]
+    until(lambda: again.is_over)
+    assert (again.promise.state, again.progress.arrived) == ("DONE", (3, 3, 9_000_000, 9_000_000))
+    assert sorted(path.name for path in (root / "got").iterdir()) == ["a", "b", "c"]
+    shown = as_transfer(open_jobs().all[job.promise.id].promise, again.progress, "ada")
+    assert Transfer.model_validate(shown).files.done == 3
+
+
+def test_what_is_cancelled_leaves_nothing_half(service: Any, root: Path, open_jobs: Callable[[], Jobs]) -> None:
+    (service.lab / "big").write_bytes(BIG)
+    jobs = open_jobs()
+    job = Job(promise("fetch", ("lab:/big", "home:/big")))
+    moved = job.progress.moved
+
+    def cancelling(count: int) -> None:
+        moved(count)
+        jobs.cancel(job)
+
+    job.progress.moved = cancelling  # type: ignore[method-assign]
+    jobs._records.save(job.promise)
+    jobs._begin(job)
+    until(lambda: stopped(job.promise.id))
+    assert job.promise.state == "CANCELLED"
+    until(lambda: not list(root.iterdir()))
+
+
+def test_what_failed_can_be_tried_again(service: Any, root: Path, open_jobs: Callable[[], Jobs]) -> None:
+    (service.lab / "f").write_text("new")
+    (root / "f").write_text("old")
+    jobs = open_jobs()
+    job = jobs.accept(promise("fetch", ("lab:/f", "home:/f")))
+    until(lambda: job.is_over)
+    assert (job.promise.state, job.promise.failed) == ("FAILED", 1)
+    assert (root / "f").read_text() == "old"
+    (root / "f").unlink()
+    again = jobs.again(job)
+    until(lambda: again.is_over)
+    assert (again.promise.state, (root / "f").read_text()) == ("DONE", "new")
+
+
+def test_the_same_key_is_the_same_transfer(service: Any, root: Path, open_jobs: Callable[[], Jobs]) -> None:
+    (service.lab / "f").write_text("f")
+    first = open_jobs().accept(promise("fetch", ("lab:/f", "home:/f"), key="k"))
+    until(lambda: first.is_over)
+    jobs = open_jobs()
+    assert jobs.accept(promise("fetch", ("lab:/f", "home:/f"), key="k")).promise.id == first.promise.id
+    with pytest.raises(Refusal, match="another transfer"):
+        jobs.accept(promise("fetch", ("lab:/f", "home:/g"), key="k"))
+
+
+def test_a_gateway_that_is_away_is_waited_for(service: Any, root: Path, open_jobs: Callable[[], Jobs]) -> None:
+    service.stop()
+    job = open_jobs().accept(promise("fetch", ("lab:/f", "home:/f")))
+    until(lambda: job.promise.cause)
+    shown = as_transfer(job.promise, job.progress, "ada")
+    assert (shown["state"], shown["cause"]["retriable"]) == ("WAITING", True)
+    assert shown["cause"]["next_step"]
