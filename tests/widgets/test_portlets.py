@@ -103,7 +103,8 @@ board = widgets.dashboard()
 found = {f.name: [f.package, f.problem] for f in widgets.portlets()}
 shown = {c.subject: c.reason for c in board.children if type(c).__name__ == "Broken"}
 lab = board["lab"]
-print(json.dumps([found, shown, [c.name for c in board.children], lab._esm.endswith(lab_portlets.Lab._esm), len(lab._esm)]))
+names, is_own = [c.name for c in board.children], lab._esm.endswith(lab_portlets.Lab._esm)
+print(json.dumps([found, shown, names, is_own, len(lab._esm)]))
 """
 
 

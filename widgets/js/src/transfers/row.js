@@ -74,7 +74,7 @@ export function transferRow(first, { onOpen, onWish, onVisible }) {
     const wanted = wishes(item).join();
     if (wanted === offered || (offered === "?" && wanted.includes("cancel"))) return;
     offered = wanted;
-    keepFocus(line, () => replace(tools, wishes(item).map((wish) => wishButton(wish, shown))));
+    keepFocus(tools, () => replace(tools, wishes(item).map((wish) => wishButton(wish, shown))));
   }
 
   function wishButton(wish, shown) {
@@ -83,12 +83,14 @@ export function transferRow(first, { onOpen, onWish, onVisible }) {
     return iconButton(drawing, `${words}: ${shown}`, act, { "data-focus": wish, title: words });
   }
 
+  /** Once at a time. The button is not `disabled` meanwhile: then it would lose the focus. */
   async function send(wish, pressed) {
-    pressed.disabled = true;
+    if (pressed.ariaDisabled === "true") return;
+    pressed.ariaDisabled = "true";
     try {
       await onWish(wish, row.item);
     } finally {
-      pressed.disabled = false;
+      pressed.ariaDisabled = "false";
     }
   }
 
