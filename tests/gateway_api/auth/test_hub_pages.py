@@ -103,8 +103,10 @@ def test_the_page_tells_how_the_gateway_is_and_what_moves(beside: Beside, alice:
         made = program.post("/api/v1/transfers", json=body).json()["transfer"]
         while not program.get(f"/api/v1/transfers/{made['id']}").json()["finished"]:
             pass
+    program.put("/api/v1/files/lab/without-a-label", content=b"x")
     page = alice.get(PREFIX).text
     assert "The gateway is well" in page
+    assert "without-a-label → lab" in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page
     assert "<b>bold" not in page
     assert "Failed" in page

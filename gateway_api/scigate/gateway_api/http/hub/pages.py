@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
@@ -13,12 +12,14 @@ from tornado.web import HTTPError
 
 from ...actor import Actor, Role
 from ...problems import Problem
+from ...resources import TransferFile
 from ..body import malformed
 from ..handler import NOBODY, Handler
 from ..route import Query, Route
 from . import views
 
 if TYPE_CHECKING:
+    from ...gateway import Gateway
     from ..server import Site
 
 SHOWN: Final = 50  # transfers
@@ -87,15 +88,25 @@ class Home(HubPage):
         assert isinstance(query, HomeQuery)
         own = replace(self.actor, roles=self.actor.roles - {Role.ADMIN})  # an admin's own, not everybody's
         status = await self.run(gateway.status, own)
-        page = await self.run(partial(gateway.list_transfers, own, state=None, after=None, limit=SHOWN))
+        transfers = await self.run(_newest, gateway, own)
         links = views.Links(home=self.site.url("/"), sign_out=self.site.url("/sign-out"), hub=self.hub_auth.hub_prefix)
-        self.show(views.home(self.actor, status, page.items, links, xsrf=self._token(), refresh=query.refresh))
+        self.show(views.home(self.actor, status, transfers, links, xsrf=self._token(), refresh=query.refresh))
 
     head = get
 
     def _token(self) -> str:
         token: bytes = self.xsrf_token
         return token.decode("ascii")
+
+
+def _newest(gateway: Gateway, actor: Actor) -> list[views.Shown]:
+    """The transfers that are shown; those without a name, with what they can be called by."""
+    found = gateway.list_transfers(actor, state=None, after=None, limit=SHOWN).items
+    return [(one, None if one.label else _first(gateway, actor, one.id)) for one in found]
+
+
+def _first(gateway: Gateway, actor: Actor, id: str) -> TransferFile | None:
+    return next(iter(gateway.list_files(actor, id, state=None, after=None, limit=1).items), None)
 
 
 class SignIn(HubOAuthCallbackHandler, HubPage):  # type: ignore[misc]

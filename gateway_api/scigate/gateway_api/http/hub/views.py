@@ -9,13 +9,13 @@ from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tornado.template import DictLoader
 
 from ...actor import Actor, Role
 from ...problems import Problem
-from ...resources import Status, Transfer, TransferState
+from ...resources import Status, Transfer, TransferFile, TransferState
 
 REFRESH: Final = 10  # seconds
 _WORDS: Final = {
@@ -69,12 +69,16 @@ def policy() -> str:
     )
 
 
-def home(actor: Actor, status: Status, transfers: Sequence[Transfer], links: Links, *, xsrf: str, refresh: bool) -> str:
+Shown: TypeAlias = tuple[Transfer, TransferFile | None]
+"""A transfer, and the first of its files if it has no label and one is known."""
+
+
+def home(actor: Actor, status: Status, transfers: Sequence[Shown], links: Links, *, xsrf: str, refresh: bool) -> str:
     """How the gateway is, and the transfers of who looks."""
     rights = next(word for role, word in _ROLES.items() if role in actor.roles)
     return _page(
         "home.html", actor=actor, status=status, bad=[check for check in status.checks if not check.ok],
-        lines=[line(one) for one in transfers], links=links, xsrf=xsrf, rights=rights,
+        lines=[line(*one) for one in transfers], links=links, xsrf=xsrf, rights=rights,
         refresh=REFRESH if refresh else None, since=duration((status.time - status.started).total_seconds()),
         version=status.version, moving=_moving(status.active),
     )  # fmt: skip
@@ -92,14 +96,14 @@ def signed_out(*, home: str, hub: str) -> str:
                  next_step="At the hub you may still be signed in.", back_text="Sign in again", hub=hub)  # fmt: skip
 
 
-def line(transfer: Transfer) -> Line:
+def line(transfer: Transfer, first: TransferFile | None = None) -> Line:
     """One line of the table."""
     total, done = transfer.bytes_total, transfer.bytes_done
     known = total > 0 and not transfer.listing
     percent = 100 if transfer.state is TransferState.DONE else min(99, 100 * done // total) if known else None
     cause = None if transfer.state in (TransferState.DONE, TransferState.ACTIVE) else transfer.cause
     return Line(
-        transfer.label or f"Transfer {transfer.id[:8]}", transfer.id, transfer.state.lower(), _WORDS[transfer.state],
+        transfer.label or _by_file(transfer, first), transfer.id, transfer.state.lower(), _WORDS[transfer.state],
         percent, size(done) if done == total and not transfer.listing else f"{size(done)} of {size(total)}",
         _files(transfer), " · ".join(_moves(transfer)), transfer.created,
         shown(cause.message) if cause else "", cause.next_step if cause else "",
@@ -109,6 +113,15 @@ def line(transfer: Transfer) -> Line:
 def _moving(count: int) -> str:
     words = {0: "Nothing is moving now.", 1: "One file, or batch of small ones, is moving now."}
     return words.get(count, f"{count} files, or batches of small ones, are moving now.")
+
+
+def _by_file(transfer: Transfer, first: TransferFile | None) -> str:
+    """What a transfer without a label is called."""
+    if first is None:
+        return f"Transfer {transfer.id[:8]}"
+    name, storage = first.source.rstrip("/").rpartition("/")[2], first.destination.partition(":")[0]
+    others = f" and {transfer.files.total - 1:,} more" if transfer.files.total > 1 else ""
+    return shown(f"{name}{others} → {storage}")
 
 
 def _files(transfer: Transfer) -> str:
