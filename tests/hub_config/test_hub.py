@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -50,9 +51,11 @@ def _gateway_process(hub: Hub) -> psutil.Process:
 
 @pytest.fixture(scope="module")
 def server(hub: Hub) -> dict[str, str]:
-    """The environment of alice's notebook server, which runs."""
-    with hub.signed_in("alice"):
-        hub.spawn("alice")
+    """The environment of alice's notebook server, which runs; so does bob's."""
+    for user in ("alice", "bob"):
+        with hub.signed_in(user):
+            hub.api("POST", f"users/{user}/server").raise_for_status()
+    hub.wait(lambda: all(hub.server(user).get("ready") for user in ("alice", "bob")), "a server did not start")
     return _environment(_server_process(hub, "alice"))
 
 
@@ -82,18 +85,6 @@ def test_the_doctor_finds_the_hub_in_order(hub: Hub, server: dict[str, str], mon
         assert any("takes this token" in line for line in told), told
 
 
-def test_a_server_is_stopped_in_order(hub: Hub) -> None:
-    """Its stop hooks run: with SIGINT they would not."""
-    with hub.signed_in("bob"):
-        hub.spawn("bob")
-    before = len(hub.log.read_text())
-    hub.api("DELETE", "users/bob/server").raise_for_status()
-    hub.wait(lambda: not hub.server("bob"), "the server of bob did not stop")
-    said = hub.log.read_text()[before:]
-    assert "received signal 15" in said
-    assert "KeyboardInterrupt" not in said
-
-
 def test_a_killed_gateway_is_back_within_seconds(hub: Hub) -> None:
     gateway = _gateway_process(hub)
     gateway.kill()
@@ -102,35 +93,6 @@ def test_a_killed_gateway_is_back_within_seconds(hub: Hub) -> None:
     hub.ready()
     assert time.monotonic() - began < 30
     assert _gateway_process(hub).pid != gateway.pid
-
-
-def test_who_has_transfers_under_way_is_not_culled(hub: Hub, server: dict[str, str], slow_web: Any) -> None:
-    """The gateway tells the hub when it starts, and once a minute: so a new one is started, to wait less."""
-    with hub.signed_in("bob"):
-        hub.spawn("bob")
-    token = _bearer(server["JUPYTERHUB_API_TOKEN"])
-    request = {"files": [{"source": f"http://{slow_web.host}/file", "destination": "lab:/culled/"}]}
-    made = hub.http.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token)
-    assert made.status_code == 202, made.text
-    assert slow_web.asked.wait(60)
-    before = hub.server("alice")["last_activity"]
-    time.sleep(5)
-    _gateway_process(hub).kill()
-    hub.wait(lambda: hub.server("alice")["last_activity"] > before, "alice was not reported as active")
-    with _culler(hub, seconds=5):
-        hub.wait(lambda: not hub.server("bob"), "bob was not culled")
-    assert hub.server("alice")["ready"], "alice's transfer is under way"
-    ended = hub.http.post(f"{hub.gateway}api/v1/transfers/{made.json()['transfer']['id']}/cancel", headers=token)
-    assert ended.status_code < 300, ended.text
-
-
-@contextlib.contextmanager
-def _culler(hub: Hub, seconds: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={seconds}", "--cull-every=600"]
-    env = {"JUPYTERHUB_API_URL": f"{hub.url}hub/api", "JUPYTERHUB_API_TOKEN": hub.admin_token, "PATH": ""}
-    with subprocess.Popen(command, env=env) as culler:
-        yield
-        culler.terminate()
 
 
 def test_a_broken_gateway_leaves_the_hub_alone_and_tells_why(hub: Hub) -> None:
@@ -157,3 +119,40 @@ def _reason(hub: Hub) -> Any:
         return answer.json() if answer.status_code == 503 and "posixx" in answer.text else None
 
     return ask
+
+
+def test_who_has_transfers_under_way_is_not_culled_and_who_is_ends_in_order(
+    hub: Hub, server: dict[str, str], slow_web: Any
+) -> None:
+    """The gateway tells the hub when it starts, and once a minute: so a new one is started, to wait less."""
+    token = _bearer(server["JUPYTERHUB_API_TOKEN"])
+    request = {"files": [{"source": f"http://{slow_web.host}/file", "destination": "lab:/culled/"}]}
+    made = hub.http.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token)
+    assert made.status_code == 202, made.text
+    assert slow_web.asked.wait(60)
+    hub.wait(lambda: _idle(hub, "bob") > 15, "bob is never idle")
+    before, logged = hub.server("alice")["last_activity"], len(hub.log.read_text())
+    _gateway_process(hub).kill()
+    hub.wait(lambda: hub.server("alice")["last_activity"] > before, "alice was not reported as active")
+    with _culler(hub, seconds=int(_idle(hub, "bob") * 0.8)):
+        hub.wait(lambda: not hub.server("bob"), "bob was not culled")
+    assert hub.server("alice")["ready"], "alice's transfer is under way"
+    said = hub.log.read_text()[logged:]
+    assert "received signal 15" in said, "with SIGINT the stop hooks of bob's server would not run"
+    assert "KeyboardInterrupt" not in said
+    ended = hub.http.post(f"{hub.gateway}api/v1/transfers/{made.json()['transfer']['id']}/cancel", headers=token)
+    assert ended.status_code < 300, ended.text
+
+
+def _idle(hub: Hub, user: str) -> float:
+    """Seconds since the user's server was last seen to do something."""
+    return (datetime.now(UTC) - datetime.fromisoformat(hub.server(user)["last_activity"])).total_seconds()
+
+
+@contextlib.contextmanager
+def _culler(hub: Hub, seconds: int) -> Iterator[None]:
+    command = [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={seconds}", "--cull-every=600"]
+    env = {"JUPYTERHUB_API_URL": f"{hub.url}hub/api", "JUPYTERHUB_API_TOKEN": hub.admin_token, "PATH": ""}
+    with subprocess.Popen(command, env=env) as culler:
+        yield
+        culler.terminate()

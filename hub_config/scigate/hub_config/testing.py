@@ -153,7 +153,7 @@ class Hub:
         try:
             self._process.wait(STOP)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)  # and its proxy
             self._process.wait()
         self._process = None
 
@@ -205,8 +205,9 @@ class Hub:
         """A browser, as far as cookies go, in which the user has signed in."""
         with self.client(base_url=self.url, follow_redirects=True) as browser:
             browser.get("hub/login")
+            there = {"next": f"{self.base_url}hub/home"}  # else the hub would start a notebook server
             form = {"username": user, "password": self.passwords[user], "_xsrf": browser.cookies["_xsrf"]}
-            answer = browser.post("hub/login", data=form)
+            answer = browser.post("hub/login", params=there, data=form)
             if answer.status_code == 403 or "hub/login" in str(answer.url):
                 raise RuntimeError(f"{user} could not sign in: {answer.status_code}")
             yield browser
