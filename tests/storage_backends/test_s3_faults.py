@@ -56,17 +56,30 @@ def test_slow_down_on_the_control_plane_is_throttled_too(backend: S3Backend, s3_
     assert error.value.untouched
 
 
+def test_a_draft_whose_mark_was_refused_is_taken_back(
+    backend: S3Backend, seaweedfs: S3Server, s3_shim: Any, s3_error: Body
+) -> None:
+    backend.draft("first", 1, key="k").discard()
+    s3_shim.fault("PUT", "partNumber", status=503, body=s3_error("SlowDown"))
+    with pytest.raises(Throttled) as error:
+        backend.draft("x", 1, key="k")
+    assert error.value.untouched
+    assert "Uploads" not in seaweedfs.client().list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix=backend._key("x"))
+
+
 def test_a_refusal_that_may_have_left_something_does_not_say_that_it_did_not(
     backend: S3Backend, s3_shim: Any, s3_error: Body
 ) -> None:
     backend.put("warm", b"data", if_absent=True)  # what it can do is asked by now
+    backend.draft("warm", 1, key="k").discard()
     s3_shim.fault("PUT", status=503)  # of whoever stands between
     with pytest.raises(Throttled) as error:
         backend.put("x", b"data")
     assert not error.value.untouched
     s3_shim.fault("PUT", "partNumber", status=503, body=s3_error("SlowDown"))
+    s3_shim.fault("DELETE", "uploadId", status=500, body=s3_error("InternalError"), times=2)
     with pytest.raises(Throttled) as error:
-        backend.draft("x", 1, key="k")  # the upload has been begun, and was to be marked
+        backend.draft("x", 1, key="k")  # the upload has been begun, was to be marked, and cannot be removed either
     assert not error.value.untouched
     draft = backend.draft("empty", 0, key="k")
     s3_shim.fault("PUT", status=503, body=s3_error("SlowDown"))

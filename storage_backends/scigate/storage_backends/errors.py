@@ -73,7 +73,7 @@ class Throttled(StorageError):
         super().__init__(message, path=path)
         self.retry_after = retry_after
         self.untouched = False
-        """Whether ``put`` or ``draft`` was refused before it began, so that nothing of it is there now or later."""
+        """Whether ``put`` or ``draft``, which raised it, has left nothing at the storage, now or later."""
 
 
 class CredentialRefused(StorageError):

@@ -24,6 +24,8 @@ from .errors import (
     NotRegular,
     Permanent,
     SourceChanged,
+    StorageError,
+    Throttled,
     Truncated,
     Unreachable,
     Unsupported,
@@ -125,14 +127,22 @@ class S3Backend:
 
     def draft(self, path: str, size: int, *, key: str, ref: str | None = None, deferred: bool = False) -> S3Draft:
         name = self._file_key(path)
-        if ref is None:
-            with refused_before_it_began(sent_once=True):
-                upload, checked = self._control.create_upload(name, path, key)
-            known = Ref(upload, key, checked)
-        else:
-            known = Ref.parse(ref)
+        if ref is not None:
+            return S3Draft(self._destination(name, path, size), Ref.parse(ref), key, is_new=False)
+        with refused_before_it_began(sent_once=True):
+            upload, checked = self._control.create_upload(name, path, key)
+        try:
+            return S3Draft(self._destination(name, path, size), Ref(upload, key, checked), key, is_new=True)
+        except Throttled as error:  # before anybody could note which upload it is: to find that out costs more
+            error.untouched = self._is_aborted(name, path, upload)
+            raise
 
-        return S3Draft(self._destination(name, path, size), known, key, is_new=ref is None)
+    def _is_aborted(self, name: str, path: str, upload: str) -> bool:
+        try:
+            self._control.abort(name, path, upload)
+        except StorageError:
+            return False
+        return True
 
     def _destination(self, name: str, path: str, size: int) -> Destination:
         def put_empty(identity: str, if_absent: bool) -> Entry:
