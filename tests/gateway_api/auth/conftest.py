@@ -14,7 +14,7 @@ import pytest
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import Service, build
 
-from .hub_process import BASE, PREFIX, RealHub, free_ports, running
+from .hub_process import BASE, PREFIX, TRUST, RealHub, free_ports, running
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Beside:
     def client(self, token: str | None = None, scheme: str = "Bearer") -> httpx.Client:
         """A program with this token."""
         headers = {"Authorization": f"{scheme} {token}"} if token else {}
-        return self._kept(httpx.Client(base_url=self.url, headers=headers, timeout=30))
+        return self._kept(httpx.Client(base_url=self.url, headers=headers, timeout=30, verify=TRUST))
 
     def browser(self) -> httpx.Client:
         """It keeps cookies and follows redirects; hub and gateway are one site to it, as behind a proxy."""
@@ -54,7 +54,7 @@ class OneSite(httpx.HTTPTransport):
     """What the proxy of a hub does: some paths are the gateway's."""
 
     def __init__(self, gateway_port: int) -> None:
-        super().__init__()
+        super().__init__(verify=TRUST)
         self._gateway_port = gateway_port
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

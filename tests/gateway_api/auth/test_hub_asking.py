@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import httpx
 import pytest
 from scigate.gateway_api.auth import hub as module
 
 from .conftest import Beside, gateway_beside, problem
-from .hub_process import PREFIX
+from .hub_process import PREFIX, TRUST
 
 STATUS = "/api/v1/status"
 
@@ -38,13 +37,13 @@ class Window:
             self.most_at_once = max(self.most_at_once, self._open)
         try:
             time.sleep(self.delay)
-            return httpx.get(self.hub + path, headers={"Authorization": authorization}, timeout=30)
+            return httpx.get(self.hub + path, headers={"Authorization": authorization}, timeout=30, verify=TRUST)
         finally:
             with self._lock:
                 self._open -= 1
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def window(beside: Beside) -> Iterator[tuple[Window, str]]:
     """In front of the hub; and its address."""
     made = Window(beside.hub.url.rpartition("/one/")[0])
@@ -66,11 +65,18 @@ def window(beside: Beside) -> Iterator[tuple[Window, str]]:
         server.shutdown()
 
 
-@pytest.fixture
-def watched(beside: Beside, window: tuple[Window, str], tmp_path: Path) -> Iterator[tuple[Beside, Window]]:
+@pytest.fixture(scope="module")
+def behind(beside: Beside, window: tuple[Window, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
     """A gateway that asks through the window."""
-    with gateway_beside(tmp_path, 0, beside.hub, window[1]) as made:
-        yield made, window[0]
+    with gateway_beside(tmp_path_factory.mktemp("behind"), 0, beside.hub, window[1]) as made:
+        yield made
+
+
+@pytest.fixture
+def watched(behind: Beside, window: tuple[Window, str]) -> tuple[Beside, Window]:
+    """It, and the window, which has seen nothing yet."""
+    window[0].delay, window[0].questions, window[0].most_at_once = 0.0, 0, 0
+    return behind, window[0]
 
 
 def many(gateway: Beside, tokens: list[str]) -> list[httpx.Response]:
@@ -116,7 +122,7 @@ def test_too_many_who_wait_are_told_to_come_back(
     gateway, window = watched
     monkeypatch.setattr(module, "MOST_WAITING", 3)
     window.delay = 0.5
-    answers = many(gateway, [f"{number:032x}" for number in range(8)])
+    answers = many(gateway, [f"{number:032x}" for number in range(100, 108)])
     refused = [answer for answer in answers if answer.status_code == 503]
     assert refused
     problem(refused[0], 503, "hub-busy")
@@ -127,13 +133,13 @@ def test_strangers_cannot_fill_the_memory(watched: tuple[Beside, Window], monkey
     gateway, _ = watched
     monkeypatch.setattr(module, "REMEMBERED", 5)
     hub, client = gateway.service._hub.parts.oauth, gateway.client()  # type: ignore[union-attr]
-    for number in range(20):
+    for number in range(200, 215):
         client.get(STATUS, headers={"Authorization": f"Bearer {number:032x}"})
-        begun = httpx.get(gateway.service.url + PREFIX, headers={"Sec-Fetch-Mode": "navigate"})
+        begun = httpx.get(gateway.service.url + PREFIX, headers={"Sec-Fetch-Mode": "navigate"}, verify=TRUST)
         assert begun.status_code == 302
         assert len(hub._answers) <= 5
         assert len(hub._oauth_states) <= 5
-    too_long = httpx.get(f"{gateway.service.url}{PREFIX}?refresh=0&x={'y' * 3000}")
+    too_long = httpx.get(f"{gateway.service.url}{PREFIX}?refresh=0&x={'y' * 3000}", verify=TRUST)
     assert too_long.status_code == 422, "an address to come back to is never long"
 
 
@@ -160,5 +166,5 @@ def test_who_hangs_up_leaves_the_others_their_answer(beside: Beside, watched: tu
 def impatient(gateway: Beside, token: str) -> bool:
     """Asks, and is gone before the answer comes."""
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(gateway.url + STATUS, headers={"Authorization": f"Bearer {token}"}, timeout=0.2)
+        httpx.get(gateway.url + STATUS, headers={"Authorization": f"Bearer {token}"}, timeout=0.2, verify=TRUST)
     return True

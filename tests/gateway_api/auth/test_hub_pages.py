@@ -14,7 +14,7 @@ from scigate.gateway_api.http.hub.routes import PAGES
 from scigate.gateway_api.policy import Rule
 
 from .conftest import Beside, gateway_beside
-from .hub_process import BASE, EVE, PREFIX, free_ports
+from .hub_process import BASE, EVE, PREFIX, TRUST, free_ports
 
 COOKIE = "service-scigate"
 STATUSES = {
@@ -230,11 +230,11 @@ def test_a_hub_that_is_down_makes_a_page_that_says_so(beside: Beside, tmp_path: 
     with gateway_beside(tmp_path, 0, beside.hub, f"http://127.0.0.1:{nobody}/hub/api") as alone:
         cookies = {cookie.name: cookie.value or "" for cookie in browser.cookies.jar if cookie.path == PREFIX}
         cookies["jupyterhub-session-id"] = browser.cookies["jupyterhub-session-id"]
-        down = httpx.get(alone.url + "/", cookies=cookies, headers={"Sec-Fetch-Mode": "navigate"})
+        down = httpx.get(alone.url + "/", cookies=cookies, headers={"Sec-Fetch-Mode": "navigate"}, verify=TRUST)
         assert (down.status_code, down.headers["Retry-After"]) == (503, "5")
         assert "The hub cannot be asked who you are" in down.text
         assert "script" not in Page(down.text).tags
-        gone = httpx.post(alone.url + "/sign-out", cookies=cookies, data={"_xsrf": xsrf_of(page)})
+        gone = httpx.post(alone.url + "/sign-out", cookies=cookies, data={"_xsrf": xsrf_of(page)}, verify=TRUST)
         assert (gone.status_code, "You are signed out" in gone.text) == (200, True), gone.text
 
 
