@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from scigate.gateway_api.cli.app import run
 from scigate.gateway_api.client import Check
 from scigate.hub_config.doctor import examine
 
 GOOD = """
 from datetime import timedelta
+import json
 from pathlib import Path
 from scigate.hub_config import configure
 c = get_config()
@@ -100,3 +103,14 @@ c.JupyterHub.spawner_class = FarSpawner
 def test_who_is_not_there_is_told(tmp_path: Path) -> None:
     assert "is no file" in _wrong(list(examine(str(tmp_path / "none.py"))))[0]
     assert "does not answer" in _wrong(list(examine("http://127.0.0.1:1/")))[0]
+
+
+def test_the_command_line_finds_this_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _examined(tmp_path)
+    config = str(tmp_path / "jupyterhub_config.py")
+    assert run(["doctor", "--hub", config]) == 0
+    assert "ok     proxy: Traefik passes requests of any length" in capsys.readouterr().out
+    assert run(["doctor", "--json", "--hub", f"{config}.old"]) == 1
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last["name"], last["ok"]) == ("configuration", False)
+    assert last["next_step"]
