@@ -81,7 +81,7 @@ def _measure(chromium: str, setup: dict[str, int]) -> tuple[str, list[dict[str, 
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.set_default_timeout(300_000)
         page.add_script_tag(content=script, type="module")
-        page.wait_for_function("globalThis.bench")
+        page.wait_for_function("Boolean(globalThis.bench)")
         rounds: list[dict[str, Any]] = page.evaluate("(setup) => bench(setup)", setup)
         version = browser.version
         browser.close()

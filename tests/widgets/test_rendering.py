@@ -11,6 +11,17 @@ import pytest
 from scigate.widgets.portlet import KIT, bundle
 
 ROOT = Path(__file__).parents[2]
+THEMES = {
+    "light": """:root { --jp-layout-color0: #fff; --jp-layout-color1: #fff; --jp-layout-color2: #eee;
+        --jp-ui-font-color1: rgb(0 0 0 / 87%); --jp-ui-font-color2: rgb(0 0 0 / 54%);
+        --jp-border-color2: #e0e0e0; --jp-brand-color1: #1976d2; --jp-ui-inverse-font-color1: #fff;
+        --jp-error-color1: #d32f2f; --jp-warn-color1: #f57c00; --jp-success-color1: #388e3c; }""",
+    "dark": """:root { --jp-layout-color0: #111; --jp-layout-color1: #212121; --jp-layout-color2: #424242;
+        --jp-ui-font-color1: rgb(255 255 255 / 87%); --jp-ui-font-color2: rgb(255 255 255 / 54%);
+        --jp-border-color2: #424242; --jp-brand-color1: #2196f3; --jp-ui-inverse-font-color1: #000;
+        --jp-error-color1: #f44336; --jp-warn-color1: #ff9800; --jp-success-color1: #4caf50; }
+        body { background: #111; }""",
+}  # as of Lab 4
 HOSTILE = '<img src=x onerror="window.hurt=1">\u202egpj'
 
 
@@ -181,3 +192,54 @@ def test_a_broken_plug_in_says_why(open_page: Callable[..., Any]) -> None:
     assert "“Laboratory” cannot be shown." in text
     assert "ImportError: <b>no driver</b>" in text
     assert "lab-portlets" in text
+
+
+ROWS = """
+let updates = 0;
+const table = scigate.h("div", {}, scigate.h("b", {}, "head"));
+function create() {
+  const node = scigate.h("p", { tabindex: "0" });
+  return { node, update: (item) => { node.textContent = item.text; updates += 1; } };
+}
+window.rows = scigate.keyedRows(table, { key: (item) => item.id, create });
+window.order = () => [...table.querySelectorAll("p")].map((node) => node.textContent).join(" ");
+window.updates = () => updates;
+export default scigate.portlet("rows", "Rows", ({ body }) => body.append(table));
+"""
+
+
+def test_rows_that_stay_are_not_touched(open_page: Callable[..., Any], running: Any) -> None:
+    running.modules["rows"] = bundle(KIT) + ROWS
+    page = open_page("rows")
+    page.wait_for_selector(".scigate-rows b")
+    page.evaluate("window.items = [...'abcdef'].map((id) => ({ id, text: id })); rows.set(items)")
+    assert page.evaluate("order()") == "a b c d e f"
+    page.evaluate("document.querySelectorAll('p')[3].focus()")
+    page.evaluate("window.more = [{ id: 'new', text: 'new' }, ...items.filter(({ id }) => id !== 'b')]; rows.set(more)")
+    assert page.evaluate("order()") == "new a c d e f"
+    assert page.evaluate("document.activeElement.textContent") == "d"
+    assert page.evaluate("updates()") == 7, "only what is new was written"
+    page.evaluate("rows.patch([{ id: 'e', text: 'E' }, { id: 'unknown', text: '?' }])")
+    page.evaluate("rows.set([more[5], more[0], more[3]])")
+    assert page.evaluate("order()") == "f new d"
+    assert page.evaluate("document.querySelector('.scigate-rows .scigate-body > div').firstChild.textContent") == "head"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(
+    theme: str, open_page: Callable[..., Any], running: Any, missing: Callable[[str], Any]
+) -> None:
+    axe = ROOT / "widgets" / "js" / "node_modules" / "axe-core" / "axe.min.js"
+    if not axe.is_file():
+        missing("needs axe-core, which npm puts into widgets/js/node_modules: remove the bundles, then ./run bundles")
+    sent = running.submit("Looked at by axe")
+    page = open_page("status", "transfers", "feedback", "broken", subject="Lab", package="lab", reason="no driver")
+    page.add_style_tag(content=THEMES[theme])
+    page.locator(f"tr[data-id='{sent}'] .scigate-opener").click()
+    page.locator(".scigate-files-of tbody tr").wait_for()
+    page.locator(".scigate-status tbody tr").first.wait_for()
+    page.add_script_tag(path=axe)
+    found = page.evaluate("axe.run('main', { resultTypes: ['violations'] })")["violations"]
+    serious = [one for one in found if one["impact"] in ("serious", "critical")]
+    told = [f"{one['id']}: {[(node['html'], node['failureSummary']) for node in one['nodes']][:3]}" for one in serious]
+    assert told == []

@@ -1,12 +1,13 @@
 /** Rows by key: what has not changed is not touched, so that focus, selection and scrolling stay, and it is quick. */
 
 /**
- * @param {HTMLElement} body  where the rows go, e.g. a tbody
+ * @param {HTMLElement} body  where the rows go, e.g. a tbody; behind what is in it now
  * @param key  item → its key
  * @param create  item → `{node, update(item)}`; update is called once by this function too
  */
 export function keyedRows(body, { key, create }) {
   const rows = new Map(); // key → {node, update, item}
+  const head = body.lastChild;
 
   function row(item) {
     const id = key(item);
@@ -30,7 +31,7 @@ export function keyedRows(body, { key, create }) {
       node.remove();
       rows.delete(id);
     }
-    let at = body.firstChild;
+    let at = head ? head.nextSibling : body.firstChild;
     let fresh = null; // new rows in a run go in together
     const flush = () => {
       if (fresh) body.insertBefore(fresh, at);

@@ -10,6 +10,7 @@ const WISHES = {
 };
 
 const OPENER = { type: "button", class: "scigate-opener", "aria-expanded": "false", "data-focus": "open" };
+const CELL = { role: "cell" };
 const BAR = { class: "scigate-progress", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" };
 
 /**
@@ -31,15 +32,15 @@ export function transferRow(first, { onOpen, onWish, onVisible }) {
   const tools = h("div", { class: "scigate-actions" });
   const line = h(
     "tr",
-    { "data-id": first.id },
-    h("th", { scope: "row" }, opener, sub),
-    h("td", {}, badge),
-    h("td", {}, bars[0].node, bars[1].node, amount),
-    h("td", {}, now, expected),
-    h("td", {}, left),
-    h("td", {}, tools),
+    { "data-id": first.id, role: "row" },
+    h("th", { scope: "row", role: "rowheader" }, opener, sub),
+    h("td", CELL, badge),
+    h("td", CELL, bars[0].node, bars[1].node, amount),
+    h("td", CELL, now, expected),
+    h("td", CELL, left),
+    h("td", CELL, tools),
   );
-  const row = { node: h("tbody", {}, line), line, opener, item: first, update, close: null };
+  const row = { node: h("tbody", { role: "rowgroup" }, line), line, opener, item: first, update, close: null };
   let offered = "";
 
   function update(item) {

@@ -8,6 +8,8 @@ import { transferRow } from "./row.js";
 
 const FIRST = 100; // rows until more are asked for
 const HEADS = ["Transfer", "State", "Progress", "Speed", "Time left"];
+const HEAD = { scope: "col", role: "columnheader" };
+const WHOLE = { role: "cell", colspan: String(HEADS.length + 1), "aria-colspan": String(HEADS.length + 1) };
 const EMPTY = {
   all: ["No transfers yet.", "Upload a file here, or run Gateway().put(…) in a notebook; it shows up by itself."],
   moving: ["Nothing is on its way.", "Everything that was sent has ended."],
@@ -23,7 +25,7 @@ export class TransfersView {
   #open = new Map(); // id → {details, row, line, ended}
   #offline = h("div", { class: "scigate-offline", role: "status", hidden: true });
   #notice = h("div", {});
-  #table = h("table", { class: "scigate-table scigate-main" }, tableHead());
+  #table = h("table", { class: "scigate-table scigate-main", role: "table" }, tableHead());
   #scroll = h("div", { class: "scigate-scroll" }, this.#table);
   #empty = h("div", {});
   #foot = h("div", { class: "scigate-foot" });
@@ -122,7 +124,7 @@ export class TransfersView {
     const ended = new AbortController();
     const signal = AbortSignal.any([this.signal, ended.signal]);
     const details = createDetails(row.item, { api: this.api, signal });
-    const line = h("tr", { class: "scigate-more" }, h("td", { colspan: String(HEADS.length + 1) }, details.node));
+    const line = h("tr", { class: "scigate-more", role: "row" }, h("td", WHOLE, details.node));
     row.node.append(line);
     row.opener.setAttribute("aria-expanded", "true");
     this.#open.set(row.item.id, { details, row, line, ended });
@@ -155,11 +157,12 @@ export class TransfersView {
   }
 }
 
+/** With roles, since its style is not that of a table. */
 function tableHead() {
-  const heads = HEADS.map((text) => h("th", { scope: "col" }, text));
-  const actions = h("th", { scope: "col" }, h("span", { class: "scigate-hidden" }, "Actions"));
+  const heads = HEADS.map((text) => h("th", HEAD, text));
+  const actions = h("th", HEAD, h("span", { class: "scigate-hidden" }, "Actions"));
   return [
     h("caption", { class: "scigate-hidden" }, "Your transfers, newest first"),
-    h("thead", {}, h("tr", {}, heads, actions)),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads, actions)),
   ];
 }
