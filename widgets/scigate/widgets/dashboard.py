@@ -23,7 +23,9 @@ class Dashboard(ipywidgets.GridBox):  # type: ignore[misc]  # ipywidgets is not 
         for portlet in self._members.values():
             portlet.layout.grid_column = "1 / -1" if portlet.wide else "auto"
             portlet.layout.min_width = "0"
-        layout = ipywidgets.Layout(grid_template_columns=COLUMNS, grid_gap="12px", align_items="flex-start", width="100%")
+        layout = ipywidgets.Layout(
+            grid_template_columns=COLUMNS, grid_gap="12px", align_items="flex-start", width="100%"
+        )
         super().__init__(children=tuple(self._members.values()), layout=layout, **traits)
 
     def __getitem__(self, name: str) -> Portlet:
