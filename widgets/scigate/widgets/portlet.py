@@ -14,7 +14,7 @@ KIT: Final = "scigate"
 """The bundle with what portlets share; in front of a plug-in's own module it is the variable ``scigate``."""
 
 
-class Portlet(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's base classes are not typed
+class Portlet(anywidget.AnyWidget):
     """A panel in a notebook cell that follows the gateway by itself, also while the kernel is busy.
 
     A subclass has a ``name`` (which is also a class in the page, ``scigate-<name>``) and a ``title``. Its JavaScript is
