@@ -25,6 +25,7 @@ from scigate.widgets.portlet import STATIC
 
 ROOT: Final = Path(__file__).parents[3]
 TOKEN: Final = "token-of-ada-" + "x" * 20
+APPS: Final = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}
 PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Portlets</title>
 <script id="jupyter-config-data" type="application/json">CONFIG</script>
@@ -161,8 +162,8 @@ def hatch_build() -> ModuleType:
     return module
 
 
-def make_site(folder: Path, *, lab: bool = False) -> Site:
-    """Start a gateway, and a Jupyter Server (``lab``: with JupyterLab) that forwards to it, in ``folder``."""
+def make_site(folder: Path, app: str = "jupyter_server") -> Site:
+    """Start a gateway, and a Jupyter Server that forwards to it, in ``folder``; ``app`` is what has pages there."""
     for name in ("lab", "archive", "h3a", "home", "pages", "jupyter"):
         (folder / name).mkdir()
     port, jupyter_port = _free_port(), _free_port()
@@ -174,7 +175,7 @@ def make_site(folder: Path, *, lab: bool = False) -> Site:
     gateway_env = {**env, "SCIGATE_CONFIG": str(folder / "scigate.toml")}
     jupyter_env = {**env, "SCIGATE_URL": gateway_url, "SCIGATE_TOKEN": TOKEN}
     gateway = Process(serve, gateway_env, folder, folder / "gateway.log")
-    jupyter = Process(_jupyter(folder, jupyter_port, lab=lab), jupyter_env, folder / "home", folder / "jupyter.log")
+    jupyter = Process(_jupyter(folder, jupyter_port, app), jupyter_env, folder / "home", folder / "jupyter.log")
     site = Site(folder, gateway, jupyter, gateway_url, url)
     _write_pages(folder / "pages")
     _enable(folder)
@@ -188,17 +189,17 @@ def make_site(folder: Path, *, lab: bool = False) -> Site:
     return site
 
 
-def _jupyter(folder: Path, port: int, *, lab: bool) -> list[str]:
+def _jupyter(folder: Path, port: int, app: str) -> list[str]:
     return [
-        sys.executable, "-m", "jupyterlab" if lab else "jupyter_server", "--no-browser", "--allow-root",
+        sys.executable, "-m", app, "--no-browser", "--allow-root",
         f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.root_dir={folder / 'home'}", f"--IdentityProvider.token={TOKEN}",
         f"--ServerApp.extra_static_paths={[str(folder / 'pages'), str(STATIC)]}",
-        *(_lab_options(folder) if lab else []),
+        *(_lab_options(folder, APPS[app]) if app in APPS else []),
     ]  # fmt: skip
 
 
-def _lab_options(folder: Path) -> list[str]:
+def _lab_options(folder: Path, name: str) -> list[str]:
     """With the extension as it is in the checkout, whatever is installed."""
     hook = hatch_build()
     for source, target in hook.lab_data(ROOT):
@@ -206,7 +207,7 @@ def _lab_options(folder: Path) -> list[str]:
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, there)
     places = [str((folder / hook.LAB_DATA).parent)]
-    return [f"--LabServerApp.extra_labextensions_path={places}", "--LabApp.expose_app_in_browser=True"]
+    return [f"--LabServerApp.extra_labextensions_path={places}", f"--{name}.expose_app_in_browser=True"]
 
 
 def _enable(folder: Path) -> None:

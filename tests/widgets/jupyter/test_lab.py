@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 TOKEN = "token-of-ada-" + "x" * 20
-NOTEBOOK = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+NOTEBOOK = {"cells": [], "metadata": KERNEL, "nbformat": 4, "nbformat_minor": 5}
 OPEN = """async (path) => {
   const app = window.jupyterapp;
   const panel = await app.commands.execute("docmanager:open", { path, factory: "Notebook" });
@@ -23,7 +24,7 @@ LAST_CELL = """() => { const { content } = window.jupyterapp.shell.currentWidget
 
 @pytest.fixture(scope="module")
 def site(new_site: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    site = new_site(tmp_path_factory.mktemp("lab"), lab=True)
+    site = new_site(tmp_path_factory.mktemp("lab"), "jupyterlab")
     (site.folder / "home/measured").mkdir()
     (site.folder / "home/measured/a.csv").write_text("a,b\n1,2\n")
     (site.folder / "home/two.csv").write_text("c\n3\n")

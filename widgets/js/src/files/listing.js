@@ -75,8 +75,8 @@ function entryRow(entry, { acts, open, name, toggle }) {
       iconButton("down", `More about ${name}`, toggle, { "aria-expanded": "false" })));
 }
 
-/** "3 min ago" for what is of today, else the day. */
+/** "3 min ago" for what is new, else day and hour. */
 function when(time) {
-  const isRecent = Math.abs(Date.now() - new Date(time)) < 12 * 3600 * 1000;
+  const isRecent = Math.abs(Date.now() - new Date(time)) < 90 * 60 * 1000;
   return isRecent ? relative(time) : clock(time);
 }

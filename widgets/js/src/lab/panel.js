@@ -5,8 +5,8 @@ import { sendPlugin } from "./send.js";
 import { sidebarPlugin } from "./sidebar.js";
 
 /**
- * @param shared  what the application shares: the modules `widgets` (Lumino), `application`, and as far as they are
- *   there `filebrowser`, `notebook`, `apputils`
+ * @param shared  what the application shares: the modules `widgets` (Lumino), `application`, `components`, and as far
+ *   as they are there `filebrowser`, `notebook`, `apputils`
  * @param here  the address that the bundles of the portlets lie beside
  */
 export function plugins(shared, here) {

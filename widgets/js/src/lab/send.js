@@ -6,9 +6,10 @@ import theme from "../lib/theme.css";
 import { sendDialog } from "../files/send.js";
 import fileStyles from "../files/files.css";
 import placeStyles from "../upload/upload.css";
+import { iconOf } from "./icon.js";
 import { sourceOf } from "./selection.js";
 
-export function sendPlugin({ filebrowser, apputils }) {
+export function sendPlugin({ filebrowser, apputils, components }) {
   return {
     id: "scigate:send",
     description: "Sends files of the file browser to a storage of the gateway.",
@@ -19,6 +20,7 @@ export function sendPlugin({ filebrowser, apputils }) {
       const drive = (path) => app.serviceManager.contents.driveName(path);
       app.commands.addCommand("scigate:send", {
         label: "Send to gateway…",
+        icon: components && iconOf(components),
         caption: "Copy what is selected to a storage of the gateway",
         isEnabled: () => selected().some((item) => !drive(item.path)),
         execute: () => send(selected().filter((item) => !drive(item.path)), apputils),

@@ -4,11 +4,12 @@ import { h, injectStyles } from "../lib/dom.js";
 import { asProblem } from "../lib/problem.js";
 import { problemBox } from "../lib/portlet.js";
 import theme from "../lib/theme.css";
+import { iconOf } from "./icon.js";
 import styles from "./panel.css";
 
-const TABS = { Send: ["upload"], Transfers: ["transfers"], Files: ["files"], Community: ["community"], Gateway: ["status", "feedback"] };
+const TABS = { Send: ["upload"], Transfers: ["transfers"], Files: ["files"], Community: ["community"], Status: ["status", "feedback"] };
 
-export function sidebarPlugin({ widgets, application }, here) {
+export function sidebarPlugin({ widgets, application, components }, here) {
   return {
     id: "scigate:panel",
     description: "SciGate in the side bar.",
@@ -17,7 +18,7 @@ export function sidebarPlugin({ widgets, application }, here) {
     activate(app, restorer) {
       injectStyles("scigate-theme", theme);
       injectStyles("scigate-panel-styles", styles);
-      const panel = new (panelClass(widgets.Widget))((name) => new URL(`${name}.js`, here).href, app.version);
+      const panel = new (panelClass(widgets.Widget))((name) => new URL(`${name}.js`, here).href, app.version, iconOf(components));
       app.shell.add(panel, "left", { rank: 900 });
       restorer?.add(panel, panel.id);
     },
@@ -27,11 +28,11 @@ export function sidebarPlugin({ widgets, application }, here) {
 /** Lumino's class is known only when the application runs. */
 function panelClass(Widget) {
   return class Panel extends Widget {
-    constructor(address, version) {
+    constructor(address, version, icon) {
       super();
       this.id = "scigate-panel";
       this.title.caption = "SciGate: data in and out";
-      this.title.iconClass = "scigate-panel-icon jp-SideBar-tabIcon";
+      this.title.icon = icon;
       this.addClass("scigate-panel");
       this.gone = new AbortController();
       this.load = (name, el) => show(address(name), name, el, version, this.gone.signal);

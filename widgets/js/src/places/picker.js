@@ -15,7 +15,7 @@ let count = 0;
  */
 export function destinationPicker({ page, signal, kept = null, home = false, onChange = () => {} }) {
   const id = `scigate-place-${++count}`;
-  const select = h("select", { id, onChange: () => changed() });
+  const select = h("select", { id, onChange: () => changed() }, h("option", { value: "" }, "Looking…"));
   const names = h("datalist", { id: `${id}-names` });
   const folder = h("input", {
     id: `${id}-folder`, type: "text", list: names.id, placeholder: "the storage’s root", autocomplete: "off",

@@ -35,7 +35,7 @@ export default portlet("community", "Community", async ({ page, body, head, say,
     replace(place, h("p", { class: "scigate-quiet", role: "status" }, "Looking for the newest files…"));
     const { entries, beyond, failed } = await newestFiles(page, wanted, { signal });
     if (mine !== turn || signal.aborted) return;
-    const table = entryTable({ acts: { page }, sort: byTime, name: (entry) => entry.location });
+    const table = entryTable({ acts: { page }, sort: byTime, name: wanted.length === 1 ? pathOf : (entry) => entry.location });
     table.set(entries.slice(0, SHOWN), { empty: emptyState("Nothing is shared yet.", `Send files to ${wanted[0].name}, and your community sees them here.`) });
     replace(place, overview(wanted, entries), failed.map(({ name, error }) => failure(name, error)), table.node, footnote(entries, beyond));
     say(`${count(entries.length, "file")} of your community`);
@@ -62,6 +62,8 @@ function footnote(entries, beyond) {
   if (beyond.length) notes.push(`${beyond.join(", ")} holds more files than were looked through; the panel “Files” shows all.`);
   return notes.length > 0 && h("p", { class: "scigate-quiet scigate-small" }, notes.join(" "));
 }
+
+const pathOf = (entry) => entry.location.slice(entry.location.indexOf(":/") + 2);
 
 const nobody = () =>
   emptyState("No community shares a storage with you yet.", "When an administrator gives your community a storage, its files appear here.");

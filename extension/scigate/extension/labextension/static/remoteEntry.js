@@ -7,6 +7,7 @@
   const WANTED = {
     widgets: "@lumino/widgets",
     application: "@jupyterlab/application",
+    components: "@jupyterlab/ui-components",
     filebrowser: "@jupyterlab/filebrowser",
     notebook: "@jupyterlab/notebook",
     apputils: "@jupyterlab/apputils",
@@ -24,7 +25,7 @@
     const names = Object.keys(WANTED);
     const modules = await Promise.all(names.map((name) => shared(WANTED[name])));
     const found = Object.fromEntries(names.map((name, index) => [name, modules[index]]));
-    if (!found.widgets || !found.application?.ILayoutRestorer || !found.filebrowser) return [];
+    if (!found.widgets || !found.application?.ILayoutRestorer || !found.components) return [];
     const { plugins } = await import(new URL("panel.js", here).href);
     return plugins(found, here);
   }
