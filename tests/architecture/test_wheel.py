@@ -40,6 +40,8 @@ def test_it_holds_what_is_easily_forgotten(wheel: zipfile.ZipFile) -> None:
     assert [name for name in names if name.startswith("scigate/gateway_api/db/migrations/versions/")], "no migrations"
     assert [name for name in names if name.startswith("scigate/storage_backends/testing/")], "no conformance suite"
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")], "no licence"
+    enabling = "data/etc/jupyter/jupyter_server_config.d/scigate.json"
+    assert [name for name in names if name.endswith(f".data/{enabling}")], "nothing enables the Jupyter extension"
 
 
 def test_its_entry_points_can_be_loaded_from_it(wheel: zipfile.ZipFile, root: Path, tmp_path: Path) -> None:

@@ -40,10 +40,22 @@ class EventsSocket(ProblemHandler, WebSocketHandler):
             self.set_header("Upgrade", "websocket")
             raise Refusal(426, "upgrade-required", "Only a WebSocket is spoken here.",
                           next_step="Open it with a WebSocket client, or use GET scigate/api/v1/events.")  # fmt: skip
+        self._extension.connections.enter(self)
         self._upstream = await self._connect()
         await WebSocketHandler.get(self)
         if self.ws_connection is None:  # it was no proper handshake
             await self._upstream.close()
+
+    def on_finish(self) -> None:
+        """Of the handshake; if that has failed, this is the end."""
+        if self.ws_connection is None:
+            self._extension.connections.leave(self)
+        super().on_finish()
+
+    @property
+    def _extension(self) -> ScigateExtension:
+        found: ScigateExtension = self.settings["scigate"]
+        return found
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return PROTOCOL if PROTOCOL in subprotocols else None
@@ -69,6 +81,7 @@ class EventsSocket(ProblemHandler, WebSocketHandler):
             self.close(GATEWAY_GONE, "the gateway has gone")
 
     def on_close(self) -> None:
+        self._extension.connections.leave(self)
         if self._telling is not None:
             self._telling.cancel()
         if self._upstream is not None:
@@ -89,7 +102,7 @@ class EventsSocket(ProblemHandler, WebSocketHandler):
         self.close(GATEWAY_GONE if abnormal else code, "the gateway has gone" if abnormal else None)
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
-        extension: ScigateExtension = self.settings["scigate"]
+        extension = self._extension
         for last in (False, True):
             upstream = await extension.door.upstream()
             try:

@@ -56,6 +56,7 @@ class ForwardHandler(ProblemHandler):
 
     def start(self, door: Door) -> None:
         """Begin the request to the gateway; what comes of the body goes there."""
+        self.extension.connections.enter(self)
         if self.has_body():
             self.request.connection.set_max_body_size(BODY_MAX)  # type: ignore[union-attr]
         headers = list(to_gateway(self.request.headers.get_all()))
@@ -106,7 +107,12 @@ class ForwardHandler(ProblemHandler):
     def on_connection_close(self) -> None:
         if self.exchange is not None:
             self.exchange.cancel()
+        self.extension.connections.leave(self)
         super().on_connection_close()
+
+    def on_finish(self) -> None:
+        self.extension.connections.leave(self)
+        super().on_finish()
 
     async def _flush(self) -> None:
         await with_timeout(STALLED, self.flush())

@@ -111,7 +111,7 @@ class SubmitHandler(LookedAtHandler):
         if whose is not Whose.JOB:
             return await self.pass_on(whose)
         promise, refused = await asyncio.to_thread(self._promise, request)
-        job = self.home.jobs.accept(promise)
+        job = await asyncio.to_thread(self.home.jobs.accept, promise)
         transfer = await self._transfer(job)
         answer = {"transfer": transfer, "replayed": job.promise is not promise}
         self.set_header("Location", f"{self.prefix()}{API}/transfers/{transfer['id']}")
@@ -184,9 +184,9 @@ class JobHandler(StoragesHandler):
         assert self._job is not None
         job, jobs = self._job, self.home.jobs
         if self._wish == "cancel":
-            jobs.cancel(job)
+            await asyncio.to_thread(jobs.cancel, job)
         elif self._wish == "retry":
-            job = jobs.again(job)
+            job = await asyncio.to_thread(jobs.again, job)
         else:
             raise _not_so(self._wish)
         self.tell(202, as_transfer(job.promise, job.progress, self.extension.user))

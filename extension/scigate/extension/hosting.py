@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 HOME: Final = "home"
-PATIENCE: Final = 10.0  # seconds that another gateway has to come up, or to end
+PATIENCE: Final = 20.0  # seconds that another gateway has to come up, or to end
 FAILED_FOR: Final = 5.0  # seconds in which a failed start is not tried again
 
 
@@ -51,12 +51,15 @@ class Hosted:
         self._service: Service | None = None
         self._upstream: Upstream | None = None
         self._failure: tuple[float, Refusal] | None = None
+        self._looking: asyncio.Future[Upstream] | None = None
 
     async def upstream(self) -> Upstream:
         """The gateway, started if need be. ``Refusal`` with the reason if it cannot be."""
         if self._upstream is not None:
             return self._upstream
-        return await asyncio.get_running_loop().run_in_executor(None, self._look)
+        if self._looking is None or self._looking.done():  # one thread looks for all who wait
+            self._looking = asyncio.get_running_loop().run_in_executor(None, self._look)
+        return await asyncio.shield(self._looking)
 
     def lost(self, upstream: Upstream) -> bool:
         """It has ended; whoever asks next hosts it."""
@@ -120,19 +123,18 @@ class Hosted:
 def settings(place: Place, port: int, token: str) -> Settings:
     """The settings of a hosted gateway: loopback, one user, its own database; storages and limits of ``scigate.toml``
     and the server's own files. ``SettingsError`` if the file is wrong."""
-    from scigate.gateway_api.actor import Role
     from scigate.gateway_api.settings import DatabaseSection, GatewaySection, Settings, UserSection
 
     found = Settings.load(place.settings_file) if place.reads_settings else Settings()
     storages = dict(found.storages)
     if place.home is not None:
         storages.setdefault(HOME, home_storage(place.home))
-    user = UserSection(token_hash="sha256:" + sha256(token.encode()).hexdigest(), roles=tuple(Role))
+    proof = {"token_hash": "sha256:" + sha256(token.encode()).hexdigest(), "roles": ["user", "curator", "admin"]}
     return found.model_copy(
         update={
             "gateway": GatewaySection(host="127.0.0.1", port=port, state_dir=place.state_dir),
             "database": DatabaseSection(),
-            "users": {user_name(): user},
+            "users": {user_name(): UserSection.model_validate(proof)},
             "storages": storages,
             "hub": None,
         }

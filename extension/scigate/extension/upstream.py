@@ -70,7 +70,18 @@ class Connections:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self.under_way = 0
+        self._under_way: set[object] = set()
+
+    def enter(self, request: object) -> None:
+        """A request begins. ``Refusal`` if there are too many."""
+        if len(self._under_way) >= MOST:
+            raise Refusal(503, "too-many-requests", f"{MOST} requests are under way at this Jupyter Server.",
+                          next_step="Try again in a moment.", retriable=True)  # fmt: skip
+        self._under_way.add(request)
+
+    def leave(self, request: object) -> None:
+        """It has ended; may be said again."""
+        self._under_way.discard(request)
 
     @property
     def http(self) -> aiohttp.ClientSession:
@@ -92,14 +103,10 @@ class Exchange:
 
     def __init__(self, connections: Connections, door: Door, method: str, target: str, headers: list[tuple[str, str]],
                  *, has_body: bool) -> None:  # fmt: skip
-        if connections.under_way >= MOST:
-            raise Refusal(503, "too-many-requests", f"{MOST} requests are under way at this Jupyter Server.",
-                          next_step="Try again in a moment.", retriable=True)  # fmt: skip
         self._connections, self._door = connections, door
         self._method, self._target, self._headers = method, target, headers
         self._pieces: asyncio.Queue[bytes | None] | None = asyncio.Queue(PIECES) if has_body else None
         self.upstream: Upstream | None = None
-        connections.under_way += 1
         self._sending = asyncio.ensure_future(self._send())
         self._sending.add_done_callback(self._ended)
 
@@ -150,8 +157,8 @@ class Exchange:
         while (piece := await self._pieces.get()) is not None:
             yield piece
 
-    def _ended(self, sending: asyncio.Future[aiohttp.ClientResponse]) -> None:
-        self._connections.under_way -= 1
+    @staticmethod
+    def _ended(sending: asyncio.Future[aiohttp.ClientResponse]) -> None:
         if not sending.cancelled():
             sending.exception()  # it is told by ``answer``, if anybody still asks
 
