@@ -283,3 +283,38 @@ class TestNoWriters:
         assert (status, body["code"]) == (403, "access-denied")
         writer.close()
         assert upstream.connections == 0
+
+
+async def test_nothing_stays_counted_however_it_ends(
+    hub: Any, api: Api, browser: Browser, jp_ws_fetch: Any, extension: Any
+) -> None:
+    async def under_way(count: int) -> None:
+        for _ in range(200):
+            if len(extension.connections._under_way) == count:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(extension.connections._under_way)
+
+    await api("GET", f"{V1}/status")
+    await under_way(0)
+    reader, writer = await browser.begin("GET", f"{V1}/events", {})
+    await head_of(reader)
+    await under_way(1)
+    writer.transport.abort()
+    await under_way(0)
+    _, writer = await browser.begin("PUT", f"{V1}/files/lab/x", {"Content-Length": 10 * MiB})
+    writer.write(b"x" * MiB)
+    await writer.drain()
+    await under_way(1)
+    writer.transport.abort()
+    await under_way(0)
+    socket = await jp_ws_fetch("scigate", "api", "v1", "events", "ws", subprotocols=["scigate.v1"])
+    await under_way(1)
+    socket.close()
+    await under_way(0)
+
+
+async def test_there_is_a_limit(hub: Any, api: Api, extension: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scigate.extension.upstream.MOST", 0)
+    status, headers, body = await api("GET", f"{V1}/status")
+    assert (status, body["code"], headers["Retry-After"]) == (503, "too-many-requests", "2")
