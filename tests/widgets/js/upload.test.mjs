@@ -133,6 +133,7 @@ test("both ways are told in words, and nothing is claimed that is not known", ()
   assert.deepEqual(firstLeg(sending()), { percent: 50, text: "50 B of 100 B · 10 B/s · 5 s left" });
   assert.deepEqual(firstLeg(sending({ rate: null })), { percent: 50, text: "50 B of 100 B" });
   assert.equal(firstLeg(sending({ total: null })), null);
+  assert.equal(firstLeg(sending({ state: "failed", sent: 0 })), null);
   assert.equal(secondLeg(sending()), null);
   const both = sending({ transfers: new Map([["1", transfer()]]) });
   assert.deepEqual(secondLeg(both), { percent: 25, text: "25 B of 100 B · 5 B/s · 15 s left" });
@@ -148,5 +149,7 @@ test("both ways are told in words, and nothing is claimed that is not known", ()
   assert.match(outcome(waiting).text, /^The storage is full\. The gateway has every byte/);
   const refused = sending({ state: "failed", problem: { title: "It cannot be.", detail: "The port is closed.", nextStep: "Ask." } });
   assert.deepEqual(outcome(refused), { tone: "bad", title: "It cannot be.", text: "The port is closed. Ask." });
+  const there = sending({ state: "failed", problem: { title: "It exists.", code: "already-exists", nextStep: "skip-same" } });
+  assert.match(outcome(there).text, /If it exists already/);
   assert.equal(outcome(sending({ trouble: "No network." })).text, "No network.");
 });

@@ -45,10 +45,18 @@ window.portlet = async (name) => {
 window.ready = true;
 </script></body></html>
 """
-DARK: Final = """:root { color-scheme: dark; --jp-layout-color0: #111; --jp-layout-color1: #212121;
---jp-layout-color2: #333; --jp-layout-color3: #444; --jp-border-color2: #424242; --jp-ui-font-color1: #fff;
---jp-ui-font-color2: #bdbdbd; --jp-brand-color1: #64b5f6; --jp-ui-inverse-font-color1: #111;
---jp-error-color1: #e57373; --jp-warn-color1: #ffb74d; --jp-success-color1: #81c784; }"""
+THEMES: Final = {
+    "light": """:root { --jp-layout-color0: #fff; --jp-layout-color1: #fff; --jp-layout-color2: #eee;
+        --jp-layout-color3: #bdbdbd; --jp-ui-font-color1: rgb(0 0 0 / 87%); --jp-ui-font-color2: rgb(0 0 0 / 54%);
+        --jp-border-color2: #e0e0e0; --jp-brand-color1: #1976d2; --jp-ui-inverse-font-color1: #fff;
+        --jp-error-color1: #d32f2f; --jp-warn-color1: #f57c00; --jp-success-color1: #388e3c;
+        --jp-content-link-color: #1565c0; }""",
+    "dark": """:root { color-scheme: dark; --jp-layout-color0: #111; --jp-layout-color1: #212121;
+        --jp-layout-color2: #424242; --jp-layout-color3: #616161; --jp-ui-font-color1: rgb(255 255 255 / 87%);
+        --jp-ui-font-color2: rgb(255 255 255 / 54%); --jp-border-color2: #424242; --jp-brand-color1: #2196f3;
+        --jp-ui-inverse-font-color1: #000; --jp-error-color1: #f44336; --jp-warn-color1: #ff9800;
+        --jp-success-color1: #4caf50; --jp-content-link-color: #64b5f6; }""",
+}  # as of Lab 4
 
 
 @dataclass
@@ -228,7 +236,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _write_pages(folder: Path) -> None:
     config = json.dumps({"baseUrl": "/", "token": TOKEN})
-    for name, theme in (("light", ""), ("dark", DARK)):
+    for name, theme in THEMES.items():
         (folder / f"{name}.html").write_text(PAGE.replace("CONFIG", config).replace("THEME", theme))
 
 

@@ -5,7 +5,7 @@ import { remaining } from "./rate.js";
 
 /** The way to the gateway: `{percent, text}`; null where nothing comes from this browser. */
 export function firstLeg(one) {
-  if (one.total === null) return null;
+  if (one.total === null || (one.state === "failed" && one.sent === 0)) return null;
   const done = one.state === "received" ? one.total : one.sent;
   return { percent: one.state === "received" ? 100 : percent(done, one.total), text: joined(legWords(one, done)) };
 }
@@ -84,7 +84,13 @@ const PROOFS = {
 };
 
 /** What the title does not say yet, and what to do. */
-const reason = ({ title, detail, nextStep }) => [detail !== title && detail, nextStep].filter(Boolean).join(" ");
-const nextStepOf = (problem) => problem?.nextStep ?? problem?.next_step ?? "";
+const reason = (problem) => [problem.detail !== problem.title && problem.detail, nextStepOf(problem)].filter(Boolean).join(" ");
+
+/** What to do, in terms of this form where the gateway's advice is for programs. */
+function nextStepOf(problem) {
+  if (problem?.code === "already-exists") return "Choose another folder, or what to do “If it exists already”.";
+  return problem?.nextStep ?? problem?.next_step ?? "";
+}
+
 const joined = (words) => words.filter(Boolean).join(" · ");
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/[^.!?…]$/, "$&.");
