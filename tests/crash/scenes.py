@@ -82,7 +82,7 @@ PLACES: Final[dict[str, Scene]] = {
     "file.PAUSED.expired:*": Scene("left", when="WAITING", then="pause", slow=True),
     "file.QUEUED.expired:*": Scene("left_late", "no slot", slow=True),
     "file.COPYING.expired:*": Scene("left_late", slow=True),
-    "file.*.expired:*": Scene("left", slow=True),
+    "file.WAITING.expired:*": Scene("left_early", slow=True),
     # files: for later
     "file.WAITING.scheduled:*": Scene("sent_early"),
     "file.PAUSED.scheduled:*": Scene("later", when="WAITING", then="pause PAUSED resume"),
@@ -287,6 +287,12 @@ class Scenes(Planner):
         made.manner = Manner(600_000, 0.5)
         return made
 
+    def left_early(self, key: str) -> Operation:
+        """When its sender leaves, too little is here to be worth an attempt."""
+        made = Planner.left(self, key)
+        made.manner = Manner(4 << 20, 0.0, leaves_at=1)
+        return made
+
     def left_late(self, key: str) -> Operation:
         """When its sender leaves, the file is copied already."""
         made = Planner.left(self, self._said(key, deferred=False))
@@ -330,6 +336,6 @@ MAKERS: Final[dict[str, Callable[[Scenes, str], Operation]]] = {
     "no_folder": Scenes.no_folder, "inside": Scenes.inside, "mended": Planner.mended, "upload": Planner.upload,
     "sent": Scenes.sent, "deferred": Scenes.deferred, "checked": Scenes.checked, "promised": Scenes.promised,
     "sent_slowly": Scenes.sent_slowly, "sent_with_a_break": Scenes.sent_with_a_break, "ended": Scenes.ended,
-    "left_late": Scenes.left_late, "sent_long": Scenes.sent_long, "left": Planner.left,
+    "left_early": Scenes.left_early, "left_late": Scenes.left_late, "sent_long": Scenes.sent_long, "left": Planner.left,
     "later": Scenes.later, "large": Scenes.large, "sent_early": Scenes.sent_early,
 }  # fmt: skip
