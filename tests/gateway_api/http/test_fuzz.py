@@ -33,7 +33,8 @@ CHECKS = [
     checks.unsupported_method,
 ]
 
-schemathesis.serializer.alias(["application/offset+octet-stream", "application/partial-upload"], "text/plain")
+RAW = ["application/offset+octet-stream", "application/partial-upload", "application/x-ndjson"]
+schemathesis.serializer.alias(RAW, "text/plain")
 
 
 @pytest.fixture(scope="module")
