@@ -47,8 +47,11 @@ def test_a_hub_starts_with_a_broken_gateway_and_a_restart_ends_no_transfer(resta
     hub.ready()
     assert [check for check in examine(str(hub.folder / "jupyterhub_config.py")) if not check.ok] == []
 
-    with hub.signed_in("alice"):
-        token = {"Authorization": f"Bearer {hub.token('alice')}"}
+    with hub.signed_in("alice") as browser:
+        page = browser.get(hub.gateway)
+        assert page.status_code == 200
+        assert "alice" in page.text, "signed in by the hub, without a question"
+    token = {"Authorization": f"Bearer {hub.token('alice')}"}
     request = {"files": [{"source": f"http://{new_slow_web.host}/file", "destination": "lab:/file"}]}
     made = hub.http.post(f"{hub.gateway}api/v1/transfers", json=request, headers=token)
     assert made.status_code == 202, made.text
