@@ -27,7 +27,7 @@ REACHED_IN: Final = 60.0  # seconds from the start of a gateway until its point 
 SOON: Final = 20.0  # the same where something has to happen in the right moment, and it is tried again
 TRIES: Final = 3
 SLOWLY: Final = 90.0  # the same of what waits for something to expire
-AHEAD: Final = 8.0  # seconds after which a request begins that is for later
+AHEAD: Final = 5.0  # seconds after which a request begins that is for later, once the gateway answers
 DEADLINE: Final = 20.0  # seconds that a request has that shall be too late
 
 
@@ -94,8 +94,16 @@ class PointRun(Run):
             if one.deadline == LATER:
                 one.deadline = time.time() + DEADLINE
             if one.not_before == LATER:
+                self._until_it_answers()
                 one.not_before = time.time() + AHEAD
             self._do(one)
+
+    def _until_it_answers(self) -> None:
+        while not self._over.is_set():
+            with suppress(*NOT_ANSWERED):
+                self._client.ask("GET", TRANSFERS)
+                return
+            self._over.wait(0.05)
 
     # --- one kill ------------------------------------------------------------------------------------------------
 
