@@ -124,5 +124,6 @@ class Person:
         panel.locator(".scigate-send-button").click()
 
     def transfer(self, name: str) -> Locator:
-        """The row of a transfer whose name begins so."""
+        """The row of a transfer with this name; a row that is out of sight has none."""
+        self.portlet("transfers").scroll_into_view_if_needed()
         return self.portlet("transfers").locator("tr[data-id]").filter(has_text=name).first
