@@ -66,6 +66,15 @@ def test_settings_that_are_wrong_are_all_said(doctor: Examine, tmp_path: Path) -
     assert any("prot" in message and "port" in message for message in messages)
 
 
+def test_users_of_a_hub_are_users(doctor: Examine) -> None:
+    hub = '[hub]\napi_url = "http://127.0.0.1:8081/hub/api"\napi_token = { env = "HUB_TOKEN" }\n'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HUB_TOKEN", "t" * 32)
+        checks = doctor(hub)
+    assert checks["users"].ok
+    assert "http://127.0.0.1:8081/hub/api" in checks["users"].message
+
+
 def test_no_users_and_no_storages(doctor: Examine) -> None:
     assert {"users", "storages"} <= wrong(doctor("[gateway]\nport = 0\n"))
 

@@ -129,8 +129,11 @@ def _settings(settings: Settings, path: Path | None) -> Iterator[Check]:
         counted = f"{len(settings.storages)} storages and {len(settings.users)} users"
         yield right("settings", f"{path} is valid: {counted}")
         yield from _modes(path)
-    if not settings.users:
-        yield wrong("users", "nobody can use this gateway", "Make a token with 'scigate token NAME'.")
+    if settings.hub is not None:
+        yield right("users", f"they are those of the hub at {settings.hub.api_url}, which 'doctor --hub' looks at")
+    elif not settings.users:
+        step = "Make a token with 'scigate token NAME'. If a JupyterHub starts it, use 'scigate doctor --hub' instead."
+        yield wrong("users", "nobody can use this gateway", step)
     if not settings.storages:
         yield wrong("storages", "there is no storage", "Add a table [storages.NAME] to scigate.toml.")
 
