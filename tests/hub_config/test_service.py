@@ -105,25 +105,20 @@ def test_while_the_gateway_cannot_start_the_reason_is_told_and_the_hub_is_conten
 
     service.settings.write_text(SETTINGS.format(folder=service.folder))
     _wait(service.is_up)
-    assert service.stop() == 0
-
-
-def test_a_killed_gateway_is_back_and_nobody_is_refused_meanwhile(service: Service) -> None:
-    service.start()
-    _wait(lambda: _answers(service) and service.is_up())
-    service.gateway().kill()
-    seen = set()
-    _wait(lambda: bool(seen.add(service.get("/healthz").status_code)) or seen == {503} or {200, 503} <= seen)
-    _wait(service.is_up)
-    assert seen <= {200, 503}, "a refused connection would have raised"
     gateway = service.gateway()
     assert service.stop() == 0
     assert not gateway.is_running()
 
 
-def test_the_gateway_ends_when_its_supervisor_is_killed(service: Service) -> None:
+def test_a_killed_gateway_is_back_and_one_whose_supervisor_is_killed_ends(service: Service) -> None:
     service.start()
     _wait(lambda: _answers(service) and service.is_up())
+    service.gateway().kill()
+    seen = set()
+    _wait(lambda: bool(seen.add(service.get("/healthz").status_code)) or {200, 503} <= seen)
+    _wait(service.is_up)
+    assert seen == {200, 503}, "a refused connection would have raised"
+
     gateway = service.gateway()
     assert service.process is not None
     service.process.kill()

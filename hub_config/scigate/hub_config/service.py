@@ -38,6 +38,7 @@ PATIENCE: Final = 10.0  # seconds for the head of a request
 LINGER: Final = 2.0  # seconds in which a body is thrown away, so that its sender reads our answer
 STOP: Final = 10.0  # seconds that the gateway gets; ending it by force is safe too, and the hub waits for us
 MOST: Final = 500  # connections at once
+QUEUE: Final = 1024  # connections that wait to be accepted
 PR_SET_PDEATHSIG: Final = 1
 
 log = logging.getLogger("scigate")
@@ -157,7 +158,9 @@ class StandIn:
     async def open(self, listener: socket.socket) -> None:
         """Accept connections; nothing if it does already. ``listener`` itself stays open whatever happens here."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, sock=listener.dup(), limit=HEAD_MAX)
+            self._server = await asyncio.start_server(
+                self._serve, sock=listener.dup(), limit=HEAD_MAX, backlog=QUEUE
+            )  # fmt: skip
 
     def close(self) -> None:
         """Accept no more; who waits in the socket's queue is the gateway's."""
@@ -202,7 +205,7 @@ def _listen(address: str) -> socket.socket:
     told = False
     while True:
         try:
-            return socket.create_server((host, port), family=family, backlog=1024)
+            return socket.create_server((host, port), family=family, backlog=QUEUE)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise SystemExit(f"{address} cannot be listened on: {error.strerror}") from None
