@@ -124,3 +124,10 @@ class TestNobody:
     async def test_who_is_not_allowed_sees_nothing(self, hub: Any, api: Api) -> None:
         for method, path in (("POST", "session"), ("GET", f"{V1}/storages"), ("GET", f"{V1}/events/ws")):
             problem(await api(method, path), 403, "access-denied")
+
+
+async def test_a_page_that_came_without_the_cookie_gets_it(hub: Any, api: Api) -> None:
+    status, headers, _ = await api("GET", "session")
+    assert status == 204
+    assert headers["Set-Cookie"].startswith("_xsrf=")
+    assert headers["Cache-Control"] == "no-store"

@@ -29,7 +29,9 @@ async def said(api: Api, *, status: int = 503) -> dict[str, Any]:
 
 
 async def test_kernels_find_the_hosted_gateway(api: Api, jp_root_dir: Path, tmp_path: Path) -> None:
+    expected = os.environ["SCIGATE_URL"]
     await api("POST", "session")
+    assert os.environ["SCIGATE_URL"] == expected
     token_file = Path(os.environ["SCIGATE_TOKEN_FILE"])
     assert token_file == tmp_path / "jupyter-state" / "jupyter-token"
     assert {stat.S_IMODE(path.stat().st_mode) for path in token_file.parent.glob("jupyter-*")} == {0o600}

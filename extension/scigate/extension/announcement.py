@@ -67,11 +67,11 @@ class Announcement:
             os.close(descriptor)
         return False
 
-    def port(self) -> int:
-        """A port to listen on: the same as last time if it is free, so that kernels find the gateway again."""
+    def port(self, wanted: int = 0) -> int:
+        """A free port to listen on: the same as last time, so that kernels find the gateway again; else ``wanted``."""
         last = (self.url or "").rpartition(":")[2]
-        wanted = int(last) if last.isdecimal() and 1024 <= int(last) < 65536 else 0
-        return _free(wanted) or _free(0) or 0
+        before = int(last) if last.isdecimal() and 1024 <= int(last) < 65536 else 0
+        return (before and _free(before)) or (wanted and _free(wanted)) or _free(0) or 0
 
 
 def new_token() -> str:

@@ -168,10 +168,8 @@ class ScigateExtension(ExtensionApp):
     def _host(self) -> Hosted:
         settings_file = Path(self.settings_file).expanduser() if self.settings_file else None
         hosted = Hosted(Place(self.state_folder, self.home_folder, settings_file), self._told)
-        announced = Announcement(self.state_folder)
-        if announced.url:  # most likely there again; kernels may start before the gateway
-            os.environ["SCIGATE_URL"] = announced.url
-        os.environ["SCIGATE_TOKEN_FILE"] = str(announced.token_file)
+        os.environ["SCIGATE_URL"] = hosted.expected_url
+        os.environ["SCIGATE_TOKEN_FILE"] = str(Announcement(self.state_folder).token_file)
         return hosted
 
     def _told(self, upstream: Upstream) -> None:

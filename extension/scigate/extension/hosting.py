@@ -47,11 +47,17 @@ class Hosted:
     def __init__(self, place: Place, found: Callable[[Upstream], None] = lambda upstream: None) -> None:
         self._place, self._found = place, found
         self._announcement = Announcement(place.state_dir)
+        self._port = self._announcement.port()
         self._lock = threading.Lock()  # one looks for it at a time
         self._service: Service | None = None
         self._upstream: Upstream | None = None
         self._failure: tuple[float, Refusal] | None = None
         self._looking: asyncio.Future[Upstream] | None = None
+
+    @property
+    def expected_url(self) -> str:
+        """Where the gateway most likely is going to be, for kernels that start before it."""
+        return self._announcement.url or f"http://127.0.0.1:{self._port}"
 
     async def upstream(self) -> Upstream:
         """The gateway, started if need be. ``Refusal`` with the reason if it cannot be."""
@@ -112,7 +118,7 @@ class Hosted:
         from scigate.gateway_api.wiring import build
 
         token = new_token()
-        service = build(settings(self._place, self._announcement.port(), token))
+        service = build(settings(self._place, self._announcement.port(self._port), token))
         service.start()
         self._service = service
         self._announcement.publish(service.url, token)

@@ -28,6 +28,14 @@ class SessionHandler(ProblemHandler):
     def action(self) -> str:
         return "read"
 
+    async def get(self) -> None:
+        """Set the cookie with which a page proves that it is ours (XSRF); a page of Voila alone comes without it."""
+        self.raise_refusal()
+        _ = self.xsrf_token  # reading it is what sets the cookie
+        self.set_header("Cache-Control", "no-store")
+        self.set_status(204)
+        self.finish()
+
     async def post(self) -> None:
         self.raise_refusal()
         extension: ScigateExtension = self.settings["scigate"]
