@@ -7,9 +7,9 @@ export function notebookPlugin({ notebook }) {
     id: "scigate:notebook",
     description: "Lets SciGate's portlets add a cell to the open notebook.",
     autoStart: true,
-    requires: [notebook.INotebookTracker],
+    optional: [notebook.INotebookTracker],
     activate(app, tracker) {
-      page().notebook = { insert: (code) => insert(tracker.currentWidget?.content, code) };
+      if (tracker) page().notebook = { insert: (code) => insert(tracker.currentWidget?.content, code) };
     },
   };
 }

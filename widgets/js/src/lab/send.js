@@ -14,8 +14,10 @@ export function sendPlugin({ filebrowser, apputils, components }) {
     id: "scigate:send",
     description: "Sends files of the file browser to a storage of the gateway.",
     autoStart: true,
-    requires: [filebrowser.IFileBrowserFactory],
-    activate(app, { tracker }) {
+    optional: [filebrowser.IFileBrowserFactory],
+    activate(app, factory) {
+      if (!factory) return;
+      const { tracker } = factory;
       const selected = () => [...(tracker.currentWidget?.selectedItems() ?? [])];
       const drive = (path) => app.serviceManager.contents.driveName(path);
       app.commands.addCommand("scigate:send", {

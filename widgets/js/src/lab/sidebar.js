@@ -16,6 +16,7 @@ export function sidebarPlugin({ widgets, application, components }, here) {
     autoStart: true,
     optional: [application.ILayoutRestorer],
     activate(app, restorer) {
+      if (!hasSideBar(app)) return;
       injectStyles("scigate-theme", theme);
       injectStyles("scigate-panel-styles", styles);
       const panel = new (panelClass(widgets.Widget))((name) => new URL(`${name}.js`, here).href, app.version, iconOf(components));
@@ -24,6 +25,9 @@ export function sidebarPlugin({ widgets, application, components }, here) {
     },
   };
 }
+
+/** Voila shares the modules, but its pages have no side bar. */
+const hasSideBar = (app) => ["JupyterLab", "Jupyter Notebook"].includes(app.name);
 
 /** Lumino's class is known only when the application runs. */
 function panelClass(Widget) {

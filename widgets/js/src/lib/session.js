@@ -46,14 +46,26 @@ export function createSession(ask) {
 
 /** Ask the extension of the Jupyter Server. */
 export async function askExtension(base) {
-  const response = await fetchOrExplain(new URL("scigate/session", base), {
+  const address = new URL("scigate/session", base);
+  if (!cookie("_xsrf") && !jupyterConfig().token) await fetchOrExplain(address); // it sets the cookie
+  const response = await fetchOrExplain(address, {
     method: "POST",
     headers: { ...jupyterHeaders(), "Content-Type": "application/json" },
     body: "{}",
   });
   if (response.ok) return response.json();
+  if (!response.headers.get("Content-Type")?.startsWith("application/problem+json")) throw notHere(response.status);
   throw await problemOf(response);
 }
+
+/** Somebody else answered: a server without the extension, or one that serves nothing but its own pages (Voila alone). */
+const notHere = (status) =>
+  new Problem({
+    title: "SciGate does not run in this Jupyter Server.",
+    detail: `It answers ${status} where SciGate's extension should be.`,
+    nextStep: "Install scigate where the server runs and start it again. Voila: open the page from a Jupyter Server.",
+    status,
+  });
 
 /** As fetch; that nobody answers is a Problem too. */
 export async function fetchOrExplain(url, options) {
