@@ -90,6 +90,8 @@ root = "{folder}/climate"
 users = ["community:climate"]
 [users.ada]
 token_hash = "sha256:{"0" * 64}"
+[egress]
+allow = ["127.0.0.1:9"] # where nobody listens
 {more}
 """
 

@@ -144,6 +144,17 @@ def test_rights_that_are_taken_away_are_gone(beside: Beside) -> None:
         beside.hub.ask("POST", "/groups/climate/users", {"users": ["alice"]})
 
 
+def test_webhooks_of_a_hubs_users_are_delivered(beside: Beside) -> None:
+    """Although nobody can be asked whether their owner is still a user."""
+    client = beside.client(beside.hub.new_token("alice")[0])
+    made = client.post(f"{V1}/webhooks", json={"url": "http://127.0.0.1:9/"}).json()["webhook"]
+    client.put(f"{V1}/files/lab/told", content=b"x", params={"overwrite": "overwrite"})
+    where = f"{V1}/webhooks/{made['id']}"
+    wait_until(lambda: client.get(where).json()["state"] == "failing", 60)  # it was tried: nobody listens there
+    assert client.get(where).json()["cause"]["code"] != "owner-unknown"
+    client.delete(where)
+
+
 def test_a_ticket_of_the_old_kind_opens_a_socket_too(beside: Beside) -> None:
     """Such a ticket names a user of the settings; that of a hub's user says all by itself."""
     made = beside.client(beside.hub.new_token("alice")[0]).post(f"{V1}/tickets").json()
