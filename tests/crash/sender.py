@@ -37,7 +37,7 @@ class Sender:
     def __init__(self, port: int, history: History, stop: threading.Event, kept: float) -> None:
         self._port, self._history, self._stop = port, history, stop
         self._client = Client(port, history, stop)
-        self._nap = kept + 1.5
+        self._nap = 1.5 * kept
 
     def do(self, operation: Operation, rng: random.Random) -> None:
         """Send until all is acknowledged, or as long as the operation's manner is."""
