@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from .auth.hub_activity import Activity
 from .auth.page_tickets import PURPOSE, PageTickets
 from .db.database import Database
 from .events.webhooks_signing import MasterKey, master_key
@@ -13,6 +12,9 @@ from .http.hub.parts import HubParts
 from .settings import HubSection, Settings
 from .settings_errors import SettingsError
 from .transfers.present import Present
+
+if TYPE_CHECKING:
+    from .auth.hub_activity import Activity
 
 _FOR_COOKIES: Final = b"scigate cookies 1\0"
 
@@ -28,7 +30,7 @@ class HubSide:
         if settings.hub is not None:
             self.parts = _parts(settings.hub, key)
             present = Present(database, settings.limits.upload_expires)
-            self._activity = Activity(settings.hub, present.owners)
+            self._activity = _activity(settings.hub, present)
 
     def start(self) -> None:
         """Tell the hub from now on who must not be taken for idle."""
@@ -39,6 +41,13 @@ class HubSide:
         """Tell it no more."""
         if self._activity is not None:
             self._activity.stop()
+
+
+def _activity(section: HubSection, present: Present) -> Activity:
+    """It is imported here because it brings httpx, which takes a tenth of a gateway's start and serves nobody else."""
+    from .auth.hub_activity import Activity
+
+    return Activity(section, present.owners)
 
 
 def _parts(section: HubSection, key: MasterKey) -> HubParts:
