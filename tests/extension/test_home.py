@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,79 @@ async def test_what_is_fetched_is_told_like_any_transfer(hub: Any, api: Api, jp_
     failed = await finished(api, again["transfer"]["id"])
     assert (failed["state"], failed["files"]["failed"]) == ("FAILED", 2)
     assert "exists" in failed["cause"]["message"]
+
+
+async def test_what_cannot_be_is_refused_in_words(hub: Any, api: Api, jp_root_dir: Path) -> None:
+    (jp_root_dir / "out").symlink_to("/etc")
+    (jp_root_dir / "empty").mkdir()
+    (jp_root_dir / "f").write_text("f")
+
+    async def refusal(source: str, destination: str, **more: Any) -> tuple[int, str]:
+        body = {"files": [{"source": source, "destination": destination}], **more}
+        status, headers, answer = await api("POST", f"{V1}/transfers", body)
+        assert headers["Content-Type"] == "application/problem+json"
+        assert answer["title"]
+        assert answer["next_step"]
+        return status, answer["code"]
+
+    assert await refusal("home:/none", "lab:/x") == (404, "not-found")
+    assert await refusal("home:/empty/", "lab:/x/") == (422, "nothing-to-send")
+    assert await refusal("home:/out/passwd", "lab:/x") == (422, "invalid-name")
+    assert await refusal("home:/../x", "lab:/x") == (422, "invalid-request")
+    assert await refusal("lab:/x", "home:/out/x") == (422, "invalid-name")
+    assert await refusal("lab:/x", "home:/x", overwrite="newer") == (422, "unsupported")
+    assert await refusal("lab:/x", "home:/x", not_before="2040-01-01T00:00:00Z") == (422, "unsupported")
+    assert await refusal("home:/f", "nowhere:/x") == (404, "not-found")
+    assert await refusal("home:/f", "lab:/x", overwrite="perhaps") == (422, "invalid-request")
+    status, _, answer = await api("POST", f"{V1}/transfers", "[" * 100_000, {"Content-Type": "application/json"})
+    assert (status, answer["code"]) == (400, "malformed")
+    status, _, answer = await api("GET", f"{V1}/transfers/home-none")
+    assert (status, answer["code"]) == (404, "not-found")
+    assert not (hub.lab / "x").exists()
+
+
+async def test_what_is_sent_twice_with_a_key_is_sent_once(hub: Any, api: Api, jp_root_dir: Path) -> None:
+    (jp_root_dir / "f").write_text("f")
+    body = {"files": [{"source": "home:/f", "destination": "lab:/once"}]}
+    answers = [await api("POST", f"{V1}/transfers", body, {"Idempotency-Key": "k"}) for _ in range(2)]
+    assert [answer[2]["replayed"] for answer in answers] == [False, True]
+    assert len({answer[2]["transfer"]["id"] for answer in answers}) == 1
+    assert len((await api("GET", f"{V1}/transfers"))[2]["items"]) == 1
+
+
+async def test_an_upload_to_home_stays_here(hub: Any, api: Api, jp_root_dir: Path) -> None:
+    tus = {"Tus-Resumable": "1.0.0"}
+    destination = base64.b64encode(b"home:/up.txt").decode()
+    begin = {**tus, "Upload-Length": "5", "Upload-Metadata": f"destination {destination}"}
+    status, headers, _ = await api("POST", f"{V1}/uploads", headers=begin)
+    assert status == 201
+    path = headers["Location"].removeprefix("/a%40b/scigate/")
+    patch = {**tus, "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    assert (await api("PATCH", path, b"hello", patch))[0] == 204
+    for _ in range(200):
+        if (jp_root_dir / "up.txt").exists():
+            break
+        await asyncio.sleep(0.05)
+    assert (jp_root_dir / "up.txt").read_bytes() == b"hello"
+    assert (await api("GET", path))[2]["state"] == "DONE"
+    assert (await api("GET", f"{V1}/uploads"))[2]["items"] == []  # those of the gateway
+
+
+async def test_a_move_within_home_is_one(hub: Any, api: Api, jp_root_dir: Path) -> None:
+    (jp_root_dir / "old").write_text("x")
+    status, _, answer = await api("POST", f"{V1}/moves", {"source": "home:/old", "destination": "home:/new"})
+    assert (status, answer["location"]) == (200, "home:/new")
+    assert (jp_root_dir / "new").read_text() == "x"
+
+
+async def test_a_fetch_is_cancelled_and_tried_again(hub: Any, api: Api, jp_root_dir: Path) -> None:
+    (hub.lab / "f").write_text("f")
+    (jp_root_dir / "f").write_text("old")
+    body = {"files": [{"source": "lab:/f", "destination": "home:/f"}]}
+    id = (await api("POST", f"{V1}/transfers", body))[2]["transfer"]["id"]
+    assert (await finished(api, id))["state"] == "FAILED"
+    assert (await api("POST", f"{V1}/transfers/{id}/pause"))[0] == 409
+    (jp_root_dir / "f").unlink()
+    assert (await api("POST", f"{V1}/transfers/{id}/retry"))[0] == 202
+    assert (await finished(api, id))["state"] == "DONE"
+    assert (await api("POST", f"{V1}/transfers/{id}/cancel"))[2]["state"] == "DONE"

@@ -79,17 +79,14 @@ class LookedAtHandler(StoragesHandler):
         if self.request.method != "POST" or self.refused:
             return await super().data_received(chunk)
         self._body += chunk
-        if len(self._body) > LARGEST:
+        if len(self._body) > LARGEST:  # only a chunked body comes here
             self.refused, self._body = too_large(LARGEST), bytearray()
+            await self.answer_early()
         return None
 
     async def post(self) -> None:
         self.raise_refusal()
-        try:
-            request = json.loads(self._body)
-        except ValueError:
-            request = None  # the gateway says what is wrong with it
-        await self.decide(request)
+        await self.decide(await asyncio.to_thread(_parsed, self._body))
 
     async def decide(self, request: Any) -> None:
         await self.pass_on(whose_change(request))
@@ -196,6 +193,14 @@ class JobHandler(StoragesHandler):
         raise _not_so(self.request.method or "")
 
     head = put = patch = delete = options = dispatch
+
+
+def _parsed(body: bytearray) -> Any:
+    """JSON; None if it is none, and then the gateway says what is wrong with it."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def as_refusal(error: Exception) -> Refusal:

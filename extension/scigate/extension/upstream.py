@@ -115,9 +115,11 @@ class Exchange:
         if self._pieces is None or self._sending.done():
             return False
         put = asyncio.ensure_future(self._pieces.put(piece))
-        await asyncio.wait({put, self._sending}, return_when=asyncio.FIRST_COMPLETED)
+        moved, _ = await asyncio.wait({put, self._sending}, return_when=asyncio.FIRST_COMPLETED, timeout=SILENT)
         put.cancel()
-        return not self._sending.done()
+        if not moved:  # a gateway that takes nothing for so long takes nothing any more
+            self.cancel()
+        return bool(moved) and not self._sending.done()
 
     async def answer(self) -> aiohttp.ClientResponse | None:
         """The answer, its body still to be read. ``Refusal`` if there is none; None if it was cancelled."""
