@@ -16,7 +16,15 @@ from .stand import Stand, until
 
 MiB = 1 << 20
 SMALL, LARGE = 1000, 9 * MiB
-SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+LONG = pytest.mark.long
+
+
+def sizes(usual: int) -> pytest.MarkDecorator:
+    """Small and large, one of them in a usual run."""
+    given = [pytest.param(size, marks=[LONG] * (size != usual)) for size in (SMALL, LARGE)]
+    return pytest.mark.parametrize("size", given, ids=["small", "large"])
+
+
 Make = Callable[..., Stand]
 
 
@@ -55,7 +63,7 @@ def crash(patch: pytest.MonkeyPatch, size: int, error: type[BaseException], time
     return made
 
 
-@SIZES
+@sizes(LARGE)
 def test_a_mistake_is_told_as_such_and_tried_again(stand: Make, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     began, made = time.monotonic(), filled(stand, size)
     crash(monkeypatch, size, Mistake, 1)
@@ -67,7 +75,7 @@ def test_a_mistake_is_told_as_such_and_tried_again(stand: Make, monkeypatch: pyt
     made.settle("faults.process", began, fault="exception in a mover")
 
 
-@SIZES
+@sizes(SMALL)
 def test_a_file_that_is_always_a_mistake_fails_alone(stand: Make, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     began, made = time.monotonic(), filled(stand, size)
     crash(monkeypatch, size, Mistake, 1000, "ill")
@@ -81,7 +89,7 @@ def test_a_file_that_is_always_a_mistake_fails_alone(stand: Make, monkeypatch: p
     made.settle("faults.process", began, runs=3, fault="a poisonous file")
 
 
-@pytest.mark.parametrize("where", ["move_large", "move_batch"])
+@pytest.mark.parametrize("where", [pytest.param("move_large", marks=LONG), "move_batch"])
 def test_a_thread_that_dies_leaves_its_files_to_others(
     stand: Make, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -97,7 +105,7 @@ def test_a_thread_that_dies_leaves_its_files_to_others(
     made.settle("faults.process", began, runs=3, fault="a mover dies")
 
 
-@SIZES
+@sizes(LARGE)
 def test_memory_that_runs_out_is_no_reason_to_fail(stand: Make, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """However often: it is the machine's, not the file's."""
     began, made = time.monotonic(), filled(stand, size)

@@ -20,6 +20,7 @@ SMALL, LARGE = 3 * MiB, 36 * MiB  # in one piece; two blocks
 SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
 AT_ONCE = struct.pack("I", 2)  # without writing anything more
 Make = Callable[..., Stand]
+LONG = pytest.mark.long
 
 
 def unmounted(mounts: Mounts, disk: Path) -> None:
@@ -36,7 +37,7 @@ def torn_out(mounts: Mounts, disk: Path) -> None:
         os.close(folder)
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("size", [pytest.param(SMALL, marks=LONG), LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("lose", [unmounted, torn_out])
 def test_a_file_system_that_goes_in_mid_write_is_waited_for(
     stand: Make, mounts: Mounts, lose: Callable[[Mounts, Path], None], size: int
@@ -66,7 +67,7 @@ def test_a_file_system_that_goes_in_mid_write_is_waited_for(
     made.settle("faults.disk", began, fault=f"{lose.__name__} in mid-write")
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("size", [SMALL, pytest.param(LARGE, marks=LONG)], ids=["small", "large"])
 def test_what_was_half_written_to_another_file_system_is_written_anew(stand: Make, mounts: Mounts, size: int) -> None:
     """Where the disk was is another one when the copy goes on: DONE is what is on that one."""
     began = time.monotonic()
