@@ -48,7 +48,7 @@ def clock(require: Callable[[str], Path], tmp_path: Path) -> Clock:
     return Clock(tmp_path, require("faketime").resolve())
 
 
-def begin_uploads(made: Program, first: int, count: int = 5) -> list[tuple[str, bytes]]:
+def begin_uploads(made: Program, first: int, count: int = 3) -> list[tuple[str, bytes]]:
     """Uploads of which a half has been sent."""
     begun = []
     for number in range(first, first + count):
@@ -110,10 +110,10 @@ def test_a_clock_that_is_set_ends_nothing_early_and_holds_nothing_up(
     made.wait_for(waits[0], "WAITING")
     clock.set_by(step)
     while not is_seen(made, step):
-        if len(waits) < 20:  # some of them in the very moment
+        if len(waits) < 6:  # some of them in the very moment
             waits.append(made.submit(("lab:/f", f"out:/waits-{len(waits)}")))
             uploads += begin_uploads(made, len(uploads), 1)
-        time.sleep(0.1)
+        time.sleep(0.2)
     uploads += begin_uploads(made, len(uploads), 1)
     time.sleep(1.5)  # until the reconciler has been there
     aside.rename(made.root("out"))
