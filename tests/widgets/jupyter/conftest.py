@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import httpx
 import pytest
@@ -293,6 +293,23 @@ def show() -> Callable[..., Any]:
         return page.locator(f".scigate-{name}").last
 
     return show
+
+
+@pytest.fixture(scope="session")
+def axe(missing: Callable[[str], NoReturn]) -> Callable[[Any], None]:
+    """``axe(page)``: everybody can use the page as it is now, as far as axe can tell."""
+    program = ROOT / "widgets/js/node_modules/axe-core/axe.min.js"
+    if not program.is_file():
+        missing("needs axe-core, which npm puts into widgets/js/node_modules: remove the bundles, then ./run bundles")
+
+    def check(page: Any) -> None:
+        if not page.evaluate("'axe' in window"):
+            page.add_script_tag(path=program)
+        found = page.evaluate("axe.run('main', { resultTypes: ['violations'] })")["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert [f"{one['id']}: {[node['html'] for node in one['nodes']][:3]}" for one in serious] == []
+
+    return check
 
 
 def _is_here(url: str) -> bool:

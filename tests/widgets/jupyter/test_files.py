@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HOSTILE = ["<img src=x onerror=hacked=1>.txt", "report\u202efdp.exe", "two\nlines.csv", "plain.csv"]
 CLIPBOARD = "navigator.clipboard.readText()"
 
@@ -131,6 +133,30 @@ def test_the_community_sees_the_newest_first(tab: Any, site: Any, show: Callable
     assert panel.locator(".scigate-name").all_inner_texts() == ["new.vcf", "older.vcf", "oldest <b>.vcf"]
     assert panel.locator("b").count() == 0
     panel.get_by_text("3 files, 2.9 KiB, at h3a").wait_for()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everybody_can_look_around(
+    theme: str, tab: Any, site: Any, show: Callable[..., Any], axe: Callable[[Any], None]
+) -> None:
+    (site.folder / "h3a/data.csv").write_text("a,b\n")
+    (site.folder / "h3a/folder").mkdir(exist_ok=True)
+    tab.goto(f"{site.url}static/{theme}.html")
+    tab.wait_for_function("window.ready")
+    community = show(tab, "community")
+    community.locator("tr[data-id]").first.wait_for()
+    files = show(tab, "files")
+    files.get_by_role("button", name="archive").wait_for()
+    axe(tab)
+    files.get_by_role("button", name="h3a").first.click()
+    files.get_by_role("button", name="data.csv", exact=True).click()
+    files.get_by_role("button", name="Delete…").click()
+    axe(tab)
+    files.get_by_role("button", name="Send to…").click()
+    tab.get_by_role("dialog").get_by_label("Deliver").wait_for()
+    axe(tab)
+    tab.keyboard.press("Escape")
+    tab.get_by_role("dialog").wait_for(state="detached")
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:

@@ -211,3 +211,26 @@ def test_a_time_to_begin_is_kept(tab: Any, site: Any, show: Callable[..., Any], 
     panel.get_by_role("button", name="Cancel tonight.txt").click()
     panel.get_by_text("Cancelled", exact=True).first.wait_for()
     assert not (site.folder / "lab/night/tonight.txt").exists()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everybody_can_send(
+    theme: str, tab: Any, site: Any, show: Callable[..., Any], axe: Callable[[Any], None], tmp_path: Path
+) -> None:
+    for name in ("one.txt", "two.txt"):
+        (tmp_path / name).write_text(theme)
+    tab.goto(f"{site.url}static/{theme}.html")
+    tab.wait_for_function("window.ready")
+    panel = show(tab, "upload")
+    panel.get_by_text("Disks of the lab").or_(panel.get_by_text("Shared by")).first.wait_for()
+    for expected in ("Done: 2 files", "2 of 2 files failed"):
+        panel.get_by_label("Files to send").set_input_files([str(tmp_path / "one.txt"), str(tmp_path / "two.txt")])
+        panel.get_by_label("Folder", exact=True).fill(theme)
+        panel.get_by_role("button", name="Send", exact=True).click()
+        panel.get_by_text(expected, exact=True).wait_for()
+    panel.get_by_label("Files to send").set_input_files([str(tmp_path / "one.txt"), str(tmp_path / "two.txt")])
+    panel.get_by_label("Deliver").select_option("later")
+    panel.get_by_label("or web addresses").fill("nowhere")
+    panel.get_by_role("button", name="Send", exact=True).click()
+    panel.get_by_text("is no web address").wait_for()
+    axe(tab)
