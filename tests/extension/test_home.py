@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .conftest import TOKEN
+
 Api = Callable[..., Any]
 V1 = "api/v1"
 
@@ -44,7 +46,7 @@ async def test_files_are_listed_read_written_and_removed(hub: Any, api: Api, jp_
     assert sorted(path.name for path in jp_root_dir.rglob("*")) == ["b.txt", "new", "sub"]
 
 
-async def test_what_is_sent_is_a_transfer_of_the_gateway(hub: Any, api: Api, jp_root_dir: Path) -> None:
+async def test_what_is_sent_is_a_transfer_of_the_gateway(hub: Any, api: Api, jp_root_dir: Path, tmp_path: Path) -> None:
     (jp_root_dir / "run").mkdir()
     (jp_root_dir / "run" / "big.bin").write_bytes(b"x" * 20_000_000)
     (jp_root_dir / "run" / "link").symlink_to("big.bin")
@@ -62,6 +64,9 @@ async def test_what_is_sent_is_a_transfer_of_the_gateway(hub: Any, api: Api, jp_
     assert (done["state"], done["label"], done["files"]["done"]) == ("DONE", "both", 2)
     assert (hub.lab / "in" / "big.bin").read_bytes() == b"x" * 20_000_000
     assert (hub.lab / "in" / "one.txt").read_text() == "one"
+    promises = list((tmp_path / "jupyter-state").rglob("*.json"))
+    assert promises
+    assert not [path for path in promises if TOKEN in path.read_text()]
 
 
 async def test_what_is_fetched_is_told_like_any_transfer(hub: Any, api: Api, jp_root_dir: Path) -> None:

@@ -67,5 +67,6 @@ def refused(status: int, answer: Any, upstream: Upstream) -> Refusal:
     else:
         title = str(said.get("title") or f"The gateway answers with status {status}.")
         advice = str(said.get("next_step") or f"Ask whoever runs the gateway at {upstream.url}.")
-    return Refusal(403 if status == 403 else 502, "no-ticket", title, detail=str(said.get("detail") or ""),
-                   next_step=advice)  # fmt: skip
+    busy = status in (429, 503)
+    return Refusal(403 if status == 403 else 503 if busy else 502, "no-ticket", title, retriable=busy,
+                   detail=str(said.get("detail") or ""), next_step=advice)  # fmt: skip
