@@ -50,6 +50,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], Path]
         made.ready()
         yield made
     finally:
+        slow_web.go_on()  # else the gateway would wait for it a while
         made.stop()
 
 
