@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from scigate.extension.home_records import Promise
 
 from .conftest import TOKEN
 
@@ -159,3 +162,18 @@ async def test_a_fetch_is_cancelled_and_tried_again(hub: Any, api: Api, jp_root_
     assert (await api("POST", f"{V1}/transfers/{id}/retry"))[0] == 202
     assert (await finished(api, id))["state"] == "DONE"
     assert (await api("POST", f"{V1}/transfers/{id}/cancel"))[2]["state"] == "DONE"
+
+
+async def test_the_next_start_goes_on_by_itself(
+    hub: Any, api: Api, extension: Any, jp_serverapp: Any, jp_root_dir: Path
+) -> None:
+    (hub.lab / "f").write_text("f")
+    promised = Promise("fetch", [("lab:/f", "home:/later/")], "fail", None, None, time.time())
+    extension.home_beside.jobs._records.save(promised)
+    await jp_serverapp._post_start()
+    for _ in range(200):
+        if (await api("GET", f"{V1}/transfers/{promised.id}"))[0] == 200:
+            break
+        await asyncio.sleep(0.05)
+    assert (await finished(api, promised.id))["state"] == "DONE"
+    assert (jp_root_dir / "later" / "f").read_text() == "f"
