@@ -213,6 +213,46 @@ def test_a_time_to_begin_is_kept(tab: Any, site: Any, show: Callable[..., Any], 
     assert not (site.folder / "lab/night/tonight.txt").exists()
 
 
+DROP = """([panel, name, text, link]) => {
+  const transfer = new DataTransfer();
+  if (name) transfer.items.add(new File([text], name, { lastModified: 1e12 }));
+  if (link) transfer.setData("text/uri-list", link);
+  const box = panel.querySelector(".scigate-drop");
+  for (const type of ["dragover", "drop"])
+    box.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+}"""
+
+
+def test_files_and_links_are_dropped(tab: Any, site: Any, show: Callable[..., Any]) -> None:
+    panel = show(tab, "upload")
+    place(panel, "lab", "dropped")
+    element = panel.element_handle()
+    tab.evaluate(DROP, [element, "", "", "https://example.org/a.h5"])
+    assert panel.get_by_label("or web addresses").input_value() == "https://example.org/a.h5"
+    panel.get_by_label("or web addresses").fill("")
+    tab.evaluate(DROP, [element, "notes.txt", "dropped text", ""])
+    panel.get_by_text("notes.txt", exact=True).wait_for()
+    panel.get_by_role("button", name="Send", exact=True).click()
+    panel.get_by_text("Done", exact=True).wait_for()
+    assert (site.folder / "lab/dropped/notes.txt").read_text() == "dropped text"
+    assert (site.folder / "lab/dropped/notes.txt").stat().st_size == 12
+
+
+def test_of_a_folder_what_is_there_already_does_not_keep_the_rest(
+    tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path
+) -> None:
+    (site.folder / "lab/partly").mkdir()
+    (site.folder / "lab/partly/b.txt").write_text("older")
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text("new")
+    panel = show(tab, "upload")
+    choose(panel, *(tmp_path / f"{name}.txt" for name in "abc"), folder="partly")
+    panel.get_by_role("button", name="Send", exact=True).click()
+    panel.get_by_text("1 of 3 files failed", exact=True).wait_for()
+    found = {path.name: path.read_text() for path in (site.folder / "lab/partly").iterdir()}
+    assert found == {"a.txt": "new", "b.txt": "older", "c.txt": "new"}
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_everybody_can_send(
     theme: str, tab: Any, site: Any, show: Callable[..., Any], axe: Callable[[Any], None], tmp_path: Path

@@ -33,8 +33,9 @@ export function destinationPicker({ page, signal, kept = null, home = false, onC
   async function load() {
     const found = [];
     for await (const one of page.api.items("storages", { home, signal })) found.push(one);
+    const { hub } = await page.session(); // without one, `home` is the gateway's own storage
     const wanted = select.value || kept?.storage;
-    storages = destinations(found).filter((one) => home || one.name !== "home");
+    storages = destinations(found).filter((one) => home || !hub || one.name !== "home");
     replace(select, ...storages.map((one) => h("option", { value: one.name }, line(one))));
     if (storages.some((one) => one.name === wanted)) select.value = wanted;
     changed();

@@ -4,16 +4,22 @@ import { Upload } from "tus-js-client";
 import { PAUSES, isTemporary, whyFailed, whyWaiting } from "./resend.js";
 
 const CHUNK = 64 << 20;
+const SMALL = 1 << 20; // bytes that go in one request when nothing of them can be there yet
 const SILENCE = 60_000; // milliseconds without a byte: the connection is dead, whatever the browser thinks
 const LOOK = 5_000;
 
 /**
- * Sends what is missing of `file` into the upload `id`.
+ * Sends what is missing of `file` into the upload `id`; `fresh`: nothing of it is there.
  * @param page  the page's session and API
  * @param onMove  hears how many bytes have gone; `onTrouble` why nothing goes, null when it goes again
  * @returns true when all is at the gateway, false when `signal` stopped it. Raises `{title, detail, nextStep, status}`.
  */
-export async function pipe(file, id, page, { signal, onMove, onTrouble }) {
+export async function pipe(file, id, page, { fresh, signal, onMove, onTrouble }) {
+  if (fresh && file.size <= SMALL && (await inOne(file, id, page, signal))) {
+    onTrouble(null);
+    onMove(file.size);
+    return true;
+  }
   const uploadUrl = await page.api.url(`uploads/${id}`);
   if (signal.aborted) return false;
   return new Promise((resolve, reject) => {
@@ -60,6 +66,17 @@ export async function pipe(file, id, page, { signal, onMove, onTrouble }) {
     signal.addEventListener("abort", stop, { once: true });
     upload.start();
   });
+}
+
+/** A small file without asking first, which halves the requests of a folder. Whether it worked; else tus finds out. */
+async function inOne(file, id, page, signal) {
+  const headers = { "Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream" };
+  try {
+    await page.api(`uploads/${id}`, { method: "PATCH", as: "response", body: file, headers, signal });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function authorise(request, page) {

@@ -35,6 +35,9 @@ export class Pulling extends EventTarget {
     try {
       const headers = { "Idempotency-Key": this.key };
       const { transfer } = await this.page.api("transfers", { method: "POST", body: { files, ...this.wishes }, headers });
+      const isUnwanted = this.state === "cancelled"; // meanwhile
+      this.#know(transfer);
+      if (isUnwanted) return await this.cancel();
       this.#become("received");
       follow(this.page, transfer, (known) => this.#know(known), this.#unfollow.signal);
     } catch (error) {

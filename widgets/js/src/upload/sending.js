@@ -74,6 +74,7 @@ export class Sending extends EventTarget {
     this.#become(this.#parts.length ? "sending" : "preparing");
     try {
       if (!this.#parts.length) await this.#create();
+      if (this.state === "cancelled") return await this.cancel(); // meanwhile
       if (!stop.signal.aborted) await this.#send(stop);
     } catch (error) {
       if (error instanceof Forgotten) return this.#anew();
@@ -151,7 +152,7 @@ export class Sending extends EventTarget {
     try {
       const onMove = (bytes) => this.#moved(part, bytes);
       const onTrouble = (text) => this.#troubled(text);
-      part.here = await pipe(part.file, part.id, this.page, { signal: stop.signal, onMove, onTrouble });
+      part.here = await pipe(part.file, part.id, this.page, { fresh: part.sent === 0, signal: stop.signal, onMove, onTrouble });
     } catch (problem) {
       if (!isOfFile(problem.status)) {
         stop.abort();

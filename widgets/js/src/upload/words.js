@@ -47,7 +47,7 @@ function delivered(one) {
   const transfers = [...one.transfers.values()];
   const of = (state) => transfers.find((transfer) => transfer.state === state);
   const refused = one.refused.length ? ` ${count(one.refused.length, "file")} could not be sent.` : "";
-  if (of("FAILED")) return { tone: "bad", title: failure(of("FAILED")), text: nextStepOf(of("FAILED").cause) + refused };
+  if (of("FAILED")) return { tone: "bad", title: failure(of("FAILED")), text: adviceOn(of("FAILED")) + refused };
   if (of("CANCELLED")) return { tone: "quiet", title: "Cancelled", text: "Nothing more of it is delivered." };
   if (of("PAUSED")) return { tone: "warn", title: "Paused", text: of("PAUSED").cause?.message ?? "" };
   if (transfers.length && transfers.every(({ state }) => state === "DONE")) return done(one, transfers, refused);
@@ -82,6 +82,11 @@ const PROOFS = {
   C: "confirmed by the digest that the storage took as it came",
   D: "only the size could be compared",
 };
+
+function adviceOn({ cause, files }) {
+  const which = files.total > 1 ? "The panel “Transfers” shows which and why." : "";
+  return [nextStepOf(cause), which].filter(Boolean).join(" ");
+}
 
 /** What the title does not say yet, and what to do. */
 const reason = (problem) => [problem.detail !== problem.title && problem.detail, nextStepOf(problem)].filter(Boolean).join(" ");
