@@ -13,7 +13,7 @@ import pytest
 import scigate.widgets as widgets
 from scigate.widgets.portlet import bundle
 
-BUILT_IN = ["status", "upload", "transfers", "files", "community", "feedback"]
+BUILT_IN = ["status", "upload", "files", "transfers", "community", "feedback"]
 SECRET = "token-that-nobody-may-see"
 
 

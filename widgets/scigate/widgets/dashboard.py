@@ -11,8 +11,8 @@ from .builtin.broken import Broken
 from .portlet import Portlet
 from .registry import Found, find, portlets
 
-COLUMNS: Final = "repeat(auto-fit, minmax(min(100%, 24rem), 1fr))"
-"""As many columns as have room; on a narrow page one."""
+COLUMNS: Final = "repeat(auto-fit, minmax(min(100%, max(26rem, 40%)), 1fr))"
+"""Two columns; on a narrow page one."""
 
 
 class Dashboard(ipywidgets.GridBox):  # type: ignore[misc]  # ipywidgets is not typed
@@ -21,7 +21,8 @@ class Dashboard(ipywidgets.GridBox):  # type: ignore[misc]  # ipywidgets is not 
     def __init__(self, members: Iterable[tuple[str, Portlet]], **traits: Any) -> None:
         self._members = dict(members)
         for portlet in self._members.values():
-            portlet.layout.grid_column = "1 / -1" if portlet.wide else "auto"
+            # As an area, since the page sets that last, and then the column would be lost.
+            portlet.layout.grid_area = "auto / 1 / auto / -1" if portlet.wide else "auto"
             portlet.layout.min_width = "0"
         layout = ipywidgets.Layout(
             grid_template_columns=COLUMNS, grid_gap="12px", align_items="flex-start", width="100%"

@@ -25,7 +25,7 @@ class Portlet(anywidget.AnyWidget):
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     order: ClassVar[int] = 60
-    """Place in the dashboard: status 10, upload 20, transfers 30, files 40, community 50, feedback 90."""
+    """Place in the dashboard: status 10, upload 20, files 30, transfers 40, community 50, feedback 90."""
     wide: ClassVar[bool] = False
     """Whether it takes the whole width of the dashboard."""
 

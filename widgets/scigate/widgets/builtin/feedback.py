@@ -19,7 +19,6 @@ class Feedback(Portlet):
     name: ClassVar[str] = "feedback"
     title: ClassVar[str] = "Feedback"
     order: ClassVar[int] = 90
-    wide: ClassVar[bool] = True
 
     versions = traitlets.Dict(help="of the kernel's packages, for bug reports").tag(sync=True)
 

@@ -12,4 +12,4 @@ class Files(Portlet):
 
     name: ClassVar[str] = "files"
     title: ClassVar[str] = "Files"
-    order: ClassVar[int] = 40
+    order: ClassVar[int] = 30

@@ -14,7 +14,7 @@ class Transfers(Portlet):
 
     name: ClassVar[str] = "transfers"
     title: ClassVar[str] = "Transfers"
-    order: ClassVar[int] = 30
+    order: ClassVar[int] = 40
     wide: ClassVar[bool] = True
 
     selected = traitlets.Unicode(help="id of the transfer whose details are open").tag(sync=True)
