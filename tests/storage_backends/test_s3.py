@@ -203,6 +203,16 @@ def test_a_copy_keeps_content_type_and_metadata_and_has_its_own_identity(seaweed
     assert head["Metadata"] == {"scigate-id": "copy-key", "run": "7"}
 
 
+def test_metadata_that_is_not_ascii_is_copied_byte_for_byte(seaweedfs: S3Server, open_s3: Open) -> None:
+    backend = open_s3(seaweedfs)
+    note = "è  Größe à".encode().decode("latin-1")  # as headers are shown; two of its bytes are blanks in Latin-1
+    backend._data.put(f"{backend._prefix}from", "from", b"x", {"x-amz-meta-note": note})
+    copy(backend, "from", "to")
+    kept = [backend._data.head(f"{backend._prefix}{name}", name).headers["x-amz-meta-note"] for name in ("from", "to")]
+    assert kept[1] == kept[0]
+    assert kept[0].split() == note.split()
+
+
 def test_a_copy_in_parts_is_whole(seaweedfs: S3Server, open_s3: Open) -> None:
     from scigate.storage_backends.s3_copy import CopyJob, about_copy
 
@@ -211,8 +221,8 @@ def test_a_copy_in_parts_is_whole(seaweedfs: S3Server, open_s3: Open) -> None:
     source = backend._data.head(f"{backend._prefix}from", "from")
     moved: list[int] = []
     job = CopyJob(
+        backend._data,
         backend._control,
-        f"{backend._prefix}from",
         source,
         f"{backend._prefix}to",
         "to",
@@ -231,9 +241,7 @@ def test_a_stopped_copy_in_parts_leaves_nothing(seaweedfs: S3Server, open_s3: Op
     backend = open_s3(seaweedfs)
     backend.put("from", bytes(11 * MiB))
     source = backend._data.head(f"{backend._prefix}from", "from")
-    job = CopyJob(
-        backend._control, f"{backend._prefix}from", source, f"{backend._prefix}to", "to", about_copy(source, "k"), False
-    )
+    job = CopyJob(backend._data, backend._control, source, f"{backend._prefix}to", "to", about_copy(source, "k"), False)
 
     def stop(_: int) -> None:
         raise KeyboardInterrupt

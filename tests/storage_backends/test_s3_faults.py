@@ -9,6 +9,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from scigate.storage_backends.backend import Entry
 from scigate.storage_backends.errors import (
     AlreadyExists,
     NoSpace,
@@ -157,12 +158,47 @@ def test_an_etag_is_a_digest_of_a_block_only_where_the_mark_has_its_md5(backend:
     assert encrypted.parts()[0].digests == {}
 
 
-def test_an_error_inside_a_200_to_a_copy_is_an_error(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
-    backend.put("from", b"data")
-    s3_shim.fault("PUT", "/to", status=200, body=s3_error("InternalError"), times=2)
+def copy(backend: S3Backend, source: str, to: str, *, key: str = "k", if_absent: bool = False) -> Entry:
     assert backend.extras.copy is not None
-    with pytest.raises(Unreachable):
-        backend.extras.copy("from", "to", version=None, if_absent=False, key="k", progress=lambda _: None)
+    return backend.extras.copy(source, to, version=None, if_absent=if_absent, key=key, progress=lambda _: None)
+
+
+@pytest.mark.parametrize("blanks", [b"", b" \n \n"])
+def test_an_error_inside_a_200_to_a_copy_is_an_error(
+    backend: S3Backend, s3_shim: Any, s3_error: Body, blanks: bytes
+) -> None:
+    backend.put("from", b"data")
+    s3_shim.fault("PUT", "/to", status=200, body=blanks + s3_error("InternalError"))
+    with pytest.raises(Unreachable, match="InternalError"):
+        copy(backend, "from", "to")
+
+
+@pytest.mark.parametrize("document", [b"", b"<html/>", b"<CopyObjectResult></CopyObjectResult>"])
+def test_an_answer_that_does_not_say_that_the_copy_was_made_is_an_error(
+    backend: S3Backend, s3_shim: Any, document: bytes
+) -> None:
+    backend.put("from", b"data")
+    s3_shim.fault("PUT", "/to", status=200, body=document)
+    with pytest.raises(Unreachable, match="has made the copy"):
+        copy(backend, "from", "to")
+
+
+def test_a_copy_is_throttled_with_the_wish_of_the_server(backend: S3Backend, s3_shim: Any, s3_error: Body) -> None:
+    backend.put("from", b"data")
+    s3_shim.fault("PUT", "/to", status=503, body=s3_error("SlowDown"), headers={"Retry-After": "7"})
+    with pytest.raises(Throttled) as error:
+        copy(backend, "from", "to")
+    assert error.value.retry_after == timedelta(seconds=7)
+    assert error.value.untouched
+
+
+def test_a_copy_whose_answer_was_lost_is_found_out(backend: S3Backend, s3_shim: Any) -> None:
+    backend.put("from", b"data")
+    backend.probe()
+    s3_shim.fault("PUT", "/to", forwarded=True, dropped=True)
+    assert copy(backend, "from", "to", key="mine", if_absent=True).identity == "mine"
+    with pytest.raises(AlreadyExists):
+        copy(backend, "from", "to", key="other", if_absent=True)
 
 
 def test_a_put_whose_answer_was_lost_is_found_out(backend: S3Backend, s3_shim: Any) -> None:

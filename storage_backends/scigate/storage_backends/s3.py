@@ -1,4 +1,4 @@
-"""S3: bytes over our own signed requests, multipart uploads and copies by boto3.
+"""S3: bytes and what comes often over our own signed requests, multipart uploads by boto3.
 
 Keys are kept byte for byte. A folder is there while a key below it is; an object whose key ends in ``/`` (what
 consoles make for "create folder") is listed as that folder when listing one level, and not at all when listing files.
@@ -33,7 +33,7 @@ from .errors import (
 from .location import check_path
 from .registry import BackendType, Connect
 from .s3_clock import ServerClock
-from .s3_control import LINK_MAX, ControlPlane
+from .s3_control import CONTROL_READ_TIMEOUT, LINK_MAX, ControlPlane
 from .s3_copy import CopyJob, about_copy
 from .s3_data import IDENTITY, DataPlane, Object, exists, in_base64, md5_of, vouched
 from .s3_draft import (
@@ -65,7 +65,8 @@ class S3Backend:
         self._prefix = options.prefix
         tls = tls_context(options.ca_file) if options.base.scheme == "https" else None
         self._clock = ServerClock()
-        self._data = DataPlane(options, Pool(connect, tls), self._clock)
+        patient = Pool(connect, tls, stall=timedelta(seconds=CONTROL_READ_TIMEOUT))
+        self._data = DataPlane(options, Pool(connect, tls), self._clock, patient=patient)
         self._control = ControlPlane(options, self._clock)
         self._names = Names(self._data, options.prefix)
         is_aws = options.endpoint is None
@@ -302,7 +303,7 @@ class S3Backend:
             raise AlreadyExists("something is here already", path=destination)
         conditional = if_absent and self._refuse_overwrite(there, destination)
         mark = partial(self._mark_copy, key, there, destination)
-        job = CopyJob(self._control, here, found, there, destination, about_copy(found, key), conditional, mark)
+        job = CopyJob(self._data, self._control, found, there, destination, about_copy(found, key), conditional, mark)
         try:
             job.run(progress)
         except AlreadyExists as error:

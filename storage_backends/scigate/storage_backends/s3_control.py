@@ -1,4 +1,4 @@
-"""The control plane of S3, by boto3: multipart uploads, copies inside the storage, links."""
+"""The control plane of S3, by boto3: multipart uploads, copies of large objects inside the storage, links."""
 
 from __future__ import annotations
 
@@ -133,15 +133,6 @@ class ControlPlane:
             if not page.get("IsTruncated") or not page.get("NextKeyMarker"):
                 return
             markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
-
-    def copy(
-        self, source: str, key: str, path: str, *, etag: str, about: Mapping[str, Any], if_none_match: bool
-    ) -> None:
-        """Copy an object of at most 5 GiB inside the storage, if it still has this ETag."""
-        arguments = {**about, "MetadataDirective": "REPLACE", **self._source(source, etag)}
-        if if_none_match:
-            arguments["IfNoneMatch"] = "*"
-        self._call(self._client.copy_object, key, path, **arguments)
 
     def copy_part(self, source: str, key: str, path: str, upload: str, number: int, *, etag: str, span: range) -> Part:
         """Copy a range of an object into a part of an upload."""

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from .backend import GiB, MiB
 from .crash_points import reached
 from .s3_control import ControlPlane, Part
-from .s3_data import CONTENT_TYPE, IDENTITY, Object
+from .s3_data import CONTENT_TYPE, IDENTITY, DataPlane, Object
 from .s3_options import PARTS_MAX
+from .wire import Headers
 
 ONE_REQUEST_MAX: Final = 5 * GiB  # CopyObject
 PART_PREFERRED: Final = 512 * MiB
@@ -24,28 +25,33 @@ _KEPT: Final = {
     "content-disposition": "ContentDisposition",
     "content-encoding": "ContentEncoding",
     "content-language": "ContentLanguage",
+    "content-type": "ContentType",
 }
+"""Headers, and what boto3 calls them."""
 
 
-def about_copy(source: Object, identity: str) -> dict[str, Any]:
-    """What a copy is told about itself: all that its source was, but an identity of its own."""
-    headers = source.headers
-    metadata = {name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)}
-    kept = {argument: headers[name] for name, argument in _KEPT.items() if name in headers}
-    content_type = headers.get("content-type", CONTENT_TYPE)
-    return {**kept, "ContentType": content_type, "Metadata": {**metadata, IDENTITY: identity}}
+def about_copy(source: Object, identity: str) -> dict[str, str]:
+    """What a copy is told about itself, as headers: all that its source was, but an identity of its own."""
+    kept = {name: value for name, value in source.headers.items() if name in _KEPT or name.startswith(_META)}
+    return {"content-type": CONTENT_TYPE, **kept, f"{_META}{IDENTITY}": identity}
+
+
+def _arguments(about: Headers) -> dict[str, object]:
+    """The same for boto3."""
+    metadata = {name.removeprefix(_META): value for name, value in about.items() if name.startswith(_META)}
+    return {**{_KEPT[name]: value for name, value in about.items() if name in _KEPT}, "Metadata": metadata}
 
 
 @dataclass(frozen=True, slots=True)
 class CopyJob:
     """One copy: from which object, as it was seen, to which key, called what in errors."""
 
+    data: DataPlane
     control: ControlPlane
-    source: str
     found: Object
     key: str
     path: str
-    about: dict[str, Any]
+    about: Headers
     if_none_match: bool
     mark: Callable[[str], object] = lambda upload: None
     """Called with the upload before its first part: after a crash it has to be known whose it was."""
@@ -60,19 +66,13 @@ class CopyJob:
 
     def _at_once(self) -> None:
         """CopyObject: by far the fastest."""
-        self.control.copy(
-            self.source,
-            self.key,
-            self.path,
-            etag=self.found.etag,
-            about=self.about,
-            if_none_match=self.if_none_match,
-        )
+        condition = {"if-none-match": "*"} if self.if_none_match else {}
+        self.data.copy(self.found, self.key, self.path, {**self.about, **condition})
         reached("s3.copy:copied")
 
     def in_parts(self, progress: Callable[[int], None], part_size: int = PART_PREFERRED) -> None:
         """UploadPartCopy, several at once; nothing is left of it if it fails."""
-        upload = self.control.create_copy_upload(self.key, self.path, self.about)
+        upload = self.control.create_copy_upload(self.key, self.path, _arguments(self.about))
         reached("s3.copy:unmarked")
         try:
             self.mark(upload)
@@ -99,7 +99,8 @@ class CopyJob:
 
     def _copy_part(self, upload: str, numbered: tuple[int, range]) -> Part:
         number, span = numbered
-        part = self.control.copy_part(self.source, self.key, self.path, upload, number, etag=self.found.etag, span=span)
+        found = self.found
+        part = self.control.copy_part(found.key, self.key, self.path, upload, number, etag=found.etag, span=span)
         reached("s3.copy:part")
         return part
 

@@ -12,19 +12,20 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from .backend import Buffer, Digests, Entry, KiB
+from .backend import Buffer, Digests, Entry, KiB, MiB
 from .digests import ALGORITHMS, start
 from .errors import DigestMismatch, NotFound, SourceChanged, StorageError, Truncated, Unreachable
 from .s3_clock import ServerClock
 from .s3_errors import code_of, error_of, refused_before_it_began
 from .s3_options import S3Options
 from .s3_sign import Signer, encode_path, encode_query
-from .s3_xml import PAGE_MAX, Page, error_code, listing
+from .s3_xml import PAGE_MAX, Page, copied_etag, error_code, listing
 from .wire import Body, Headers, Pool, Response, Target
 
 IDENTITY: Final = "scigate-id"
 CONTENT_TYPE: Final = "application/octet-stream"
 ERROR_MAX: Final = 64 * KiB
+QUICK_MAX: Final = 64 * MiB  # what a server copies well within the time that a single wait for it may take
 _CHECKSUMS: Final = {
     "x-amz-checksum-crc64nvme": "crc64nvme",
     "x-amz-checksum-sha256": "sha-256",
@@ -38,6 +39,7 @@ _WHOLE: Final = re.compile(r"bytes \*/(\d{1,19})")
 class Object:
     """What the headers of an object say."""
 
+    key: str
     headers: Headers
     size: int
     etag: str
@@ -60,8 +62,10 @@ class Object:
 class DataPlane:
     """Requests on the keys of one bucket. Thread-safe. Errors name ``path``, the caller's name of the key."""
 
-    def __init__(self, options: S3Options, pool: Pool, clock: ServerClock) -> None:
-        self._pool = pool
+    def __init__(self, options: S3Options, pool: Pool, clock: ServerClock, *, patient: Pool) -> None:
+        """``patient`` waits for a server that works for minutes before it answers."""
+        self._pool, self._patient = pool, patient
+        self._bucket = options.bucket
         self._base = options.base
         self._host = self._base.host_header
         self._bucket_path = self._base.path.rstrip("/") or "/"
@@ -73,7 +77,7 @@ class DataPlane:
         answer = self._ask("HEAD", key, headers={"x-amz-checksum-mode": "ENABLED"})
         if answer.status != 200:
             raise self._why(answer, key, path)
-        return _object(answer.headers, path)
+        return _object(key, answer.headers, path)
 
     def put(self, key: str, path: str, data: Buffer, headers: Headers) -> Headers:
         """Store an object in one request; gives the headers of the answer."""
@@ -88,6 +92,22 @@ class DataPlane:
         if not (etag := answer.get("etag", "").strip('"')):
             raise Unreachable("the storage took a block without giving it an ETag", path=path)
         return etag
+
+    def copy(self, source: Object, key: str, path: str, headers: Headers) -> None:
+        """Copy an object of at most 5 GiB inside the bucket, if it still has this ETag. ``headers`` are all that the
+        copy is told about itself: it takes none over."""
+        about = {
+            "x-amz-copy-source": encode_path(f"{self._bucket}/{source.key}"),
+            "x-amz-copy-source-if-match": f'"{source.etag}"',
+            "x-amz-metadata-directive": "REPLACE",
+            **headers,
+        }
+        pool = self._pool if source.size <= QUICK_MAX else self._patient
+        answer = self._ask("PUT", key, headers=about, body=b"", pool=pool)
+        with refused_before_it_began(sent_once=not answer.repeated):
+            document = self._document(answer, path)
+        if not copied_etag(document):
+            raise Unreachable("the storage did not say that it has made the copy", path=path)
 
     def delete(self, key: str, path: str) -> None:
         """Remove an object; there being none is fine."""
@@ -142,20 +162,26 @@ class DataPlane:
         headers: Headers | None = None,
         body: Body | None = None,
         length: int | None = None,
+        pool: Pool | None = None,
     ) -> Response:
         base = self._base
         where = (base.path + encode_path(key)) if key else self._bucket_path
         asked = encode_query(query) if query else ""
         signed = self._signer.sign(method, where, asked, {"host": self._host, **(headers or {})})
         target = Target(base.scheme, base.host, base.port, f"{where}?{asked}" if asked else where)
-        return self._pool.request(method, target, signed, body, length)
+        return (pool or self._pool).request(method, target, signed, body, length)
 
     def _done(self, answer: Response, path: str) -> Headers:
+        self._document(answer, path)
+        return answer.headers
+
+    def _document(self, answer: Response, path: str) -> bytes:
+        """What a request that was done was answered with."""
         if answer.status not in {200, 204}:
             raise self._refusal(answer, path)
         if (document := answer.read_all(ERROR_MAX)) and (code := error_code(document)):
             raise error_of(500, code, answer.headers, path)  # some errors come with status 200
-        return answer.headers
+        return document
 
     def _why(self, answer: Response, key: str, path: str) -> StorageError:
         """A refused HEAD has no body that says why; the same question as GET has one."""
@@ -227,11 +253,11 @@ def _slice(answer: Iterable[memoryview], offset: int, length: int) -> Iterator[B
             return  # what may follow was not asked for
 
 
-def _object(headers: Headers, path: str) -> Object:
+def _object(key: str, headers: Headers, path: str) -> Object:
     size = headers.get("content-length", "")
     if not (size.isascii() and size.isdigit()):
         raise Unreachable("the storage did not say how long the object is", path=path)
-    return Object(headers, int(size), headers.get("etag", "").strip('"'))
+    return Object(key, headers, int(size), headers.get("etag", "").strip('"'))
 
 
 def vouched(headers: Headers) -> Digests:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -32,6 +33,12 @@ def encode_query(query: Mapping[str, str]) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
+def _trimmed(value: str) -> str:
+    """A header's value without blanks around it, and single ones within."""
+    # What is not ASCII are bytes of UTF-8 here, and str.split would take two of them for blanks.
+    return " ".join(value.split() if value.isascii() else re.split("[ \t]+", value.strip(" \t")))
+
+
 class Signer:
     """Signs requests with one access key for one region, by the server's clock. Thread-safe."""
 
@@ -53,10 +60,10 @@ class Signer:
         names = sorted(signed)
         listed = ";".join(names)
         canonical = "\n".join(
-            [method, path, query, *(f"{name}:{' '.join(signed[name].split())}" for name in names), "", listed, UNSIGNED]
+            [method, path, query, *(f"{name}:{_trimmed(signed[name])}" for name in names), "", listed, UNSIGNED]
         )
         scope = f"{now[:8]}/{self._region}/s3/aws4_request"
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()  # the very bytes that are sent
         to_sign = f"{ALGORITHM}\n{now}\n{scope}\n{digest}"
         signature = hmac.digest(self._key_of(now[:8]), to_sign.encode(), "sha256").hex()
         who = f"Credential={self._access_key.id}/{scope}"

@@ -47,12 +47,26 @@ def parse(document: bytes) -> Element:
 
 
 def error_code(document: bytes) -> str:
-    """The code of an error document; empty if it is none."""
+    """The code of an error document; empty if it is none.
+
+    A server that works for long sends blanks first, so that nobody takes it for dead ("CopyObject", in the API
+    Reference).
+    """
     try:
-        root = parse(document)
+        root = parse(document.lstrip())
     except Unreachable:
         return ""
     return _text(root, _namespace(root), "Code") if root.tag.endswith("Error") else ""
+
+
+def copied_etag(document: bytes) -> str:
+    """The ETag in the answer to CopyObject; empty if it is no such answer."""
+    try:
+        root = parse(document.lstrip())
+    except Unreachable:
+        return ""
+    space = _namespace(root)
+    return _text(root, space, "ETag").strip('"') if root.tag == f"{space}CopyObjectResult" else ""
 
 
 def listing(document: bytes) -> Page:
