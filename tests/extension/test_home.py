@@ -6,6 +6,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,8 @@ async def test_what_cannot_be_is_refused_in_words(hub: Any, api: Api, jp_root_di
     assert await refusal("home:/../x", "lab:/x") == (422, "invalid-request")
     assert await refusal("lab:/x", "home:/out/x") == (422, "invalid-name")
     assert await refusal("lab:/x", "home:/x", overwrite="newer") == (422, "unsupported")
+    assert await refusal("home:/f", "lab:/x", kind="x") == (422, "invalid-request")
+    assert await refusal("home:/f", "lab:/x", verify="reread") == (422, "unsupported")
     assert await refusal("lab:/x", "home:/x", not_before="2040-01-01T00:00:00Z") == (422, "unsupported")
     assert await refusal("home:/f", "nowhere:/x") == (404, "not-found")
     assert await refusal("home:/f", "lab:/x", overwrite="perhaps") == (422, "invalid-request")
@@ -115,6 +118,15 @@ async def test_what_cannot_be_is_refused_in_words(hub: Any, api: Api, jp_root_di
     status, _, answer = await api("GET", f"{V1}/transfers/home-none")
     assert (status, answer["code"]) == (404, "not-found")
     assert not (hub.lab / "x").exists()
+
+
+async def test_what_is_sent_can_be_for_later(hub: Any, api: Api, jp_root_dir: Path) -> None:
+    (jp_root_dir / "f").write_text("f")
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    body = {"files": [{"source": "home:/f", "destination": "lab:/later"}], "not_before": later}
+    status, _, answer = await api("POST", f"{V1}/transfers", body)
+    assert status == 202, answer
+    assert datetime.fromisoformat(answer["transfer"]["not_before"]) == datetime.fromisoformat(later)
 
 
 async def test_what_is_sent_twice_with_a_key_is_sent_once(hub: Any, api: Api, jp_root_dir: Path) -> None:
@@ -136,11 +148,12 @@ async def test_an_upload_to_home_stays_here(hub: Any, api: Api, jp_root_dir: Pat
     patch = {**tus, "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
     assert (await api("PATCH", path, b"hello", patch))[0] == 204
     for _ in range(200):
-        if (jp_root_dir / "up.txt").exists():
+        upload = (await api("GET", path))[2]
+        if upload["state"] == "DONE":
             break
         await asyncio.sleep(0.05)
+    assert upload["state"] == "DONE"
     assert (jp_root_dir / "up.txt").read_bytes() == b"hello"
-    assert (await api("GET", path))[2]["state"] == "DONE"
     assert (await api("GET", f"{V1}/uploads"))[2]["items"] == []  # those of the gateway
 
 

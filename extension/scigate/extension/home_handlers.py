@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from concurrent.futures import Future
-from typing import Any, Final, cast
+from time import time as now
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from scigate.gateway_api.client import GatewayError, InvalidArgument, RequestRefused
 from scigate.gateway_api.client.arguments import transfer_request
@@ -21,6 +21,9 @@ from .home_routes import STORAGE, Whose, is_home, whose_change, whose_submission
 from .home_view import as_transfer
 from .problem import Refusal, too_large
 from .upstream import ask_json
+
+if TYPE_CHECKING:
+    from scigate.gateway_api.resources import TransferRequest
 
 LARGEST: Final = 16 << 20  # bytes of a request that is looked at
 FETCH_OVERWRITES: Final = ("fail", "overwrite")
@@ -120,21 +123,19 @@ class SubmitHandler(LookedAtHandler):
         try:
             asked = transfer_request(**given)
             pairs = [(one.source, one.destination) for one in asked.files]
-            sends = is_home(pairs[0][0])
-            if sends:
+            kind: Kind = "send" if is_home(pairs[0][0]) else "fetch"
+            _check_wishes(asked, kind)
+            if kind == "send":
                 pairs = to_send(self.home.root, pairs, refused)
-            else:
-                _check_fetch(asked.overwrite, self.home, pairs)
-        except (GatewayError, TypeError) as error:
+            for _, destination in pairs if kind == "fetch" else ():
+                local_path(self.home.root, destination)
+        except (GatewayError, TypeError) as error:  # TypeError: a member has the name of an argument
             raise as_refusal(
-                error if isinstance(error, GatewayError) else InvalidArgument("This is no transfer.")
+                error if isinstance(error, GatewayError) else InvalidArgument("It is no transfer.")
             ) from None
-        if asked.not_before or asked.deadline:
-            raise Refusal(422, "unsupported", "A transfer of this server's files begins now and is tried for a day.",
-                          next_step="Leave not_before and deadline out.")  # fmt: skip
         key = self.request.headers.get("Idempotency-Key")
-        kind: Kind = "send" if sends else "fetch"
-        return Promise(kind, pairs, str(asked.overwrite), asked.label, key, time.time()), refused
+        times = {name: time.isoformat() for name in ("not_before", "deadline") if (time := getattr(asked, name))}
+        return Promise(kind, pairs, str(asked.overwrite), asked.label, key, now(), **times), refused
 
     async def _transfer(self, job: Job) -> dict[str, Any]:
         """As it is now: of the gateway where it has one."""
@@ -216,12 +217,17 @@ def as_refusal(error: Exception) -> Refusal:
     return Refusal(500, "local-file", str(error), next_step="Look at the disk of this server.")
 
 
-def _check_fetch(overwrite: str, home: Home, pairs: list[tuple[str, str]]) -> None:
-    for _, destination in pairs:
-        local_path(home.root, destination)
-    if overwrite not in FETCH_OVERWRITES:
-        raise Refusal(422, "unsupported", f"To the files of this server 'overwrite' cannot be {str(overwrite)!r}.",
+def _check_wishes(asked: TransferRequest, kind: Kind) -> None:
+    """Refuse what we would have to leave undone."""
+    if asked.verify != "auto" or asked.priority != 5:
+        raise Refusal(422, "unsupported", "Of a transfer of this server's files verify and priority cannot be chosen.",
+                      next_step="Leave them out.")  # fmt: skip
+    if kind == "fetch" and asked.overwrite not in FETCH_OVERWRITES:
+        raise Refusal(422, "unsupported", f"To the files of this server overwrite cannot be {str(asked.overwrite)!r}.",
                       next_step="Choose 'fail' or 'overwrite'.")  # fmt: skip
+    if kind == "fetch" and (asked.not_before or asked.deadline):
+        raise Refusal(422, "unsupported", "To the files of this server is fetched at once, and tried for a day.",
+                      next_step="Leave not_before and deadline out.")  # fmt: skip
 
 
 def _not_so(what: str) -> Refusal:

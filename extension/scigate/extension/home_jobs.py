@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -183,6 +183,7 @@ class Jobs:
             gateway.put_each(
                 promise.files, overwrite=promise.overwrite, label=promise.label, sent=job.check,
                 begun=lambda transfer: self._is_begun(job, transfer),
+                not_before=_moment(promise.not_before), deadline=_moment(promise.deadline),
             )  # fmt: skip
 
     def _is_begun(self, job: Job, transfer: str) -> None:
@@ -248,6 +249,10 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, RequestRefused):
         return error.status >= 500 or error.status in RETRIED or error.retriable
     return isinstance(error, GatewayUnreachable)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _size(target: str) -> int | None:

@@ -32,6 +32,8 @@ class Promise:
     label: str | None
     key: str | None
     created: float
+    not_before: str | None = None  # of what is sent, as the gateway is told
+    deadline: str | None = None
     id: str = field(default_factory=lambda: JOB + secrets.token_hex(12))
     state: str = "ACTIVE"
     transfer: str | None = None  # of the gateway, for what is sent
