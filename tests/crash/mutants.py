@@ -244,12 +244,22 @@ def ended_but_not_cancelled() -> None:
     receiving.cancel = lambda *_: FileState.CANCELLED
 
 
+def everything_refused() -> None:
+    """Nothing is accepted, and so nothing is lost: a run that only looks at what was accepted sees no harm."""
+    from scigate.gateway_api.transfers.store import TransferStore
+
+    def submit(*_: Any, **__: Any) -> tuple[str, bool]:
+        raise RuntimeError("a mistake")
+
+    TransferStore.submit = submit  # type: ignore[method-assign]
+
+
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
     made.__name__: made
     for made in (
         acknowledged_before_commit, drafts_only_forgotten, bits_flip, copies_in_parts, verification_skipped,
         keys_forgotten, existence_trusted, published_in_place, published_before_recorded, bytes_uncounted,
         epochs_unchecked, told_before_recorded, checksums_unchecked, expired_early, staged_bytes_kept,
-        ended_but_not_cancelled, *mutants_storage.MUTANTS,
+        ended_but_not_cancelled, everything_refused, *mutants_storage.MUTANTS,
     )
 }  # fmt: skip

@@ -178,6 +178,8 @@ class Run:
                     self.result.violations.append("I0 the gateway ended by itself; see gateway.log")
                     break
                 time.sleep(0.1)
+            if waiting := sum(not client.done() for client in clients):
+                self.result.violations.append(f"I0 {waiting} clients were never answered as they should be")
             self._over.set()
             self.result.settled = round(time.monotonic() - begun, 1)
             end = time.monotonic() + CLEAN_IN

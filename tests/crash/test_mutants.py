@@ -33,6 +33,7 @@ MISTAKES: Final = {
     "expired_early": ("U5", ["left"] * 2, 1),
     "staged_bytes_kept": ("I5 a staged", ["sent", "sent_in_parts"], 1),
     "ended_but_not_cancelled": ("U3", ["ended"] * 4, 1),
+    "everything_refused": ("I0 3 clients were never answered", ["small"] * 3, 0),
     "replaced_where_refused": ("I0", ["refused"] * 10, 1),
     "guard_removed": ("I9", ["cancelled"] * 10, 0),
     "digests_uncompared": ("I2", ["large"] * 5, 1),
