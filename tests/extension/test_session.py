@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from jupyter_server.auth import Authorizer
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
 
 Api = Callable[..., Any]
 V1 = "api/v1"
@@ -80,25 +83,47 @@ async def test_a_stranger_is_refused_in_words(api: Api) -> None:
     problem(await api("GET", f"{V1}/storages", headers={"Authorization": "token wrong"}), 403, "not-signed-in")
 
 
+async def signed_in(server: str, token: str) -> dict[str, str]:
+    """The cookies of a browser that has opened the server's page."""
+    answer = await AsyncHTTPClient().fetch(f"{server}tree?token={token}", follow_redirects=False, raise_error=False)
+    return dict(value.partition(";")[0].split("=", 1) for value in answer.headers.get_list("Set-Cookie"))
+
+
+def header_of(cookies: dict[str, str]) -> dict[str, str]:
+    return {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+
+
 async def test_a_foreign_page_is_refused(api: Api, jp_serverapp: Any, jp_base_url: str) -> None:
     """A browser sends the cookie by itself; what proves the page is the header."""
-    import tornado.httpclient
-
     server = f"http://127.0.0.1:{jp_serverapp.port}{jp_base_url}"
-    client = tornado.httpclient.AsyncHTTPClient()
-    token = jp_serverapp.identity_provider.token
-    login = await client.fetch(f"{server}tree?token={token}", follow_redirects=False, raise_error=False)
-    cookies = "; ".join(value.partition(";")[0] for value in login.headers.get_list("Set-Cookie"))
-    xsrf = next(part.partition("=")[2] for part in cookies.split("; ") if part.startswith("_xsrf="))
+    cookies = await signed_in(server, jp_serverapp.identity_provider.token)
 
-    async def post(headers: dict[str, str]) -> int:
-        answer = await client.fetch(f"{server}scigate/session", method="POST", body="", raise_error=False,
-                                    headers={"Cookie": cookies, **headers})  # fmt: skip
-        return int(answer.code)
+    async def post(headers: dict[str, str]) -> tuple[int, str]:
+        sent = header_of(cookies) | headers
+        answer = await AsyncHTTPClient().fetch(
+            f"{server}scigate/session", method="POST", body="", raise_error=False, headers=sent
+        )
+        return answer.code, json.loads(answer.body).get("code", "")
 
-    assert await post({}) == 403
-    assert await post({"X-XSRFToken": xsrf, "Origin": "https://evil.example"}) == 404
-    assert await post({"X-XSRFToken": xsrf}) == 200
+    assert await post({}) == (403, "xsrf")
+    assert (await post({"X-XSRFToken": cookies["_xsrf"], "Origin": "https://evil.example"}))[0] == 404
+    assert (await post({"X-XSRFToken": cookies["_xsrf"]}))[0] == 200
+
+
+async def test_a_socket_of_a_foreign_page_is_refused(api: Api, jp_serverapp: Any, jp_base_url: str) -> None:
+    host = f"127.0.0.1:{jp_serverapp.port}{jp_base_url}"
+    cookies = await signed_in(f"http://{host}", jp_serverapp.identity_provider.token)
+
+    async def connect(origin: str) -> Any:
+        headers = header_of(cookies) | {"Origin": origin}
+        request = HTTPRequest(f"ws://{host}scigate/api/v1/events/ws", headers=headers)
+        return await websocket_connect(request, subprotocols=["scigate.v1"])
+
+    socket = await connect(f"http://127.0.0.1:{jp_serverapp.port}")
+    assert socket.selected_subprotocol == "scigate.v1"
+    socket.close()
+    with pytest.raises(HTTPClientError, match="403"):
+        await connect("https://evil.example")
 
 
 class TestReadersOnly:
