@@ -6,14 +6,20 @@ import { quoted, snippet } from "../../../widgets/js/src/files/snippet.js";
 import { destinations, facts, line, tooFull } from "../../../widgets/js/src/places/storages.js";
 
 test("the way to a folder, and back", () => {
-  assert.deepEqual(crumbs("lab", "run7/plots/").map(({ path }) => path), ["", "run7/", "run7/plots/"]);
+  assert.deepEqual(
+    crumbs("lab", "run7/plots/").map(({ path }) => path),
+    ["", "run7/", "run7/plots/"],
+  );
   assert.equal(parentOf("run7/plots/"), "run7/");
   assert.equal(parentOf("run7/a.bam"), "run7/");
   assert.equal(parentOf("a.bam"), "");
 });
 
 test("cursors keep bytes that are not UTF-8", () => {
-  assert.equal(withQuery("files/lab/", { limit: 5, after: "a\udcff &é", recursive: undefined }), "files/lab/?limit=5&after=a%FF%20%26%C3%A9");
+  assert.equal(
+    withQuery("files/lab/", { limit: 5, after: "a\udcff &é", recursive: undefined }),
+    "files/lab/?limit=5&after=a%FF%20%26%C3%A9",
+  );
   assert.equal(withQuery("files/lab/", {}), "files/lab/");
 });
 
@@ -22,7 +28,10 @@ test("names sort as people sort them, folders first; times the newest first", ()
   const sorted = [...names, { name: "z", kind: "folder" }].sort(byName).map(({ name }) => name);
   assert.deepEqual(sorted, ["z", "Run1", "run2", "run10"]);
   const times = [{ modified: null }, { modified: "2026-01-01T00:00:00Z" }, { modified: "2026-02-01T00:00:00Z" }];
-  assert.deepEqual(times.sort(byTime).map(({ modified }) => modified?.slice(5, 7)), ["02", "01", undefined]);
+  assert.deepEqual(
+    times.sort(byTime).map(({ modified }) => modified?.slice(5, 7)),
+    ["02", "01", undefined],
+  );
 });
 
 test("names of folders that cannot be are refused in words", () => {
@@ -30,7 +39,19 @@ test("names of folders that cannot be are refused in words", () => {
   assert.equal(nameFault("run 7…"), null);
 });
 
-const HOSTILE = ['a"b.csv', "a\\b.csv", "a\nb.csv", "x\u202egpj.exe", "a\udcffb.csv", '"); import os; os.system("rm -rf /', "{evil}", "😀.csv", "a\u2028b", "*.csv", "a::b"];
+const HOSTILE = [
+  'a"b.csv',
+  "a\\b.csv",
+  "a\nb.csv",
+  "x\u202egpj.exe",
+  "a\udcffb.csv",
+  '"); import os; os.system("rm -rf /',
+  "{evil}",
+  "😀.csv",
+  "a\u2028b",
+  "*.csv",
+  "a::b",
+];
 
 test("a hostile name is a string of Python and nothing more", () => {
   for (const name of HOSTILE) {
@@ -52,11 +73,29 @@ test("the line fits the file", () => {
   assert.match(snippet("lab", "run7/"), /\.ls\("lab\/run7\/", detail=False\)/);
 });
 
-const storage = (name, more = {}) => ({ name, read_only: false, state: "up", nearest: false, space: null, expected_rate: null, summary: "", ...more });
+const storage = (name, more = {}) => ({
+  name,
+  read_only: false,
+  state: "up",
+  nearest: false,
+  space: null,
+  expected_rate: null,
+  summary: "",
+  ...more,
+});
 
 test("destinations: the nearest first, what does not answer last, nothing that is only read", () => {
-  const found = [storage("b"), storage("z", { nearest: true }), storage("a", { state: "down" }), storage("r", { read_only: true }), storage("c")];
-  assert.deepEqual(destinations(found).map(({ name }) => name), ["z", "b", "c", "a"]);
+  const found = [
+    storage("b"),
+    storage("z", { nearest: true }),
+    storage("a", { state: "down" }),
+    storage("r", { read_only: true }),
+    storage("c"),
+  ];
+  assert.deepEqual(
+    destinations(found).map(({ name }) => name),
+    ["z", "b", "c", "a"],
+  );
   assert.equal(line(storage("z", { nearest: true, space: { total: 10, free: 2048 } })), "z — nearest, 2 KiB free");
   assert.equal(line({ name: "old", state: "unknown" }), "old");
   assert.match(facts(storage("z", { summary: "Disks", expected_rate: 1 << 20 })), /^Disks\. Expect about 1 MiB\/s/);

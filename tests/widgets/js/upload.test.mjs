@@ -12,7 +12,9 @@ import { firstLeg, outcome, secondLeg } from "../../../widgets/js/src/upload/wor
 const item = (path, size = 10, lastModified = 1000) => ({ path, file: { size, lastModified, name: path } });
 
 test("addresses are told from what is none, each once", () => {
-  const { urls, wrong } = addresses("https://a.org/x.h5\nhttp://b.org/y  https://a.org/x.h5 c.org/z ftp://d javascript:alert(1)");
+  const { urls, wrong } = addresses(
+    "https://a.org/x.h5\nhttp://b.org/y  https://a.org/x.h5 c.org/z ftp://d javascript:alert(1)",
+  );
   assert.deepEqual(urls, ["https://a.org/x.h5", "http://b.org/y"]);
   assert.deepEqual(wrong, ["c.org/z", "ftp://d", "javascript:alert(1)"]);
 });
@@ -44,7 +46,10 @@ test("one file is one upload, refused at once if it exists; its empty form ends 
 
 test("manifests hold at most ten thousand files and half of what the gateway takes, and lose none", () => {
   const many = Array.from({ length: 20_001 }, (_, index) => item(`run/${index}`));
-  assert.deepEqual(manifests(many, "lab:/", {}).map(({ items }) => items.length), [10_000, 10_000, 1]);
+  assert.deepEqual(
+    manifests(many, "lab:/", {}).map(({ items }) => items.length),
+    [10_000, 10_000, 1],
+  );
   const long = Array.from({ length: 5_000 }, (_, index) => item(`${"é".repeat(2000)}/${index}`));
   const made = manifests(long, "lab:/", { label: "x" });
   assert.equal(made.flatMap(({ items }) => items).length, 5_000);
@@ -68,7 +73,12 @@ test("the memory finds what was begun with the same files, and no other", () => 
 });
 
 test("a memory that cannot be kept or read costs nothing but itself", () => {
-  const broken = { getItem: () => "{", setItem: () => { throw new Error("full"); } };
+  const broken = {
+    getItem: () => "{",
+    setItem: () => {
+      throw new Error("full");
+    },
+  };
   const memory = new Memory(broken, "ada");
   memory.keep({ fingerprint: "1", began: Date.now() });
   assert.deepEqual(memory.all(), []);
@@ -95,7 +105,8 @@ test("only what can work later is tried again, for about twenty minutes", () => 
   assert.ok(isOfFile(409) && isOfFile("unreadable") && !isOfFile(0) && !isOfFile(503));
   const minutes = PAUSES.reduce((sum, pause) => sum + pause, 0) / 60_000;
   assert.ok(minutes > 19 && minutes < 25, String(minutes));
-  for (const status of [0, 404, 410, 418, "unreadable"]) assert.ok(whyFailed(status).title && whyFailed(status).nextStep);
+  for (const status of [0, 404, 410, 418, "unreadable"])
+    assert.ok(whyFailed(status).title && whyFailed(status).nextStep);
 });
 
 test("never more at once than there are slots, and none is lost", async () => {
@@ -126,8 +137,25 @@ test("times are wishes of the API, and what cannot be is said", () => {
   assert.ok(tonight(now) > now && tonight(now) - now <= 24 * 3600 * 1000);
 });
 
-const transfer = (more) => ({ state: "ACTIVE", bytes_done: 25, bytes_total: 100, rate: 5, eta_seconds: 15, files: { total: 1, done: 0, failed: 0 }, ...more });
-const sending = (more) => ({ state: "sending", total: 100, sent: 50, rate: 10, trouble: null, refused: [], transfers: new Map(), ...more });
+const transfer = (more) => ({
+  state: "ACTIVE",
+  bytes_done: 25,
+  bytes_total: 100,
+  rate: 5,
+  eta_seconds: 15,
+  files: { total: 1, done: 0, failed: 0 },
+  ...more,
+});
+const sending = (more) => ({
+  state: "sending",
+  total: 100,
+  sent: 50,
+  rate: 10,
+  trouble: null,
+  refused: [],
+  transfers: new Map(),
+  ...more,
+});
 
 test("both ways are told in words, and nothing is claimed that is not known", () => {
   assert.deepEqual(firstLeg(sending()), { percent: 50, text: "50 B of 100 B · 10 B/s · 5 s left" });
@@ -140,16 +168,39 @@ test("both ways are told in words, and nothing is claimed that is not known", ()
   assert.match(outcome(both).text, /Keep this page open/);
   const here = sending({ state: "received", transfers: new Map([["1", transfer()]]) });
   assert.match(outcome(here).text, /may close this page/);
-  const done = sending({ state: "received", transfers: new Map([["1", transfer({ state: "DONE", bytes_done: 100, proof: "A", files: { total: 1, done: 1, skipped: 1, failed: 0 } })]]) });
-  assert.deepEqual(outcome(done), { tone: "good", title: "Done", text: "100 B, read back and compared. 1 file there already, with the same content." });
+  const done = sending({
+    state: "received",
+    transfers: new Map([
+      [
+        "1",
+        transfer({ state: "DONE", bytes_done: 100, proof: "A", files: { total: 1, done: 1, skipped: 1, failed: 0 } }),
+      ],
+    ]),
+  });
+  assert.deepEqual(outcome(done), {
+    tone: "good",
+    title: "Done",
+    text: "100 B, read back and compared. 1 file there already, with the same content.",
+  });
   const cause = { message: "the destination exists", next_step: "Choose another." };
   const failed = sending({ state: "received", transfers: new Map([["1", transfer({ state: "FAILED", cause })]]) });
   assert.deepEqual(outcome(failed), { tone: "bad", title: "The destination exists.", text: "Choose another." });
-  const waiting = sending({ state: "received", transfers: new Map([["1", transfer({ state: "WAITING", cause: { message: "the storage is full", next_step: "" } })]]) });
+  const waiting = sending({
+    state: "received",
+    transfers: new Map([
+      ["1", transfer({ state: "WAITING", cause: { message: "the storage is full", next_step: "" } })],
+    ]),
+  });
   assert.match(outcome(waiting).text, /^The storage is full\. The gateway has every byte/);
-  const refused = sending({ state: "failed", problem: { title: "It cannot be.", detail: "The port is closed.", nextStep: "Ask." } });
+  const refused = sending({
+    state: "failed",
+    problem: { title: "It cannot be.", detail: "The port is closed.", nextStep: "Ask." },
+  });
   assert.deepEqual(outcome(refused), { tone: "bad", title: "It cannot be.", text: "The port is closed. Ask." });
-  const there = sending({ state: "failed", problem: { title: "It exists.", code: "already-exists", nextStep: "skip-same" } });
+  const there = sending({
+    state: "failed",
+    problem: { title: "It exists.", code: "already-exists", nextStep: "skip-same" },
+  });
   assert.match(outcome(there).text, /If it exists already/);
   assert.equal(outcome(sending({ trouble: "No network." })).text, "No network.");
 });

@@ -19,37 +19,56 @@ export function details(entry, acts) {
   const tell = (text) => setText(note, text);
   const code = snippet(storage, path);
   const isFolder = entry.kind === "folder";
-  const facts = h("dl", { class: "scigate-facts" },
+  const facts = h(
+    "dl",
+    { class: "scigate-facts" },
     fact("Location", entry.location, tell),
     entry.surl && fact("At the storage (SURL)", entry.surl, tell),
-    !isFolder && h("div", {}, h("dt", {}, "Size"), h("dd", {}, `${size(entry.size)} (${entry.size.toLocaleString("en")} bytes)`)),
+    !isFolder &&
+      h("div", {}, h("dt", {}, "Size"), h("dd", {}, `${size(entry.size)} (${entry.size.toLocaleString("en")} bytes)`)),
     entry.modified && h("div", {}, h("dt", {}, "Changed"), h("dd", {}, clock(entry.modified))),
     ...Object.entries(entry.digests ?? {}).map(([name, value]) => fact(name, value, tell)),
-    entry.note && h("div", {}, h("dt", {}, "Note"), h("dd", {}, visible(entry.note))));
-  const node = h("div", { class: "scigate-details" }, facts,
+    entry.note && h("div", {}, h("dt", {}, "Note"), h("dd", {}, visible(entry.note))),
+  );
+  const node = h(
+    "div",
+    { class: "scigate-details" },
+    facts,
     h("pre", { class: "scigate-code", tabindex: "0", "aria-label": "Python" }, code),
-    h("div", { class: "scigate-row" },
-      button("Use in this notebook", async () => tell(await useInNotebook(acts.page, code)), { class: "scigate-primary" }),
+    h(
+      "div",
+      { class: "scigate-row" },
+      button("Use in this notebook", async () => tell(await useInNotebook(acts.page, code)), {
+        class: "scigate-primary",
+      }),
       downloadLink(acts.page, entry),
       acts.send && button("Send to…", () => acts.send(entry)),
       button([icon("share"), "Share"], () => share(entry, tell)),
-      acts.remove && !acts.readOnly && removal(entry, acts, tell)),
-    note);
+      acts.remove && !acts.readOnly && removal(entry, acts, tell),
+    ),
+    note,
+  );
   return node;
 }
 
 function fact(name, value, tell) {
   const told = async () => tell((await copy(value)) ? `${name} copied.` : "Your browser does not let this page copy.");
-  return h("div", {}, h("dt", {}, name),
-    h("dd", {}, h("code", {}, visible(value)), iconButton("copy", `Copy: ${name}`, told)));
+  return h(
+    "div",
+    {},
+    h("dt", {}, name),
+    h("dd", {}, h("code", {}, visible(value)), iconButton("copy", `Copy: ${name}`, told)),
+  );
 }
 
 async function share(entry, tell) {
   const copied = await copy(entry.surl ?? entry.location);
   const what = entry.surl ? "Its address at the storage" : "Its location";
-  tell(copied
-    ? `${what} is copied. It gives nobody a right: it opens for those who may read this storage.`
-    : "Your browser does not let this page copy.");
+  tell(
+    copied
+      ? `${what} is copied. It gives nobody a right: it opens for those who may read this storage.`
+      : "Your browser does not let this page copy.",
+  );
 }
 
 /** Asks first, in place: it cannot be undone. */
@@ -59,10 +78,15 @@ function removal(entry, acts, tell) {
   const rest = () => replace(node, button("Delete…", ask, { class: "scigate-danger" }));
   function ask() {
     const yes = button(`Delete ${name}`, go, { class: "scigate-danger" });
-    replace(node, h("span", {}, "For ever?"), yes, button("Keep it", () => {
-      rest();
-      node.firstChild.focus();
-    }));
+    replace(
+      node,
+      h("span", {}, "For ever?"),
+      yes,
+      button("Keep it", () => {
+        rest();
+        node.firstChild.focus();
+      }),
+    );
     yes.focus();
   }
   async function go() {

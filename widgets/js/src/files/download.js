@@ -13,7 +13,12 @@ export function downloadLink(page, entry, { small = false } = {}) {
   const label = `Download ${visible(entry.name)}${isFolder ? " as zip" : ""}`;
   const words = small ? null : isFolder ? "Download as zip" : "Download";
   const shape = small ? "scigate-icon-button" : "";
-  const link = h("a", { class: `scigate-button ${shape}`.trim(), download: "", title: label, "aria-label": label }, icon("download"), words);
+  const link = h(
+    "a",
+    { class: `scigate-button ${shape}`.trim(), download: "", title: label, "aria-label": label },
+    icon("download"),
+    words,
+  );
   page.api.url(filesPath(entry.location), { home: true, query: isFolder ? { archive: "zip" } : {} }).then(
     (url) => (link.href = url),
     () => link.remove(),

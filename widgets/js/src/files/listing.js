@@ -25,9 +25,26 @@ export function readFolder(page, storage, path, { after, signal, recursive } = {
 export function entryTable({ acts, open, sort = byName, name = (entry) => entry.name }) {
   const body = h("tbody", {});
   const head = ["Name", "Size", "Changed", ""].map((text, index) =>
-    h("th", { scope: "col", class: index === 1 ? "scigate-number" : null }, text || h("span", { class: "scigate-hidden" }, "Actions")));
-  const table = h("table", { class: "scigate-table scigate-entries" }, h("colgroup", {}, h("col", {}), h("col", { class: "scigate-col-size" }), h("col", { class: "scigate-col-time" }), h("col", { class: "scigate-col-acts" })),
-    h("thead", {}, h("tr", {}, head)), body);
+    h(
+      "th",
+      { scope: "col", class: index === 1 ? "scigate-number" : null },
+      text || h("span", { class: "scigate-hidden" }, "Actions"),
+    ),
+  );
+  const table = h(
+    "table",
+    { class: "scigate-table scigate-entries" },
+    h(
+      "colgroup",
+      {},
+      h("col", {}),
+      h("col", { class: "scigate-col-size" }),
+      h("col", { class: "scigate-col-time" }),
+      h("col", { class: "scigate-col-acts" }),
+    ),
+    h("thead", {}, h("tr", {}, head)),
+    body,
+  );
   const foot = h("div", { class: "scigate-row scigate-foot" });
   const node = h("div", {}, h("div", { class: "scigate-scroll" }, table), foot);
   let entries = [];
@@ -37,8 +54,14 @@ export function entryTable({ acts, open, sort = byName, name = (entry) => entry.
     entries = [...found].sort(sort);
     table.hidden = entries.length === 0;
     replace(body, entries.map(rows));
-    replace(foot, entries.length === 0 ? empty ?? emptyState("This folder is empty.", "Send something here with the panel “Send data”.") : null,
-      entries.length > 0 && h("span", { class: "scigate-quiet scigate-small" }, summary(more)), more && button("Show more", more));
+    replace(
+      foot,
+      entries.length === 0
+        ? (empty ?? emptyState("This folder is empty.", "Send something here with the panel “Send data”."))
+        : null,
+      entries.length > 0 && h("span", { class: "scigate-quiet scigate-small" }, summary(more)),
+      more && button("Show more", more),
+    );
   }
 
   const summary = (more) => `${count(entries.length, "entry", "entries")}${more ? " so far" : ""}`;
@@ -48,7 +71,8 @@ export function entryTable({ acts, open, sort = byName, name = (entry) => entry.
     return entry.location === shown ? [row, detailsRow(entry)] : row;
   }
 
-  const detailsRow = (entry) => h("tr", { class: "scigate-details-row" }, h("td", { colspan: "4" }, details(entry, acts)));
+  const detailsRow = (entry) =>
+    h("tr", { class: "scigate-details-row" }, h("td", { colspan: "4" }, details(entry, acts)));
 
   function toggle(entry, row) {
     body.querySelector(".scigate-details-row")?.remove();
@@ -59,20 +83,45 @@ export function entryTable({ acts, open, sort = byName, name = (entry) => entry.
     row.querySelectorAll("[aria-expanded]").forEach((one) => one.setAttribute("aria-expanded", "true"));
   }
 
-  return { node, set, get entries() { return entries; } };
+  return {
+    node,
+    set,
+    get entries() {
+      return entries;
+    },
+  };
 }
 
 function entryRow(entry, { acts, open, name, toggle }) {
   const isFolder = entry.kind === "folder";
-  const label = h("button", { type: "button", class: "scigate-name", title: name, "aria-expanded": isFolder ? null : "false", onClick: isFolder ? () => open(entry) : toggle },
-    icon(isFolder ? "folder" : "file"), h("span", { class: "scigate-clip" }, name));
-  const changed = entry.modified ? h("time", { datetime: entry.modified, title: clock(entry.modified) }, when(entry.modified)) : "";
-  return h("tr", { dataset: { id: entry.location, kind: entry.kind } },
+  const label = h(
+    "button",
+    {
+      type: "button",
+      class: "scigate-name",
+      title: name,
+      "aria-expanded": isFolder ? null : "false",
+      onClick: isFolder ? () => open(entry) : toggle,
+    },
+    icon(isFolder ? "folder" : "file"),
+    h("span", { class: "scigate-clip" }, name),
+  );
+  const changed = entry.modified
+    ? h("time", { datetime: entry.modified, title: clock(entry.modified) }, when(entry.modified))
+    : "";
+  return h(
+    "tr",
+    { dataset: { id: entry.location, kind: entry.kind } },
     h("td", {}, label),
     h("td", { class: "scigate-number" }, isFolder ? "" : size(entry.size)),
     h("td", {}, changed),
-    h("td", { class: "scigate-number" }, entry.kind !== "other" && downloadLink(acts.page, entry, { small: true }),
-      iconButton("down", `More about ${name}`, toggle, { "aria-expanded": "false" })));
+    h(
+      "td",
+      { class: "scigate-number" },
+      entry.kind !== "other" && downloadLink(acts.page, entry, { small: true }),
+      iconButton("down", `More about ${name}`, toggle, { "aria-expanded": "false" }),
+    ),
+  );
 }
 
 /** "3 min ago" for what is new, else day and hour. */

@@ -18,7 +18,9 @@ export function parentOf(path) {
 /** `path?query` of the API. Cursors of listings are paths: bytes that are not UTF-8 have to survive, so not URLSearchParams. */
 export function withQuery(path, query) {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
-  return given.length ? `${path}?${given.map(([name, value]) => `${name}=${encodeName(String(value))}`).join("&")}` : path;
+  return given.length
+    ? `${path}?${given.map(([name, value]) => `${name}=${encodeName(String(value))}`).join("&")}`
+    : path;
 }
 
 /** Why a name cannot be that of a new folder, in words; null if it can. */
@@ -39,3 +41,6 @@ export function byName(one, other) {
 export const byTime = (one, other) => (other.modified ?? "").localeCompare(one.modified ?? "");
 
 const collator = new Intl.Collator("en", { numeric: true });
+
+/** The path of an entry of a listing. */
+export const pathOf = ({ location }) => location.slice(location.indexOf(":/") + 2);

@@ -22,10 +22,24 @@ export function sendDialog({ page, sources, near }) {
     const wishes = options();
     const message = h("div", { class: "scigate-message" });
     const submit = button("Send", () => send(), { class: "scigate-primary" });
-    const dialog = h("dialog", { class: "scigate scigate-dialog", "aria-labelledby": title.id, onClose: () => end(null) },
+    const dialog = h(
+      "dialog",
+      { class: "scigate scigate-dialog", "aria-labelledby": title.id, onClose: () => end(null) },
       h("header", { class: "scigate-head" }, title),
-      h("div", { class: "scigate-body scigate-stack" }, picker.node, wishes.node, message,
-        h("div", { class: "scigate-row scigate-ends" }, button("Cancel", () => dialog.close()), submit)));
+      h(
+        "div",
+        { class: "scigate-body scigate-stack" },
+        picker.node,
+        wishes.node,
+        message,
+        h(
+          "div",
+          { class: "scigate-row scigate-ends" },
+          button("Cancel", () => dialog.close()),
+          submit,
+        ),
+      ),
+    );
     let transfer = null;
 
     function end() {
@@ -41,7 +55,8 @@ export function sendDialog({ page, sources, near }) {
         const { location } = picker.place();
         const files = sources.map((source) => ({ source, destination: target(source, location) }));
         const body = { files, label: named(sources).slice(0, 200), ...wishes.values() };
-        transfer = (await page.api("transfers", { method: "POST", body, home: isHome([location, ...sources]) })).transfer;
+        transfer = (await page.api("transfers", { method: "POST", body, home: isHome([location, ...sources]) }))
+          .transfer;
         dialog.close();
       } catch (error) {
         replace(message, problemBox(error instanceof RangeError ? { name: "Problem", title: error.message } : error));
@@ -66,4 +81,6 @@ export function target(source, folder) {
 export const isHome = (locations) => locations.some((one) => one.startsWith("home:"));
 
 const named = (sources) =>
-  sources.length === 1 ? visible(sources[0].replace(/\/$/, "").match(/[^/]*$/)[0] || sources[0]) : count(sources.length, "entry", "entries");
+  sources.length === 1
+    ? visible(sources[0].replace(/\/$/, "").match(/[^/]*$/)[0] || sources[0])
+    : count(sources.length, "entry", "entries");

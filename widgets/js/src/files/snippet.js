@@ -5,8 +5,14 @@ const READERS = [
   [/\.tsv(\.gz)?$/i, (at) => `import pandas as pd\n\ntable = pd.read_csv(${at}, sep="\\t")\ntable.head()`],
   [/\.(parquet|pq)$/i, (at) => `import pandas as pd\n\ntable = pd.read_parquet(${at})\ntable.head()`],
   [/\.(nc|nc4|cdf)$/i, (at) => `import xarray as xr\n\ndata = xr.open_dataset(${at}, engine="h5netcdf")\ndata`],
-  [/\.(h5|hdf5|he5)$/i, (at) => `import fsspec\nimport h5py\n\ndata = h5py.File(fsspec.open(${at}).open())\nlist(data)`],
-  [/\.json$/i, (at) => `import json\n\nimport fsspec\n\nwith fsspec.open(${at}, "rt") as file:\n    data = json.load(file)`],
+  [
+    /\.(h5|hdf5|he5)$/i,
+    (at) => `import fsspec\nimport h5py\n\ndata = h5py.File(fsspec.open(${at}).open())\nlist(data)`,
+  ],
+  [
+    /\.json$/i,
+    (at) => `import json\n\nimport fsspec\n\nwith fsspec.open(${at}, "rt") as file:\n    data = json.load(file)`,
+  ],
   [/\.(txt|md|log|dat)$/i, (at) => `import fsspec\n\nwith fsspec.open(${at}, "rt") as file:\n    text = file.read()`],
 ];
 

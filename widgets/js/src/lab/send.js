@@ -25,7 +25,11 @@ export function sendPlugin({ filebrowser, apputils, components }) {
         icon: components && iconOf(components),
         caption: "Copy what is selected to a storage of the gateway",
         isEnabled: () => selected().some((item) => !drive(item.path)),
-        execute: () => send(selected().filter((item) => !drive(item.path)), apputils),
+        execute: () =>
+          send(
+            selected().filter((item) => !drive(item.path)),
+            apputils,
+          ),
       });
       app.contextMenu.addItem({ command: "scigate:send", selector: ".jp-DirListing-item", rank: 9 });
     },
@@ -37,5 +41,6 @@ async function send(items, apputils) {
   injectStyles("scigate-files", fileStyles);
   injectStyles("scigate-upload", placeStyles);
   const transfer = await sendDialog({ page: page(), sources: items.map(sourceOf), near: document.body });
-  if (transfer) apputils?.Notification?.success("On its way. SciGate's panel shows how far it is.", { autoClose: 5000 });
+  if (transfer)
+    apputils?.Notification?.success("On its way. SciGate's panel shows how far it is.", { autoClose: 5000 });
 }

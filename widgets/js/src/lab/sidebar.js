@@ -7,7 +7,13 @@ import theme from "../lib/theme.css";
 import { iconOf } from "./icon.js";
 import styles from "./panel.css";
 
-const TABS = { Send: ["upload"], Transfers: ["transfers"], Files: ["files"], Community: ["community"], Status: ["status", "feedback"] };
+const TABS = {
+  Send: ["upload"],
+  Transfers: ["transfers"],
+  Files: ["files"],
+  Community: ["community"],
+  Status: ["status", "feedback"],
+};
 
 export function sidebarPlugin({ widgets, application, components }, here) {
   return {
@@ -19,7 +25,11 @@ export function sidebarPlugin({ widgets, application, components }, here) {
       if (!hasSideBar(app)) return;
       injectStyles("scigate-theme", theme);
       injectStyles("scigate-panel-styles", styles);
-      const panel = new (panelClass(widgets.Widget))((name) => new URL(`${name}.js`, here).href, app.version, iconOf(components));
+      const panel = new (panelClass(widgets.Widget))(
+        (name) => new URL(`${name}.js`, here).href,
+        app.version,
+        iconOf(components),
+      );
       app.shell.add(panel, "left", { rank: 900 });
       restorer?.add(panel, panel.id);
     },
@@ -57,9 +67,22 @@ function panelClass(Widget) {
 /** A list of tabs (ARIA Authoring Practices): arrow keys go from one to the next, each is filled when it is opened. */
 function tabs(load) {
   const names = Object.keys(TABS);
-  const panels = names.map((name) => h("div", { role: "tabpanel", id: `scigate-tab-${name}`, "aria-label": name, hidden: true }));
+  const panels = names.map((name) =>
+    h("div", { role: "tabpanel", id: `scigate-tab-${name}`, "aria-label": name, hidden: true }),
+  );
   const heads = names.map((name, index) =>
-    h("button", { type: "button", role: "tab", "aria-controls": panels[index].id, onClick: () => open(index), onKeydown: (event) => keys(event, index) }, name));
+    h(
+      "button",
+      {
+        type: "button",
+        role: "tab",
+        "aria-controls": panels[index].id,
+        onClick: () => open(index),
+        onKeydown: (event) => keys(event, index),
+      },
+      name,
+    ),
+  );
 
   function open(index) {
     heads.forEach((head, at) => {
@@ -67,7 +90,8 @@ function tabs(load) {
       head.tabIndex = at === index ? 0 : -1;
       panels[at].hidden = at !== index;
     });
-    if (!panels[index].firstChild) for (const portlet of TABS[names[index]]) load(portlet, panels[index].appendChild(h("div")));
+    if (!panels[index].firstChild)
+      for (const portlet of TABS[names[index]]) load(portlet, panels[index].appendChild(h("div")));
   }
 
   function keys(event, index) {
@@ -93,5 +117,11 @@ async function show(address, name, el, version, signal) {
 
 /** What a portlet asks of its model, where there is no kernel to keep it in step with. */
 export function modelOf(state) {
-  return { get: (name) => state[name], set: (name, value) => (state[name] = value), save_changes() {}, on() {}, off() {} };
+  return {
+    get: (name) => state[name],
+    set: (name, value) => (state[name] = value),
+    save_changes() {},
+    on() {},
+    off() {},
+  };
 }

@@ -11,30 +11,41 @@ let count = 0;
 /**
  * @param kept  remembers the last place: `{storage, folder}`, or null
  * @param home  whether the files of this Jupyter Server, the storage `home`, are offered too
- * @returns `{node, load(), place(bytes), show(location)}`; `place` raises RangeError in words
+ * @returns `{node, load(), place(bytes), location(), show(storage, path)}`; `place` raises RangeError in words
  */
 export function destinationPicker({ page, signal, kept = null, home = false, onChange = () => {} }) {
   const id = `scigate-place-${++count}`;
   const select = h("select", { id, onChange: () => changed() }, h("option", { value: "" }, "Looking…"));
   const names = h("datalist", { id: `${id}-names` });
   const folder = h("input", {
-    id: `${id}-folder`, type: "text", list: names.id, placeholder: "the storage’s root", autocomplete: "off",
-    spellcheck: "false", onInput: () => onChange(), onFocus: () => suggest(), onChange: () => suggest(),
+    id: `${id}-folder`,
+    type: "text",
+    list: names.id,
+    placeholder: "the storage’s root",
+    autocomplete: "off",
+    spellcheck: "false",
+    onInput: () => onChange(),
+    onFocus: () => suggest(),
+    onChange: () => suggest(),
   });
   const hint = h("p", { class: "scigate-quiet scigate-small", id: `${id}-hint` });
   select.setAttribute("aria-describedby", hint.id);
-  const node = h("div", { class: "scigate-place" },
+  const node = h(
+    "div",
+    { class: "scigate-place" },
     h("div", { class: "scigate-field" }, h("label", { for: select.id }, "To storage"), select),
     h("div", { class: "scigate-field" }, h("label", { for: folder.id }, "Folder"), folder, names),
-    hint);
+    hint,
+  );
   let storages = [];
+  let wanted = kept?.storage; // until the list is here
   folder.value = kept?.folder ?? "";
 
   async function load() {
     const found = [];
     for await (const one of page.api.items("storages", { home, signal })) found.push(one);
     const { hub } = await page.session(); // without one, `home` is the gateway's own storage
-    const wanted = select.value || kept?.storage;
+    wanted = select.value || wanted;
     storages = destinations(found).filter((one) => home || !hub || one.name !== "home");
     replace(select, ...storages.map((one) => h("option", { value: one.name }, line(one))));
     if (storages.some((one) => one.name === wanted)) select.value = wanted;
@@ -45,7 +56,10 @@ export function destinationPicker({ page, signal, kept = null, home = false, onC
   const chosen = () => storages.find((one) => one.name === select.value);
 
   function changed() {
-    setText(hint, storages.length ? facts(chosen()) : "You may not write to any storage. Ask the gateway’s administrators.");
+    setText(
+      hint,
+      storages.length ? facts(chosen()) : "You may not write to any storage. Ask the gateway’s administrators.",
+    );
     onChange();
   }
 
@@ -67,14 +81,22 @@ export function destinationPicker({ page, signal, kept = null, home = false, onC
     const fault = storages.length === 0 ? "There is no storage to send to." : folderFault(folder.value);
     const problem = fault ?? tooFull(chosen(), bytes);
     if (problem) throw new RangeError(problem);
-    return { storage: select.value, folder: folderPath(folder.value), location: joinLocation(select.value, folderPath(folder.value)) };
+    return {
+      storage: select.value,
+      folder: folderPath(folder.value),
+      location: joinLocation(select.value, folderPath(folder.value)),
+    };
   }
 
+  /** What stands in the form now, right or wrong. */
+  const location = () => joinLocation(select.value, folderPath(folder.value));
+
   function show(storage, path) {
+    wanted = storage;
     select.value = storage;
     folder.value = path;
     changed();
   }
 
-  return { node, load, place, show };
+  return { node, load, place, location, show };
 }

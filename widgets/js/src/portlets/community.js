@@ -3,7 +3,7 @@ import { count, size } from "../lib/format.js";
 import { emptyState, portlet, problemBox } from "../lib/portlet.js";
 import { entryTable } from "../files/listing.js";
 import { SHOWN, newestFiles } from "../files/newest.js";
-import { byTime } from "../files/paths.js";
+import { byTime, pathOf } from "../files/paths.js";
 import styles from "../files/files.css";
 
 /** What the communities of the user share, the newest first; only to read. */
@@ -12,7 +12,10 @@ export default portlet("community", "Community", async ({ page, body, head, say,
   const select = h("select", { "aria-label": "Community", onChange: () => show() });
   const place = h("div", { class: "scigate-stack" });
   body.append(place);
-  head.append(select, iconButton("retry", "Read again", () => load()));
+  head.append(
+    select,
+    iconButton("retry", "Read again", () => load()),
+  );
   let storages = [];
   let turn = 0;
 
@@ -22,7 +25,11 @@ export default portlet("community", "Community", async ({ page, body, head, say,
     storages = found.filter((one) => one.communities?.length);
     const names = [...new Set(storages.flatMap((one) => one.communities))].sort();
     const chosen = select.value;
-    replace(select, names.length > 1 && h("option", { value: "" }, "All my communities"), names.map((name) => h("option", { value: name }, name)));
+    replace(
+      select,
+      names.length > 1 && h("option", { value: "" }, "All my communities"),
+      names.map((name) => h("option", { value: name }, name)),
+    );
     if (names.includes(chosen)) select.value = chosen;
     select.hidden = names.length === 0;
     await show();
@@ -35,9 +42,24 @@ export default portlet("community", "Community", async ({ page, body, head, say,
     replace(place, h("p", { class: "scigate-quiet", role: "status" }, "Looking for the newest files…"));
     const { entries, beyond, failed } = await newestFiles(page, wanted, { signal });
     if (mine !== turn || signal.aborted) return;
-    const table = entryTable({ acts: { page }, sort: byTime, name: wanted.length === 1 ? pathOf : (entry) => entry.location });
-    table.set(entries.slice(0, SHOWN), { empty: emptyState("Nothing is shared yet.", `Send files to ${wanted[0].name}, and your community sees them here.`) });
-    replace(place, overview(wanted, entries), failed.map(({ name, error }) => failure(name, error)), table.node, footnote(entries, beyond));
+    const table = entryTable({
+      acts: { page },
+      sort: byTime,
+      name: wanted.length === 1 ? pathOf : (entry) => entry.location,
+    });
+    table.set(entries.slice(0, SHOWN), {
+      empty: emptyState(
+        "Nothing is shared yet.",
+        `Send files to ${wanted[0].name}, and your community sees them here.`,
+      ),
+    });
+    replace(
+      place,
+      overview(wanted, entries),
+      failed.map(({ name, error }) => failure(name, error)),
+      table.node,
+      footnote(entries, beyond),
+    );
     say(`${count(entries.length, "file")} of your community`);
   }
 
@@ -47,7 +69,10 @@ export default portlet("community", "Community", async ({ page, body, head, say,
 function overview(storages, entries) {
   const total = entries.reduce((sum, one) => sum + one.size, 0);
   const names = storages.map((one) => one.name).join(", ");
-  return entries.length > 0 && h("p", { class: "scigate-quiet" }, `${count(entries.length, "file")}, ${size(total)}, at ${names}. Newest first.`);
+  return (
+    entries.length > 0 &&
+    h("p", { class: "scigate-quiet" }, `${count(entries.length, "file")}, ${size(total)}, at ${names}. Newest first.`)
+  );
 }
 
 const failure = (name, error) => {
@@ -59,11 +84,13 @@ const failure = (name, error) => {
 function footnote(entries, beyond) {
   const notes = [];
   if (entries.length > SHOWN) notes.push(`The newest ${SHOWN} are shown.`);
-  if (beyond.length) notes.push(`${beyond.join(", ")} holds more files than were looked through; the panel “Files” shows all.`);
+  if (beyond.length)
+    notes.push(`${beyond.join(", ")} holds more files than were looked through; the panel “Files” shows all.`);
   return notes.length > 0 && h("p", { class: "scigate-quiet scigate-small" }, notes.join(" "));
 }
 
-const pathOf = (entry) => entry.location.slice(entry.location.indexOf(":/") + 2);
-
 const nobody = () =>
-  emptyState("No community shares a storage with you yet.", "When an administrator gives your community a storage, its files appear here.");
+  emptyState(
+    "No community shares a storage with you yet.",
+    "When an administrator gives your community a storage, its files appear here.",
+  );

@@ -24,7 +24,10 @@ function tried(word) {
 
 /** The folder as the API wants it: no slash before it, one behind it unless it is the root. */
 export function folderPath(text) {
-  const names = text.split("/").map((name) => name.trim()).filter(Boolean);
+  const names = text
+    .split("/")
+    .map((name) => name.trim())
+    .filter(Boolean);
   return names.map((name) => name + "/").join("");
 }
 

@@ -18,7 +18,10 @@ export async function fromDrop(transfer) {
 
 /** Addresses that were dropped: a link, or selected text. */
 export function linksFromDrop(transfer) {
-  const list = transfer.getData("text/uri-list").split(/\r?\n/).filter((line) => line && !line.startsWith("#"));
+  const list = transfer
+    .getData("text/uri-list")
+    .split(/\r?\n/)
+    .filter((line) => line && !line.startsWith("#"));
   return list.join("\n") || transfer.getData("text/plain");
 }
 

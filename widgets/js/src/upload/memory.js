@@ -47,9 +47,14 @@ export class Memory {
 
 /** The same for the same files as far as a browser can tell: names, sizes and times of change. */
 export function fingerprint(items) {
-  const lines = items.map(({ path, file }) => `${path}\n${file.size}\n${file.lastModified}`).sort();
-  return `${items.length}-${hash(lines.join("\n\n"))}`;
+  if (!computed.has(items)) {
+    const lines = items.map(({ path, file }) => `${path}\n${file.size}\n${file.lastModified}`).sort();
+    computed.set(items, `${items.length}-${hash(lines.join("\n\n"))}`);
+  }
+  return computed.get(items);
 }
+
+const computed = new WeakMap(); // by list: it is asked for at every key that is pressed
 
 /** 53 bits that tell lists of files apart (cyrb53); nobody is harmed by two that are alike: the gateway compares too. */
 export function hash(text) {

@@ -21,8 +21,14 @@ export function options() {
   const startField = field("Not before", start);
   startField.hidden = true;
   when.addEventListener("change", () => (startField.hidden = when.value !== "later"));
-  const node = h("div", { class: "scigate-options" },
-    field("Deliver", when), startField, field("Needed by (optional)", deadline), field("If it exists already", existing));
+  const node = h(
+    "div",
+    { class: "scigate-options" },
+    field("Deliver", when),
+    startField,
+    field("Needed by (optional)", deadline),
+    field("If it exists already", existing),
+  );
 
   function values() {
     const overwrite = existing.value === "fail" ? {} : { overwrite: existing.value };
@@ -31,5 +37,10 @@ export function options() {
   return { node, values };
 }
 
-const select = (id, choices) => h("select", { id }, Object.entries(choices).map(([value, text]) => h("option", { value }, text)));
+const select = (id, choices) =>
+  h(
+    "select",
+    { id },
+    Object.entries(choices).map(([value, text]) => h("option", { value }, text)),
+  );
 const field = (label, control) => h("div", { class: "scigate-field" }, h("label", { for: control.id }, label), control);

@@ -83,7 +83,14 @@ async function authorise(request, page) {
   for (const [name, value] of Object.entries(await page.api.headers())) request.setHeader(name, value);
 }
 
-const isReadable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+const isReadable = (file) =>
+  file
+    .slice(0, 1)
+    .arrayBuffer()
+    .then(
+      () => true,
+      () => false,
+    );
 
 /** 0: nobody answered. */
 const statusOf = (error) => error.originalResponse?.getStatus() || 0;

@@ -34,7 +34,11 @@ export class Pulling extends EventTarget {
     const files = this.urls.map((source) => ({ source, destination: this.destination }));
     try {
       const headers = { "Idempotency-Key": this.key };
-      const { transfer } = await this.page.api("transfers", { method: "POST", body: { files, ...this.wishes }, headers });
+      const { transfer } = await this.page.api("transfers", {
+        method: "POST",
+        body: { files, ...this.wishes },
+        headers,
+      });
       const isUnwanted = this.state === "cancelled"; // meanwhile
       this.#know(transfer);
       if (isUnwanted) return await this.cancel();

@@ -29,10 +29,16 @@ export function whyFailed(status) {
   return { title, nextStep, status };
 }
 
-const GIVEN_UP = ["The gateway has given this upload up.", "Send it again: it was cancelled, or nothing came for too long."];
+const GIVEN_UP = [
+  "The gateway has given this upload up.",
+  "Send it again: it was cancelled, or nothing came for too long.",
+];
 const ENDS = {
   unreadable: ["The file cannot be read any more.", "It was changed or removed meanwhile. Choose it again."],
   404: GIVEN_UP,
   410: GIVEN_UP,
-  0: ["The gateway could not be reached for 20 minutes.", "Continue when the network is back: what has arrived is kept."],
+  0: [
+    "The gateway could not be reached for 20 minutes.",
+    "Continue when the network is back: what has arrived is kept.",
+  ],
 };

@@ -49,17 +49,29 @@ function sendRow(one, sendings, say) {
   const buttons = h("span", { class: "scigate-tools" });
   const refused = h("details", { class: "scigate-small", hidden: true }, h("summary", {}, "Files that were not sent"));
   const place = h("span", { class: "scigate-quiet scigate-clip" }, `to ${visible(one.destination)}`);
-  const node = h("li", { class: "scigate-send", "aria-label": name },
-    h("div", { class: "scigate-send-head" },
+  const node = h(
+    "li",
+    { class: "scigate-send", "aria-label": name },
+    h(
+      "div",
+      { class: "scigate-send-head" },
       icon(one.total === null ? "download" : "up"),
-      h("strong", { class: "scigate-clip", title: name }, name), place, buttons),
-    first.node, second.node,
-    h("div", { class: "scigate-send-state" }, state, text), refused);
+      h("strong", { class: "scigate-clip", title: name }, name),
+      place,
+      buttons,
+    ),
+    first.node,
+    second.node,
+    h("div", { class: "scigate-send-state" }, state, text),
+    refused,
+  );
   let shown = "";
   let refusal = ""; // of the last button that was pressed
   const ask = (what) => async () => {
     refusal = "";
-    await Promise.resolve(what()).catch(({ title, nextStep }) => (refusal = [title, nextStep].filter(Boolean).join(" ")));
+    await Promise.resolve(what()).catch(
+      ({ title, nextStep }) => (refusal = [title, nextStep].filter(Boolean).join(" ")),
+    );
     update();
   };
 
@@ -70,7 +82,10 @@ function sendRow(one, sendings, say) {
     setText(text, refusal || how.text);
     setAttribute(node, "data-state", one.state);
     first.show(one.isOver ? null : firstLeg(one), toneOf(one, how, true));
-    second.show(!one.isOver && (one.state === "received" || one.sent > 0) ? secondLeg(one) : null, toneOf(one, how, false));
+    second.show(
+      !one.isOver && (one.state === "received" || one.sent > 0) ? secondLeg(one) : null,
+      toneOf(one, how, false),
+    );
     const now = `${one.state} ${one.isOver} ${how.title}`;
     if (now === shown) return;
     shown = now;
@@ -91,8 +106,13 @@ function leg(label) {
   const bar = h("span", {});
   const progress = h("span", { class: "scigate-progress", role: "progressbar", "aria-label": label }, bar);
   const numbers = h("span", { class: "scigate-small scigate-leg-numbers" });
-  const node = h("div", { class: "scigate-leg", hidden: true },
-    h("span", { class: "scigate-label" }, label), progress, numbers);
+  const node = h(
+    "div",
+    { class: "scigate-leg", hidden: true },
+    h("span", { class: "scigate-label" }, label),
+    progress,
+    numbers,
+  );
 
   function show(leg, tone) {
     node.hidden = leg === null;
@@ -115,7 +135,14 @@ function buttonsOf(one, sendings, ask) {
   if (one.isOver) found.push(iconButton("cancel", `Remove ${name} from this list`, () => sendings.remove(one)));
   else if (one.state === "failed" && one.transfers.size === 0)
     found.push(iconButton("cancel", `Remove ${name} from this list`, () => sendings.remove(one)));
-  else found.push(iconButton("cancel", `Cancel ${name}`, ask(() => one.cancel())));
+  else
+    found.push(
+      iconButton(
+        "cancel",
+        `Cancel ${name}`,
+        ask(() => one.cancel()),
+      ),
+    );
   return found;
 }
 

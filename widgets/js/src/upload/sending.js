@@ -152,7 +152,12 @@ export class Sending extends EventTarget {
     try {
       const onMove = (bytes) => this.#moved(part, bytes);
       const onTrouble = (text) => this.#troubled(text);
-      part.here = await pipe(part.file, part.id, this.page, { fresh: part.sent === 0, signal: stop.signal, onMove, onTrouble });
+      part.here = await pipe(part.file, part.id, this.page, {
+        fresh: part.sent === 0,
+        signal: stop.signal,
+        onMove,
+        onTrouble,
+      });
     } catch (problem) {
       if (!isOfFile(problem.status)) {
         stop.abort();

@@ -22,7 +22,13 @@ export function secondLeg(one) {
   const transfers = [...one.transfers.values()];
   if (transfers.length === 0) return null;
   const sum = (pick) => transfers.reduce((total, transfer) => total + (pick(transfer) ?? 0), 0);
-  const [done, total] = [sum((t) => t.bytes_done), Math.max(sum((t) => t.bytes_total), one.total ?? 0)];
+  const [done, total] = [
+    sum((t) => t.bytes_done),
+    Math.max(
+      sum((t) => t.bytes_total),
+      one.total ?? 0,
+    ),
+  ];
   const isOver = transfers.every((t) => isFinal(t.state));
   const speed = isOver ? null : sum((t) => t.rate) || null;
   const left = isOver || transfers.length > 1 ? null : transfers[0].eta_seconds;
@@ -39,7 +45,8 @@ export function outcome(one) {
   if (one.state === "paused") return { tone: "warn", title: "Paused", text: "What has arrived is kept." };
   if (one.trouble) return { tone: "warn", title: "Interrupted", text: one.trouble };
   if (one.state === "preparing") return { tone: "busy", title: "Asking the gateway", text: "" };
-  if (one.state === "sending") return { tone: "busy", title: "Sending", text: "Keep this page open until the gateway has it." };
+  if (one.state === "sending")
+    return { tone: "busy", title: "Sending", text: "Keep this page open until the gateway has it." };
   return delivered(one);
 }
 
@@ -54,9 +61,14 @@ function delivered(one) {
   const waiting = of("WAITING");
   const free = one.total === null ? "The gateway fetches it by itself." : "The gateway has every byte.";
   const why = waiting?.cause ? `${sentence(waiting.cause.message)} ` : "";
-  const begins = waiting?.not_before && new Date(waiting.not_before) > new Date() ? `Begins ${clock(waiting.not_before)}` : null;
+  const begins =
+    waiting?.not_before && new Date(waiting.not_before) > new Date() ? `Begins ${clock(waiting.not_before)}` : null;
   const title = begins ?? (waiting ? "Waiting" : "Delivering");
-  return { tone: waiting ? "warn" : "busy", title, text: `${begins ? "" : why}${free} You may close this page.${refused}` };
+  return {
+    tone: waiting ? "warn" : "busy",
+    title,
+    text: `${begins ? "" : why}${free} You may close this page.${refused}`,
+  };
 }
 
 function done(one, transfers, refused) {
@@ -65,7 +77,13 @@ function done(one, transfers, refused) {
   const bytes = transfers.reduce((sum, transfer) => sum + transfer.bytes_total, 0);
   const same = skipped ? ` ${count(skipped, "file")} there already, with the same content.` : "";
   const title = files === 1 ? "Done" : `Done: ${count(files, "file")}`;
-  const proof = PROOFS[transfers.map((transfer) => transfer.proof ?? "").sort().at(-1)];
+  const proof =
+    PROOFS[
+      transfers
+        .map((transfer) => transfer.proof ?? "")
+        .sort()
+        .at(-1)
+    ];
   return { tone: "good", title, text: `${[size(bytes), proof].filter(Boolean).join(", ")}.${same}${refused}` };
 }
 
@@ -89,7 +107,8 @@ function adviceOn({ cause, files }) {
 }
 
 /** What the title does not say yet, and what to do. */
-const reason = (problem) => [problem.detail !== problem.title && problem.detail, nextStepOf(problem)].filter(Boolean).join(" ");
+const reason = (problem) =>
+  [problem.detail !== problem.title && problem.detail, nextStepOf(problem)].filter(Boolean).join(" ");
 
 /** What to do, in terms of this form where the gateway's advice is for programs. */
 function nextStepOf(problem) {
