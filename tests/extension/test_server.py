@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from scigate.gateway_api.client import Gateway
 
 from .conftest import TOKEN, VARIABLES
 
@@ -63,7 +64,7 @@ class Server:
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     started: list[Server] = []
 
-    def begin(port: int, state: Path, **variables: str) -> Server:
+    def begin(port: int, state: Path, root: Path | None = None, **variables: str) -> Server:
         folder = tmp_path / f"server-{len(started)}"
         (folder / "root").mkdir(parents=True)
         env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
@@ -71,7 +72,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         only_ours = {"ServerApp": {"jpserver_extensions": dict.fromkeys(OTHERS, False)}}
         (folder / "jupyter_config_dir").mkdir()
         (folder / "jupyter_config_dir" / "jupyter_server_config.json").write_text(json.dumps(only_ours))
-        options = {"base_url": "/base/", "port": port, "port_retries": 0, "root_dir": f"{folder}/root"}
+        options = {"base_url": "/base/", "port": port, "port_retries": 0, "root_dir": root or folder / "root"}
         command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--debug",
                    *(f"--ServerApp.{name}={value}" for name, value in options.items()),
                    f"--ScigateExtension.state_dir={state}"]  # fmt: skip
@@ -117,6 +118,28 @@ def test_what_streams_through_is_never_in_memory(
         assert server.memory("VmHWM") - before < 16 * MiB
     for secret in (TOKEN, JUPYTER_TOKEN):
         assert secret not in server.log.read_text().replace(f"?token={JUPYTER_TOKEN}", "")
+
+
+def test_what_a_killed_server_was_sending_arrives(
+    service: Any, start: Callable[..., Server], free_port: int, tmp_path: Path
+) -> None:
+    (root := tmp_path / "root").mkdir()
+    (root / "big").write_bytes(data := os.urandom(MiB) * 100)
+    hub = {"SCIGATE_URL": service.url, "JUPYTERHUB_API_TOKEN": TOKEN}
+    server = start(free_port, tmp_path / "state", root, **hub)
+    server.wait()
+    with server.client() as client:
+        files = [{"source": "home:/big", "destination": "lab:/big"}]
+        sent = client.post("api/v1/transfers", json={"files": files})
+    server.process.kill()
+    server.process.wait()
+    assert sent.status_code == 202, sent.text
+    with Gateway(service.url, TOKEN) as gateway:
+        handle = gateway.transfer(sent.json()["transfer"]["id"])
+        start(_another_port(), tmp_path / "state", root, **hub)
+        handle.wait(60, progress=False)
+        assert len(list(gateway.transfers())) == 1
+    assert (service.lab / "big").read_bytes() == data
 
 
 def test_servers_share_a_gateway_and_survive_each_other(
