@@ -67,7 +67,13 @@ test("events come, none is missed or doubled when the wire is cut, and one socke
   const [first, second] = [[], []];
   const states = [];
   let ready = 0;
-  feed.subscribe("transfers", { onEvent: (event) => first.push(event), onReady: () => ready++, onState: (state) => states.push(state), onProgress() {}, signal: ended.signal });
+  feed.subscribe("transfers", {
+    onEvent: (event) => first.push(event),
+    onReady: () => ready++,
+    onState: (state) => states.push(state),
+    onProgress() {},
+    signal: ended.signal,
+  });
   feed.subscribe("transfers", { onEvent: (event) => second.push(event), signal: ended.signal });
   await until("ready", () => ready === 1);
 
@@ -81,8 +87,14 @@ test("events come, none is missed or doubled when the wire is cut, and one socke
   await until("the second is done", () => done(first, meanwhile) && done(second, meanwhile));
 
   const ids = first.map(({ id }) => Number(id));
-  assert.deepEqual(ids, [...new Set(ids)].sort((a, b) => a - b));
-  assert.deepEqual(second.map(({ id }) => Number(id)), ids);
+  assert.deepEqual(
+    ids,
+    [...new Set(ids)].sort((a, b) => a - b),
+  );
+  assert.deepEqual(
+    second.map(({ id }) => Number(id)),
+    ids,
+  );
   assert.equal(ready, 1, "it went on where it was, so the list need not be read again");
   assert.deepEqual(states.slice(0, 4), ["idle", "connecting", "live", "offline"]);
   assert.equal(line.count(), 1, "one WebSocket");
@@ -105,7 +117,10 @@ test("another topic on the same socket; a foreign one is refused in words", asyn
   await until("refused", () => problems.length && ready);
   assert.equal(problems[0].status, 404);
   const id = await send("topic");
-  feed.subscribe(`transfer:${id}`, { onEvent: (event) => events.push(event), onReady: () => events.push({ id: "ready", data: {} }) });
+  feed.subscribe(`transfer:${id}`, {
+    onEvent: (event) => events.push(event),
+    onReady: () => events.push({ id: "ready", data: {} }),
+  });
   await until("ready", () => events.length);
   await ask("GET", `/api/v1/transfers/${id}`);
   assert.equal(line.count(), 1);
@@ -115,7 +130,12 @@ test("a listener's mistake does not keep the others from hearing", async () => {
   const feed = await feedThrough(await wire());
   const heard = [];
   let ready = false;
-  feed.subscribe("transfers", { onEvent: () => { throw new Error("a mistake, which is shown on the console"); }, onReady: () => (ready = true) });
+  feed.subscribe("transfers", {
+    onEvent: () => {
+      throw new Error("a mistake, which is shown on the console");
+    },
+    onReady: () => (ready = true),
+  });
   feed.subscribe("transfers", { onEvent: (event) => heard.push(event) });
   await until("ready", () => ready);
   const id = await send("mistake");

@@ -3,7 +3,16 @@ import { test } from "node:test";
 import * as format from "../../../widgets/js/src/lib/format.js";
 
 test("sizes are in powers of 1024 with at most four digits", () => {
-  const cases = [[0, "0 B"], [1023, "1023 B"], [1024, "1 KiB"], [1536, "1.5 KiB"], [102400, "100 KiB"], [1048575, "1 MiB"], [5 * 1024 ** 3, "5 GiB"], [2 ** 60, "1024 PiB"]];
+  const cases = [
+    [0, "0 B"],
+    [1023, "1023 B"],
+    [1024, "1 KiB"],
+    [1536, "1.5 KiB"],
+    [102400, "100 KiB"],
+    [1048575, "1 MiB"],
+    [5 * 1024 ** 3, "5 GiB"],
+    [2 ** 60, "1024 PiB"],
+  ];
   for (const [bytes, text] of cases) assert.equal(format.size(bytes), text);
   assert.equal(format.size(NaN), "unknown size");
 });
@@ -15,7 +24,15 @@ test("rates of nothing are silent", () => {
 });
 
 test("durations", () => {
-  const cases = [[0.4, "0 s"], [89, "89 s"], [90, "2 min"], [3600, "60 min"], [7500, "2 h 5 min"], [7200, "2 h"], [86400 * 3, "3 days"]];
+  const cases = [
+    [0.4, "0 s"],
+    [89, "89 s"],
+    [90, "2 min"],
+    [3600, "60 min"],
+    [7500, "2 h 5 min"],
+    [7200, "2 h"],
+    [86400 * 3, "3 days"],
+  ];
   for (const [seconds, text] of cases) assert.equal(format.duration(seconds), text);
   assert.equal(format.duration(null), "");
 });

@@ -12,7 +12,9 @@ test("a mail has subject and text", () => {
 });
 
 test("trackers are told title and text under their own names", () => {
-  const github = new URL(trackerLink("https://example.org/x/y/issues/new?labels=bug", "It broke\nat noon", "SciGate 1"));
+  const github = new URL(
+    trackerLink("https://example.org/x/y/issues/new?labels=bug", "It broke\nat noon", "SciGate 1"),
+  );
   assert.equal(github.searchParams.get("labels"), "bug");
   assert.equal(github.searchParams.get("title"), "It broke");
   assert.match(github.searchParams.get("body"), /at noon\n\nVersions:\nSciGate 1$/);

@@ -8,8 +8,19 @@ import * as words from "../../../widgets/js/src/transfers/words.js";
 const files = { total: 3, done: 1, failed: 0 };
 const now = new Date(2026, 4, 4, 12).getTime();
 const transfer = (id, more = {}) => ({
-  id, label: null, state: "ACTIVE", created: "2026-05-04T10:00:00Z", finished: null, listing: false, files,
-  bytes_total: 1000, bytes_done: 400, rate: 100, eta_seconds: 6, cause: null, ...more,
+  id,
+  label: null,
+  state: "ACTIVE",
+  created: "2026-05-04T10:00:00Z",
+  finished: null,
+  listing: false,
+  files,
+  bytes_total: 1000,
+  bytes_done: 400,
+  rate: 100,
+  eta_seconds: 6,
+  cause: null,
+  ...more,
 });
 
 /** An API that answers these and remembers what it was asked. */
@@ -52,7 +63,13 @@ test("progress of many comes in one change and makes new objects of those alone"
   model.progress({ transfer: "b", owner: "ada", bytes_done: 700, arrived: { bytes: 800, rate: 1 } });
   await wait(400);
   assert.equal(changes.length, 2);
-  assert.deepEqual(changes[1].map(({ id, bytes_done: done }) => [id, done]), [["a", 600], ["b", 700]]);
+  assert.deepEqual(
+    changes[1].map(({ id, bytes_done: done }) => [id, done]),
+    [
+      ["a", 600],
+      ["b", 700],
+    ],
+  );
   assert.equal(model.items()[2], before[2]);
   assert.equal(model.get("b").arrived.bytes, 800);
 });
@@ -79,13 +96,17 @@ test("a new one goes to the top; one that is gone is passed over", async () => {
   model.event({ type: "scigate.transfer.submitted", data: { transfer: "new" } });
   model.event({ type: "scigate.transfer.submitted", data: { transfer: "foreign" } });
   await wait(400);
-  assert.deepEqual(model.items().map(({ id }) => id), ["new", "old"]);
+  assert.deepEqual(
+    model.items().map(({ id }) => id),
+    ["new", "old"],
+  );
 });
 
 test("what could not be asked is asked again", async () => {
   const server = answering([transfer("a")]);
   let broken = true;
-  const api = (path, options) => (broken ? Promise.reject(Object.assign(new Error("down"), { retriable: true })) : server.api(path, options));
+  const api = (path, options) =>
+    broken ? Promise.reject(Object.assign(new Error("down"), { retriable: true })) : server.api(path, options);
   const { model, ended } = modelOf({ api });
   model.event({ type: "scigate.file.start", data: { transfer: "a" } });
   await wait(400);
@@ -106,12 +127,18 @@ test("both legs of an upload are told apart", () => {
 test("done is a hundred percent, and nothing else is", () => {
   assert.equal(words.progress(transfer("a", { bytes_done: 1000 })).stored, 99);
   assert.equal(words.progress(transfer("a", { state: "DONE", bytes_done: 1000 })).stored, 100);
-  assert.equal(words.progress(transfer("a", { bytes_total: 0, bytes_done: 0, files: { total: 4, done: 1 } })).stored, 25);
+  assert.equal(
+    words.progress(transfer("a", { bytes_total: 0, bytes_done: 0, files: { total: 4, done: 1 } })).stored,
+    25,
+  );
 });
 
 test("why it waits is said, with what is to be done", () => {
   const cause = { code: "throttled", message: "The storage is busy.", retriable: true, next_step: "Nothing." };
-  assert.equal(words.detail(transfer("a", { state: "WAITING", cause }), now), "The storage is busy. It is tried again by itself.");
+  assert.equal(
+    words.detail(transfer("a", { state: "WAITING", cause }), now),
+    "The storage is busy. It is tried again by itself.",
+  );
   assert.deepEqual(words.wishes({ state: "WAITING", cause }), ["retry", "pause", "cancel"]);
   const refused = { ...cause, message: "Forbidden.", retriable: false, next_step: "Ask for access." };
   assert.equal(words.detail(transfer("a", { state: "FAILED", cause: refused }), now), "Forbidden. Ask for access.");
@@ -135,6 +162,9 @@ test("names of transfers without a label", () => {
 });
 
 test("events are sentences, unknown ones too", () => {
-  assert.equal(words.eventText({ type: "scigate.file.failure", data: { destination: "lab:/a", cause: { message: "Full." } } }), "Stopped lab:/a: Full.");
+  assert.equal(
+    words.eventText({ type: "scigate.file.failure", data: { destination: "lab:/a", cause: { message: "Full." } } }),
+    "Stopped lab:/a: Full.",
+  );
   assert.equal(words.eventText({ type: "scigate.file.new-thing", data: {} }), "file new thing");
 });

@@ -11,13 +11,32 @@ const STATES = ["ACTIVE", "QUEUED", "WAITING", "DONE", "FAILED"];
 function transfer(at) {
   const state = STATES[at % STATES.length];
   const final = state === "DONE" || state === "FAILED";
-  const cause = { code: "throttled", message: "The storage asks for patience.", retriable: true, next_step: "Nothing." };
+  const cause = {
+    code: "throttled",
+    message: "The storage asks for patience.",
+    retriable: true,
+    next_step: "Nothing.",
+  };
   return {
-    id: at.toString(16).padStart(32, "0"), owner: "ada", label: `Run ${at} of the night, plate ${at % 96}`, state, overwrite: "fail",
-    verify: "auto", priority: 5, created: new Date(Date.now() - at * 60_000).toISOString(), listing: false, files: FILES,
-    finished: final ? new Date().toISOString() : null, deadline: new Date(Date.now() + 1e8).toISOString(),
-    bytes_total: 5e9, bytes_done: state === "DONE" ? 5e9 : 1e9 + at, rate: state === "ACTIVE" ? 2e7 : null,
-    eta_seconds: state === "ACTIVE" ? 200 : null, expected_rate: 3e7, proof: null, cause: ["WAITING", "FAILED"].includes(state) ? cause : null,
+    id: at.toString(16).padStart(32, "0"),
+    owner: "ada",
+    label: `Run ${at} of the night, plate ${at % 96}`,
+    state,
+    overwrite: "fail",
+    verify: "auto",
+    priority: 5,
+    created: new Date(Date.now() - at * 60_000).toISOString(),
+    listing: false,
+    files: FILES,
+    finished: final ? new Date().toISOString() : null,
+    deadline: new Date(Date.now() + 1e8).toISOString(),
+    bytes_total: 5e9,
+    bytes_done: state === "DONE" ? 5e9 : 1e9 + at,
+    rate: state === "ACTIVE" ? 2e7 : null,
+    eta_seconds: state === "ACTIVE" ? 200 : null,
+    expected_rate: 3e7,
+    proof: null,
+    cause: ["WAITING", "FAILED"].includes(state) ? cause : null,
   };
 }
 
@@ -54,7 +73,10 @@ async function round(count, moving) {
   let bytes = 2e9;
   const change = () => {
     bytes += 1e7;
-    return model.items().slice(0, moving).map((item) => ({ ...item, state: "ACTIVE", bytes_done: bytes, rate: bytes / 100, eta_seconds: 5e9 / bytes }));
+    return model
+      .items()
+      .slice(0, moving)
+      .map((item) => ({ ...item, state: "ACTIVE", bytes_done: bytes, rate: bytes / 100, eta_seconds: 5e9 / bytes }));
   };
   const batches = [];
   for (let i = 0; i < 10; i++) {

@@ -61,7 +61,8 @@ const ICONS = {
   download: "M7.2 1h1.6v7l2.6-2.6 1.1 1.1L8 11 3.5 6.5l1.1-1.1L7.2 8zM2 13h12v1.6H2z",
   folder: "M1 3h5l1.5 2H15v8.5H1z",
   file: "M3 1h6l4 4v10H3zM8.5 2.5v3h3z",
-  share: "M12 1a2.5 2.5 0 1 1-1.900 4.1L6.400 7.2a2.5 2.5 0 0 1 0 1.6l3.700 2.1a2.5 2.5 0 1 1-.7 1.300L5.600 10a2.5 2.5 0 1 1 0-4l3.800-2.200A2.5 2.5 0 0 1 12 1z",
+  share:
+    "M12 1a2.5 2.5 0 1 1-1.900 4.1L6.400 7.2a2.5 2.5 0 0 1 0 1.6l3.700 2.1a2.5 2.5 0 1 1-.7 1.300L5.600 10a2.5 2.5 0 1 1 0-4l3.800-2.200A2.5 2.5 0 0 1 12 1z",
   up: "M8 2l5 5-1.1 1.1L8.800 5v9H7.2V5L4.1 8.1 3 7z",
   right: "M5.5 3 6.600 2 12 8l-5.400 6-1.1-1L10 8z",
   down: "M3 5.5 2 6.600 8 12l6-5.400-1-1.1L8 10z",
@@ -109,7 +110,7 @@ export function keepFocus(root, change) {
   const mark = active?.dataset.focus;
   change();
   if (!active || (active.isConnected && document.activeElement === active)) return;
-  const inRow = value === undefined ? root : root.querySelector(`[${name}="${CSS.escape(value)}"]`) ?? root;
+  const inRow = value === undefined ? root : (root.querySelector(`[${name}="${CSS.escape(value)}"]`) ?? root);
   const again = mark && inRow.querySelector(`[data-focus="${CSS.escape(mark)}"]`);
   (again || inRow.querySelector("button, a, input, select, [tabindex]"))?.focus({ preventScroll: true });
 }

@@ -180,7 +180,14 @@ export function createFeed(where, { onRefused = () => {}, random = Math.random }
     connect();
   }
 
-  return { subscribe, hurry, rest, get state() { return state; } };
+  return {
+    subscribe,
+    hurry,
+    rest,
+    get state() {
+      return state;
+    },
+  };
 }
 
 /** One listener's mistake must not keep the others from hearing. */

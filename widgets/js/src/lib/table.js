@@ -52,5 +52,12 @@ export function keyedRows(body, { key, create }) {
     for (const item of items) if (rows.has(key(item))) row(item);
   }
 
-  return { set, patch, get: (id) => rows.get(id), get size() { return rows.size; } };
+  return {
+    set,
+    patch,
+    get: (id) => rows.get(id),
+    get size() {
+      return rows.size;
+    },
+  };
 }

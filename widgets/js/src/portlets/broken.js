@@ -12,7 +12,11 @@ export default {
         { class: "scigate-problem", "data-tone": "warn" },
         h("strong", {}, `“${subject}” cannot be shown.`),
         h("p", {}, visible(model.get("reason"))),
-        h("p", { class: "scigate-next-step" }, `Tell whoever maintains the package ${visible(model.get("package"))}. Everything else works.`),
+        h(
+          "p",
+          { class: "scigate-next-step" },
+          `Tell whoever maintains the package ${visible(model.get("package"))}. Everything else works.`,
+        ),
       );
       body.append(box);
     }).render(view);

@@ -35,12 +35,22 @@ function field(label, placeholder) {
   const id = `scigate-${randomKey()}`;
   const area = h("textarea", { id, rows: "3", maxlength: "2000", placeholder });
   const node = h("div", { class: "scigate-field" }, h("label", { for: id }, label), area);
-  return { node, area, get value() { return area.value; } };
+  return {
+    node,
+    area,
+    get value() {
+      return area.value;
+    },
+  };
 }
 
 /** A link that always leads to what has been written so far. */
 function linkFrom(text, label, address) {
-  const link = h("a", { class: "scigate-button", href: address(), target: "_blank", rel: "noopener noreferrer" }, label);
+  const link = h(
+    "a",
+    { class: "scigate-button", href: address(), target: "_blank", rel: "noopener noreferrer" },
+    label,
+  );
   text.area.addEventListener("input", () => link.setAttribute("href", address()));
   return link;
 }

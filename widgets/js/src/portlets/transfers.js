@@ -19,7 +19,11 @@ export default portlet("transfers", "Transfers", async ({ model: widget, page, b
   };
   const view = new TransfersView({ api, head, body, onSelect, signal });
   const hear = announcements(say, signal);
-  const model = createModel(api, { onChange: (items) => view.show(items), onProblem: (error) => view.complain(error), signal });
+  const model = createModel(api, {
+    onChange: (items) => view.show(items),
+    onProblem: (error) => view.complain(error),
+    signal,
+  });
   view.model = model;
   let loaded = false;
   let again;
@@ -59,7 +63,11 @@ function announcements(say, signal) {
 
   function speak() {
     const [{ label, word }] = heard;
-    say(heard.length > 1 ? `${count(heard.length, "transfer")} have ended.` : `${visible(label ?? "A transfer")} ${word}.`);
+    say(
+      heard.length > 1
+        ? `${count(heard.length, "transfer")} have ended.`
+        : `${visible(label ?? "A transfer")} ${word}.`,
+    );
     heard = [];
     timer = null;
   }

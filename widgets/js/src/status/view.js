@@ -36,9 +36,15 @@ const quiet = (text) => h("span", { class: "scigate-quiet scigate-small" }, text
 function sparkline(history) {
   if (history.length < 3) return null;
   const top = Math.max(...history, 1);
-  const points = history.map((value, i) => `${((100 * i) / (history.length - 1)).toFixed(1)},${(23 - (22 * value) / top).toFixed(1)}`);
+  const points = history.map(
+    (value, i) => `${((100 * i) / (history.length - 1)).toFixed(1)},${(23 - (22 * value) / top).toFixed(1)}`,
+  );
   const line = svg("polyline", { points: points.join(" "), "vector-effect": "non-scaling-stroke" });
-  return svg("svg", { class: "scigate-spark", viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" }, line);
+  return svg(
+    "svg",
+    { class: "scigate-spark", viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" },
+    line,
+  );
 }
 
 /** What is wrong, each with what to do. */
@@ -50,7 +56,9 @@ export function troubles(status) {
     "ul",
     { class: "scigate-troubles" },
     bad.map((check) => trouble(`${check.name}: ${check.message}`, check.next_step)),
-    broken.map(([name, why]) => trouble(`The plug-in ${name} cannot be used: ${why}`, "Tell the gateway's administrators.")),
+    broken.map(([name, why]) =>
+      trouble(`The plug-in ${name} cannot be used: ${why}`, "Tell the gateway's administrators."),
+    ),
   );
 }
 
@@ -63,7 +71,9 @@ function trouble(text, nextStep) {
 export function storagesTable(storages, status) {
   const about = h("p", { class: "scigate-quiet scigate-small scigate-about" }, aboutGateway(status));
   if (!storages.length) return h("div", { class: "scigate-stack" }, noStorages(), about);
-  const heads = ["Storage", "State", "Bandwidth to expect", "Free space"].map((text) => h("th", { scope: "col" }, text));
+  const heads = ["Storage", "State", "Bandwidth to expect", "Free space"].map((text) =>
+    h("th", { scope: "col" }, text),
+  );
   const table = h(
     "table",
     { class: "scigate-table" },
@@ -79,7 +89,8 @@ function noStorages() {
 }
 
 function storageRow(storage) {
-  const nearest = storage.nearest && h("span", { class: "scigate-tag", title: "Where your uploads arrive soonest" }, "nearest");
+  const nearest =
+    storage.nearest && h("span", { class: "scigate-tag", title: "Where your uploads arrive soonest" }, "nearest");
   const readOnly = storage.read_only && h("span", { class: "scigate-tag" }, "read only");
   const name = h("span", { class: "scigate-clip", title: visible(storage.summary ?? "") }, visible(storage.name));
   return h(
@@ -106,6 +117,9 @@ function space(found) {
 
 function aboutGateway(status) {
   const up = duration((Date.parse(status.time) - Date.parse(status.started)) / 1000);
-  const parts = [status.registry && `Storages from ${visible(status.registry)}.`, `SciGate ${status.version}, running for ${up}`];
+  const parts = [
+    status.registry && `Storages from ${visible(status.registry)}.`,
+    `SciGate ${status.version}, running for ${up}`,
+  ];
   return `${parts.filter(Boolean).join(" ")} (since ${clock(status.started)}).`;
 }

@@ -87,7 +87,10 @@ function factsOf(item) {
     item.finished ? fact("Finished", clock(item.finished)) : fact("Tried until", clock(item.deadline)),
     fact("Existing files", OVERWRITE[item.overwrite] ?? item.overwrite),
     fact("Proof", proofText(item.proof)),
-    fact("Id", h("span", { class: "scigate-row scigate-tight" }, h("code", {}, item.id), copyButton(item.id, "Copy the id"))),
+    fact(
+      "Id",
+      h("span", { class: "scigate-row scigate-tight" }, h("code", {}, item.id), copyButton(item.id, "Copy the id")),
+    ),
   ];
 }
 

@@ -110,7 +110,17 @@ export function createModel(api, { onChange, onProblem = () => {}, signal }) {
   const event = ({ data }) => data.transfer && changed(data.transfer);
 
   signal.addEventListener("abort", () => [dirtyTimer, freshTimer].forEach(clearTimeout), { once: true });
-  return { load, put, progress, event, items: () => list, get: (id) => byId.get(id), get more() { return more; } };
+  return {
+    load,
+    put,
+    progress,
+    event,
+    items: () => list,
+    get: (id) => byId.get(id),
+    get more() {
+      return more;
+    },
+  };
 }
 
 /** The filters above the table: which transfers each shows. */

@@ -8,14 +8,17 @@ export function createNames({ api, root, onName, signal }) {
   const waiting = [];
   let asking = false;
 
-  const seen = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      seen.unobserve(target);
-      waiting.push(rows.get(target).item);
-    }
-    work();
-  }, { root: root() });
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        seen.unobserve(target);
+        waiting.push(rows.get(target).item);
+      }
+      work();
+    },
+    { root: root() },
+  );
   signal.addEventListener("abort", () => seen.disconnect(), { once: true });
 
   async function work() {

@@ -75,7 +75,12 @@ export function transferRow(first, { onOpen, onWish, onVisible }) {
     const wanted = wishes(item).join();
     if (wanted === offered || (offered === "?" && wanted.includes("cancel"))) return;
     offered = wanted;
-    keepFocus(tools, () => replace(tools, wishes(item).map((wish) => wishButton(wish, shown))));
+    keepFocus(tools, () =>
+      replace(
+        tools,
+        wishes(item).map((wish) => wishButton(wish, shown)),
+      ),
+    );
   }
 
   function wishButton(wish, shown) {
@@ -103,7 +108,9 @@ export function transferRow(first, { onOpen, onWish, onVisible }) {
       offer(row.item, shown);
       (tools.querySelector("button") ?? opener).focus();
     };
-    const yes = button("Cancel it", ({ currentTarget }) => send("cancel", currentTarget).then(back), { class: "scigate-danger" });
+    const yes = button("Cancel it", ({ currentTarget }) => send("cancel", currentTarget).then(back), {
+      class: "scigate-danger",
+    });
     const no = button("Keep", back);
     replace(tools, h("span", { class: "scigate-confirm", role: "group", "aria-label": `Cancel ${shown}?` }, yes, no));
     no.focus();

@@ -32,7 +32,9 @@ export class TransfersView {
 
   constructor({ api, head, body, onSelect, signal }) {
     Object.assign(this, { api, head, body, onSelect, signal, model: null });
-    this.chips = FILTERS.map((one) => button(one[1], () => this.choose(one), { "aria-pressed": String(one === this.#filter) }));
+    this.chips = FILTERS.map((one) =>
+      button(one[1], () => this.choose(one), { "aria-pressed": String(one === this.#filter) }),
+    );
     this.names = createNames({ api, root: () => this.#scroll, onName: (id) => this.#rename(id), signal });
     this.rows = keyedRows(this.#table, { key: (item) => item.id, create: (item) => this.#row(item) });
   }
@@ -62,7 +64,10 @@ export class TransfersView {
 
   #appear() {
     if (this.body.contains(this.#scroll)) return;
-    replace(this.head, h("div", { class: "scigate-filters", role: "group", "aria-label": "Which transfers" }, this.chips));
+    replace(
+      this.head,
+      h("div", { class: "scigate-filters", role: "group", "aria-label": "Which transfers" }, this.chips),
+    );
     replace(this.body, this.#offline, this.#notice, this.#scroll, this.#empty, this.#foot);
   }
 
@@ -114,7 +119,9 @@ export class TransfersView {
   async wish(wish, { id }) {
     replace(this.#notice);
     try {
-      this.model.put(await this.api(`transfers/${encodeURIComponent(id)}/${wish}`, { method: "POST", signal: this.signal }));
+      this.model.put(
+        await this.api(`transfers/${encodeURIComponent(id)}/${wish}`, { method: "POST", signal: this.signal }),
+      );
     } catch (error) {
       if (!this.signal.aborted) this.complain(error);
     }

@@ -8,7 +8,7 @@ const PROOFS = {
   D: "only its size was compared",
 };
 
-export const tone = (state, cause) => (cause?.code === "scheduled" && state === "WAITING" ? "" : TONES[state] ?? "");
+export const tone = (state, cause) => (cause?.code === "scheduled" && state === "WAITING" ? "" : (TONES[state] ?? ""));
 
 /** A state as a word; an upload whose bytes are still on their way to the gateway says so. */
 export function stateText({ state, arrived, bytes_total: total, cause }) {
@@ -23,7 +23,8 @@ export function detail(item, now) {
   if (cause && ["WAITING", "PAUSED", "FAILED"].includes(state)) return reason(item, now);
   if (state === "DONE") return `${filesText(files)} · ${clock(item.finished, now)}, took ${took(item)}`;
   if (isFinal(state)) return `${clock(item.finished, now)}, ${count(files.done, "file")} done before`;
-  if (item.not_before && Date.parse(item.not_before) > (now ?? Date.now())) return `Begins ${clock(item.not_before, now)}`;
+  if (item.not_before && Date.parse(item.not_before) > (now ?? Date.now()))
+    return `Begins ${clock(item.not_before, now)}`;
   return `${filesText(files)}${item.listing ? ", still listing" : ""} · since ${clock(item.created, now)}`;
 }
 
