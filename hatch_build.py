@@ -60,8 +60,8 @@ def lab_data(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def refresh(root: Path, environment: Path) -> None:
-    """Copy what is newer than what an editable install has copied; nothing if it has not."""
-    if not (environment / LAB_DATA).is_dir():
+    """Copy what is newer than what an editable install has copied into the checkout's own environment."""
+    if not (environment / LAB_DATA).is_dir() or not environment.is_relative_to(root):
         return
     for source, target in lab_data(root):
         there = environment / target
@@ -102,5 +102,5 @@ def _run(command: list[str | Path], folder: Path, problem: str) -> None:
 
 
 if __name__ == "__main__":
-    build(Path(__file__).parent)
-    refresh(Path(__file__).parent, Path(sys.prefix))
+    build(Path(__file__).resolve().parent)
+    refresh(Path(__file__).resolve().parent, Path(sys.prefix).resolve())

@@ -42,6 +42,8 @@ def test_it_holds_what_is_easily_forgotten(wheel: zipfile.ZipFile) -> None:
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")], "no licence"
     enabling = "data/etc/jupyter/jupyter_server_config.d/scigate.json"
     assert [name for name in names if name.endswith(f".data/{enabling}")], "nothing enables the Jupyter extension"
+    lab = {name.partition("/labextensions/scigate/")[2] for name in names if "/labextensions/scigate/" in name}
+    assert {"package.json", "static/remoteEntry.js", "static/panel.js", "static/upload.js"} <= lab, "no panel for Lab"
 
 
 def test_its_entry_points_can_be_loaded_from_it(wheel: zipfile.ZipFile, root: Path, tmp_path: Path) -> None:

@@ -85,3 +85,27 @@ def test_no_address_is_in_the_lock_file() -> None:
     assert '"integrity": "sha512-' in text
     assert "resolved" not in text
     assert "registry" not in text
+
+
+def test_an_editable_install_has_the_newest_panel(checkout: Path) -> None:
+    spec = importlib.util.spec_from_file_location("hatch_build", checkout / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hook = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hook)
+    shutil.copytree(ROOT / hook.LAB, checkout / hook.LAB)
+    (checkout / STATIC).mkdir(parents=True)
+    (checkout / STATIC / "panel.js").write_text("old")
+    environment = checkout / ".venv"
+    hook.refresh(checkout, environment)
+    assert not environment.exists(), "nothing is installed there"
+
+    installed = environment / hook.LAB_DATA
+    installed.mkdir(parents=True)
+    hook.refresh(checkout, environment)
+    (checkout / STATIC / "panel.js").write_text("new")
+    os.utime(checkout / STATIC / "panel.js", (2e9, 2e9))
+    hook.refresh(checkout, environment)
+    assert (installed / "static" / "panel.js").read_text() == "new"
+    assert (installed / "package.json").read_bytes() == (ROOT / hook.LAB / "package.json").read_bytes()
+    assert (installed / "static" / "remoteEntry.js").is_file()
