@@ -225,6 +225,28 @@ def test_rows_that_stay_are_not_touched(open_page: Callable[..., Any], running: 
     assert page.evaluate("document.querySelector('.scigate-rows .scigate-body > div').firstChild.textContent") == "head"
 
 
+KEEP_SOCKETS = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...values) { super(...values); window.sockets.push(this); }
+};
+"""
+
+
+def test_after_a_cut_it_says_so_comes_back_and_has_missed_nothing(open_page: Callable[..., Any], running: Any) -> None:
+    page = open_page("transfers", watch=lambda page: page.add_init_script(KEEP_SOCKETS))
+    page.wait_for_selector(".scigate-transfers .scigate-main", state="attached")
+    page.context.set_offline(True)
+    page.evaluate("sockets[0].close()")
+    notice = page.locator(".scigate-offline")
+    notice.wait_for()
+    assert notice.inner_text() == "Not connected; transfers go on. This page comes back by itself."
+    meanwhile = running.send("lab/cut/d.bin", label="Meanwhile")
+    page.context.set_offline(False)
+    page.wait_for_selector(f"tr[data-id='{meanwhile}'][data-state=DONE]")
+    assert notice.is_hidden()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(
     theme: str, open_page: Callable[..., Any], running: Any, missing: Callable[[str], Any]

@@ -54,8 +54,8 @@ async function timed(work) {
 
 const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 
-/** One round with so many transfers, of which so many move in one batch of events. */
-async function round(count, moving) {
+/** One table with so many transfers, step by step. */
+function table(count) {
   const transfers = Array.from({ length: count }, (_, at) => transfer(at));
   const api = async (path) => ({ items: path === "transfers" ? transfers : [], next: null });
   const [head, body] = [document.createElement("div"), document.createElement("div")];
@@ -67,31 +67,36 @@ async function round(count, moving) {
   const view = new TransfersView({ api, head, body, onSelect() {}, signal: ended.signal });
   const model = createModel(api, { onChange: (items) => view.show(items), signal: ended.signal });
   view.model = model;
-  const first = await timed(() => model.load());
-  const all = await timed(() => view.showAll());
-  const again = await timed(() => model.load());
   let bytes = 2e9;
-  const change = () => {
+
+  function changed(moving) {
     bytes += 1e7;
+    const news = { state: "ACTIVE", bytes_done: bytes, rate: bytes / 100, eta_seconds: 5e9 / bytes };
     return model
       .items()
       .slice(0, moving)
-      .map((item) => ({ ...item, state: "ACTIVE", bytes_done: bytes, rate: bytes / 100, eta_seconds: 5e9 / bytes }));
-  };
-  const batches = [];
-  for (let i = 0; i < 10; i++) {
-    const items = change();
-    batches.push(await timed(() => view.show(items)));
+      .map((item) => ({ ...item, ...news }));
   }
-  ended.abort();
-  root.remove();
-  return { first, all, again, batches };
+
+  function batch(moving) {
+    const items = changed(moving);
+    return timed(() => view.show(items));
+  }
+
+  function end() {
+    ended.abort();
+    root.remove();
+  }
+
+  return {
+    first: () => timed(model.load),
+    all: () => timed(() => view.showAll()),
+    again: () => timed(model.load),
+    batch,
+    end,
+  };
 }
 
-globalThis.bench = async ({ count, moving, rounds }) => {
-  injectStyles("theme", theme);
-  injectStyles("transfers", css);
-  const found = [];
-  for (let i = 0; i < rounds; i++) found.push(await round(count, moving));
-  return found;
-};
+injectStyles("theme", theme);
+injectStyles("transfers", css);
+globalThis.bench = { table };
