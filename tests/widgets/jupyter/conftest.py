@@ -126,6 +126,9 @@ class Site:
     def close(self) -> None:
         for client in self.clients:
             client.close()
+        for process in (self.jupyter, self.gateway):  # both at once
+            if process.running is not None:
+                process.running.terminate()
         self.jupyter.end()
         self.gateway.end()
 

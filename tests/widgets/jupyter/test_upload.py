@@ -112,9 +112,9 @@ def test_a_killed_gateway_costs_no_byte_that_had_arrived(
 
 
 def test_after_a_reload_the_same_file_goes_on(tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path) -> None:
-    path = some_file(tmp_path, "reloaded.bin", 90 * MB)
+    path = some_file(tmp_path, "reloaded.bin", 30 * MB)
     panel = show(tab, "upload")
-    slow_down(tab)
+    slow_down(tab, 10 * MB)
     choose(panel, path, folder="reload/")
     panel.get_by_role("button", name="Send", exact=True).click()
     arrives(tab, panel, 20)
