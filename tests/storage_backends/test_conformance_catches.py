@@ -10,7 +10,7 @@ from time import sleep
 
 import pytest
 from scigate.storage_backends import memory
-from scigate.storage_backends.backend import Entry, Extras, PartReceipt
+from scigate.storage_backends.backend import CopiedAndRead, Entry, Extras, PartReceipt
 from scigate.storage_backends.errors import Fenced, NotFound, Truncated, Unreachable
 from scigate.storage_backends.memory import Contents, MemoryBackend, MemoryDraft
 from scigate.storage_backends.testing import CASES, Outcome, run_case
@@ -555,12 +555,18 @@ class TakesAnyName(MemoryBackend):
 class BrokenCopy(MemoryBackend):
     def __init__(self, contents: Contents, capacity: int) -> None:
         super().__init__(contents, capacity)
-        self.extras = Extras(copy=self.bad_copy, move=self.bad_move, digest=self.bad_digest)
+        self.extras = Extras(
+            copy=self.bad_copy, copy_and_read=self.bad_copy_and_read, move=self.bad_move, digest=self.bad_digest
+        )
 
     def bad_copy(self, source, destination, *, version, if_absent, key, progress):
         with suppress(BaseException):
             progress(1)
         return self._copy(source, destination, version=None, if_absent=False, key=key, progress=lambda count: None)
+
+    def bad_copy_and_read(self, source, destination, *, version, if_absent, key):
+        entry = self._copy(source, destination, version=None, if_absent=False, key="", progress=lambda count: None)
+        return CopiedAndRead(replace(entry, identity=key), "0" * 16, "0" * 16)
 
     def bad_move(self, source, destination, if_absent):
         return self.bad_copy(source, destination, version=None, if_absent=False, key="", progress=lambda count: None)
@@ -570,6 +576,9 @@ class BrokenCopy(MemoryBackend):
 
 
 caught_by("copy.copied", "copy.copied-over", "copy.copied-version", "copy.copy-stopped")(BrokenCopy)
+caught_by("copy.read-as-well", "copy.read-as-well-over", "copy.read-as-well-version", "copy.read-as-well-identity")(
+    BrokenCopy
+)
 caught_by("move.moved", "move.moved-over", "digest.digest-right", "digest.digest-refused")(BrokenCopy)
 
 

@@ -35,5 +35,5 @@ def surl(storage: OpenStorage, path: str) -> str | None:
 
 
 def abilities(extras: Extras) -> list[str]:
-    """What the storage can do beyond the contract."""
-    return [name for name in Extras.__slots__ if getattr(extras, name) is not None]
+    """What the storage can do beyond the contract, as far as it matters to others: in which way it copies does not."""
+    return [name for name in Extras.__slots__ if name != "copy_and_read" and getattr(extras, name) is not None]

@@ -223,6 +223,24 @@ class Copy(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class CopiedAndRead:
+    """A copy, and the CRC-64/NVME of all bytes that were read of its source and of itself."""
+
+    entry: Entry
+    source: str
+    copy: str
+
+
+class CopyAndRead(Protocol):
+    """The same for a small file, read before and afterwards: where to look at an object takes a request, and to read
+    it no more than that. What was read may differ: that is for the caller to judge."""
+
+    def __call__(
+        self, source: str, destination: str, *, version: str | None, if_absent: bool, key: str
+    ) -> CopiedAndRead: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Extras:
     """What a storage can do beyond the contract; None means it cannot.
 
@@ -230,6 +248,7 @@ class Extras:
     """
 
     copy: Copy | None = None
+    copy_and_read: CopyAndRead | None = None
     digest: Callable[[str, str], str] | None = None
     """(path, algorithm) → hex: computed by the storage from what it stores. ``Unsupported`` for other algorithms."""
     presign: Callable[[str, timedelta], str] | None = None

@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import Field, PrivateAttr
 
-from .backend import Buffer, Digests, Entry, Extras, GiB, Kind, Limits, MiB, PartReceipt
+from .backend import Buffer, CopiedAndRead, Digests, Entry, Extras, GiB, Kind, Limits, MiB, PartReceipt
 from .digests import digest, require_digests
 from .errors import (
     AlreadyExists,
@@ -141,8 +141,9 @@ class MemoryBackend:
         self.contents, self.capacity = contents, capacity
         self.limits = Limits(local=True, block_max=64 * MiB, largest=capacity, drafts_readable=True)
         self.extras = Extras(
-            copy=self._copy, digest=self._digest, move=self._move, free=self._free, total=lambda: self.capacity
-        )
+            copy=self._copy, copy_and_read=self._copy_and_read, digest=self._digest, move=self._move, free=self._free,
+            total=lambda: self.capacity,
+        )  # fmt: skip
 
     def stat(self, path: str) -> Entry:
         with self.contents.lock:
@@ -250,6 +251,15 @@ class MemoryBackend:
         with self.contents.lock:
             self.reserve(stored.entry.size)
             return self.store(destination, stored.blocks, if_absent=if_absent, digests={}, key=key)
+
+    def _copy_and_read(
+        self, source: str, destination: str, *, version: str | None, if_absent: bool, key: str
+    ) -> CopiedAndRead:
+        before = digest("crc64nvme", self._stored(source, version).blocks)
+        entry = self._copy(
+            source, destination, version=version, if_absent=if_absent, key=key, progress=lambda length: None
+        )
+        return CopiedAndRead(entry, before, self._digest(destination, "crc64nvme"))
 
     def _move(self, source: str, destination: str, if_absent: bool) -> Entry:
         with self.contents.lock:

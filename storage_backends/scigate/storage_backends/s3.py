@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import Final
 
-from .backend import Buffer, Digests, Entry, Extras, Kind, Limits, MiB
+from .backend import Buffer, CopiedAndRead, Digests, Entry, Extras, Kind, Limits, MiB
 from .crash_points import reached
 from .digests import digest, require_digests
 from .errors import (
@@ -55,6 +55,7 @@ from .s3_xml import Found
 from .wire import Headers, Pool, tls_context
 
 ENCRYPTED: Final = "x-amz-server-side-encryption"  # with a key of its own, the ETag is no MD5
+READ_MAX: Final = 8 * MiB  # what is copied and read, nobody can stop meanwhile
 CLOCK_SKEW: Final = timedelta(minutes=15)  # what S3 itself tolerates in a signature
 
 
@@ -82,7 +83,10 @@ class S3Backend:
             equal_blocks=True,
             atomic_no_replace=is_aws,
         )
-        self.extras = Extras(copy=self._copy, digest=self._digest, presign=self._presign, mkdir=self._mkdir)
+        self.extras = Extras(
+            copy=self._copy, copy_and_read=self._copy_and_read, digest=self._digest, presign=self._presign,
+            mkdir=self._mkdir,
+        )  # fmt: skip
 
     def stat(self, path: str) -> Entry:
         if path == "" or path.endswith("/"):
@@ -299,16 +303,39 @@ class S3Backend:
         here, there = self._file_key(source), self._file_key(destination)
         found = self._data.head(here, source)
         _require_version(found, version, source)
-        if if_absent and exists(self._data, there, destination) is not None:
-            raise AlreadyExists("something is here already", path=destination)
-        conditional = if_absent and self._refuse_overwrite(there, destination)
-        mark = partial(self._mark_copy, key, there, destination)
-        job = CopyJob(self._data, self._control, found, there, destination, about_copy(found, key), conditional, mark)
+        self._make_copy(found, there, destination, if_absent=if_absent, identity=key, progress=progress)
+        return _confirmed_copy(found, self._data.head(there, destination), destination)
+
+    def _copy_and_read(
+        self, source: str, destination: str, *, version: str | None, if_absent: bool, key: str
+    ) -> CopiedAndRead:
+        here, there = self._file_key(source), self._file_key(destination)
+        found, before = self._data.whole(here, source, version, READ_MAX)
+        if found.size > READ_MAX:
+            raise SourceChanged("it is larger than it was", path=source)
+        self._make_copy(found, there, destination, if_absent=if_absent, identity=key, progress=lambda length: None)
+        made, after = self._data.whole(there, destination, None, found.size)
+        return CopiedAndRead(_confirmed_copy(found, made, destination), before, after)
+
+    def _make_copy(
+        self, found: Object, key: str, path: str, *, if_absent: bool, identity: str, progress: Callable[[int], None]
+    ) -> None:
+        """It is there when this returns, if the storage is right, and ours."""
+        conditional = if_absent and self._refuse_copy_over(key, path)
+        mark = partial(self._mark_copy, identity, key, path)
+        about = about_copy(found, identity)
+        job = CopyJob(self._data, self._control, found, key, path, about, conditional, mark)
         try:
             job.run(progress)
         except AlreadyExists as error:
-            return self._refused_copy(job, key, error)
-        return self._confirmed_copy(found, there, destination)
+            self._require_ours(job, identity, error)
+
+    def _refuse_copy_over(self, key: str, path: str) -> bool:
+        """Whether the storage is asked to refuse to copy over something. If it may not hear, look now."""
+        conditional = self._refuse_overwrite(key, path)
+        if not (conditional and self._features.conditional_copy) and exists(self._data, key, path) is not None:
+            raise AlreadyExists("something is here already", path=path)
+        return conditional
 
     def _mark_copy(self, attempt: str, key: str, path: str, upload: str) -> None:
         """Write into the upload of a copy whose it is, where the storage does not mind a part that is not used."""
@@ -316,23 +343,14 @@ class S3Backend:
             mark = mark_of(attempt, 0)
             self._data.upload_part(key, path, upload, MARK_NUMBER, body=mark, length=len(mark))
 
-    def _refused_copy(self, job: CopyJob, key: str, error: AlreadyExists) -> Entry:
-        """Which of the conditions failed: on the source or on the destination?"""
+    def _require_ours(self, job: CopyJob, key: str, error: AlreadyExists) -> None:
+        """Which of the conditions failed: on the source or on the destination? If what is there is this copy, none:
+        the answer to the first sending of the request got lost."""
         there = exists(self._data, job.key, job.path) if job.if_none_match else None
         if there is None:
             raise SourceChanged("it was written to since the copy began", path=job.path) from error
         if there.identity != key:
             raise error
-        return there.entry(job.path)
-
-    def _confirmed_copy(self, source: Object, key: str, path: str) -> Entry:
-        entry = self._data.head(key, path).entry(path)
-        if entry.size != source.size:
-            raise Truncated(f"the copy has {entry.size} bytes, not {source.size}", path=path)
-        expected = vouched(source.headers)
-        if any(expected.get(name, value) != value for name, value in entry.digests.items()):
-            raise DigestMismatch("the copy has other bytes than its source", path=path)
-        return entry
 
     def _digest(self, path: str, algorithm: str) -> str:
         digests = self._data.head(self._file_key(path), path).entry(path).digests
@@ -349,6 +367,16 @@ class S3Backend:
 def _require_version(found: Object, version: str | None, path: str) -> None:
     if version is not None and version != found.etag:
         raise SourceChanged("it was written to since this version was seen", path=path)
+
+
+def _confirmed_copy(source: Object, made: Object, path: str) -> Entry:
+    entry = made.entry(path)
+    if entry.size != source.size:
+        raise Truncated(f"the copy has {entry.size} bytes, not {source.size}", path=path)
+    expected = vouched(source.headers)
+    if any(expected.get(name, value) != value for name, value in entry.digests.items()):
+        raise DigestMismatch("the copy has other bytes than its source", path=path)
+    return entry
 
 
 def _stored(path: str, size: int, crc: str, key: str, answer: Headers) -> Entry:

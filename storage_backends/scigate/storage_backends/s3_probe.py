@@ -39,6 +39,11 @@ class Features:
         return self._answer("conditional", self._ask_conditional)
 
     @property
+    def conditional_copy(self) -> bool:
+        """The same for a copy inside the storage. AWS can since 2025, those that are like it perhaps not."""
+        return self._answer("conditional copy", self._ask_conditional_copy)
+
+    @property
     def leftovers(self) -> bool:
         """Whether an upload can be completed without one of its parts, as S3 says."""
         return self._answer("leftovers", self._ask_leftovers)
@@ -65,6 +70,24 @@ class Features:
                     self._data.put(key, key, CONTENT, {"if-none-match": "*"})
             except AlreadyExists:
                 return True
+            return False
+
+    def _ask_conditional_copy(self) -> bool | None:
+        with self._probe_key("copied") as key, self._probe_key("copy") as to:
+            self._data.put(key, key, CONTENT, {})
+            try:
+                found = self._data.head(key, key)
+                self._data.copy(found, to, to, {})  # so that what is refused below is not for the source's ETag
+            except Permanent:
+                return None
+            try:
+                self._data.copy(found, to, to, {"if-none-match": "*"})
+            except AlreadyExists:
+                return True
+            except NotFound:  # another gateway that asks has cleared it away
+                return None
+            except Permanent:
+                return False
             return False
 
     def _ask_leftovers(self) -> bool | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from scigate.storage_backends.backend import Backend, Draft, Entry, PartReceipt
+from scigate.storage_backends.backend import Backend, Draft, Entry, KiB, PartReceipt
 from scigate.storage_backends.digests import ALGORITHMS
 from scigate.storage_backends.digests import start as digests
 from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
@@ -25,6 +25,8 @@ from .runtime import Runtime, at, combine, crc64nvme_of, guarded
 from .tasks import DoneBlock, OldDraft, Task
 
 log = logging.getLogger(__name__)
+TINY: Final = 256 * KiB
+"""Up to here a storage gives all bytes of a file in about the time in which it tells their number."""
 REPAIRS: Final = 3  # rounds in which damaged blocks are sent again, before the attempt ends
 
 
@@ -123,12 +125,33 @@ def copy_inside(runtime: Runtime, task: Task, entry: Entry, destination: Backend
         runtime.progress.passed(held.transfer, held.seq, length)
 
     runtime.may_go_on(task)
+    if copied := _copied_and_read(runtime, task, entry, destination):
+        return copied
     with at(task.destination_storage):
         make = partial(copy, task.source_path, task.destination_path, version=entry.version, progress=progress)
         made = or_made_before(task, destination, partial(make, if_absent=is_absent_only(task), key=task.key))
         runtime.is_published(task)
         proof = _proof_of_copy(runtime, task, entry, made, destination)
     return Copied(made.size, proof, {name: value for name, value in made.digests.items() if name == "crc64nvme"})
+
+
+def _copied_and_read(runtime: Runtime, task: Task, entry: Entry, destination: Backend) -> Copied | None:
+    """The copy of a file so small that to read it costs the storage no more than to look at it; None if it is to be
+    made in the usual way, also when something is there: that may have been made before."""
+    copy = destination.extras.copy_and_read
+    if copy is None or entry.size > TINY or task.verify is Verify.SIZE:
+        return None
+    source, path = task.source_path, task.destination_path
+    with at(task.destination_storage):
+        try:
+            made = copy(source, path, version=entry.version, if_absent=is_absent_only(task), key=task.key)
+        except AlreadyExists:
+            return None
+        runtime.is_published(task)
+        promised = entry.digests.get("crc64nvme", made.source)
+        _require_same(destination, task, entry, made.entry, before=promised, after=made.copy)
+    runtime.progress.passed(task.held.transfer, task.held.seq, made.entry.size)
+    return Copied(made.entry.size, Proof.A, {"crc64nvme": made.copy})
 
 
 def is_absent_only(task: Task) -> bool:
@@ -342,8 +365,7 @@ def _remove_wrong(destination: Backend, path: str) -> None:
 
 
 def _proof_of_copy(runtime: Runtime, task: Task, source: Entry, made: Entry, storage: Backend) -> Proof:
-    if made.size != source.size:
-        raise SourceChanged("the source changed while it was copied", path=task.source_path)
+    _require_same(storage, task, source, made)
     if task.verify is Verify.SIZE:
         return Proof.D
     before, after = source.digests.get("crc64nvme"), made.digests.get("crc64nvme")
@@ -353,7 +375,16 @@ def _proof_of_copy(runtime: Runtime, task: Task, source: Entry, made: Entry, sto
         digest = crc64nvme_of(guarded(runtime, task, storage.read(task.destination_path)))
         before = before or crc64nvme_of(guarded(runtime, task, storage.read(task.source_path, version=source.version)))
         proof = Proof.A
-    if digest != before:
+    _require_same(storage, task, source, made, before=before, after=digest)
+    return proof
+
+
+def _require_same(
+    storage: Backend, task: Task, source: Entry, made: Entry, *, before: str | None = None, after: str | None = None
+) -> None:
+    """Compare a copy with its source, in their sizes and digests. One that differs in these is removed."""
+    if made.size != source.size:
+        raise SourceChanged("the source changed while it was copied", path=task.source_path)
+    if after != before:
         _remove_wrong(storage, task.destination_path)
         raise DigestMismatch("the copy differs from its source; it was removed", path=task.destination_path)
-    return proof

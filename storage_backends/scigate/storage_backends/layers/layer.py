@@ -56,6 +56,7 @@ class Layer:
         inner = self.inner.extras
         return Extras(
             copy=self._wrap("copy", inner.copy),
+            copy_and_read=self._wrap("copy", inner.copy_and_read),
             digest=self._wrap("digest", inner.digest),
             presign=self._wrap("presign", inner.presign),
             move=self._wrap("move", inner.move),

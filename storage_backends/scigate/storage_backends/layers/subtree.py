@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from ..backend import Backend, Buffer, Digests, Draft, Entry, Extras, Kind, PartReceipt
+from ..backend import Backend, Buffer, CopiedAndRead, Digests, Draft, Entry, Extras, Kind, PartReceipt
 from ..errors import InvalidName, NotFound, StorageError
 from ..location import check_path
 from .layer import Layer, LayeredDraft
@@ -31,6 +31,7 @@ class SubtreeLayer(Layer):
         return replace(
             has,
             copy=self._copy if has.copy else None,
+            copy_and_read=self._copy_and_read if has.copy_and_read else None,
             digest=self._digest if has.digest else None,
             presign=self._presign if has.presign else None,
             move=self._move if has.move else None,
@@ -121,6 +122,14 @@ class SubtreeLayer(Layer):
         full = (self._full(source), self._full(destination))
         with self._ours():
             return self._shown(copy(*full, version=version, if_absent=if_absent, key=key, progress=progress))
+
+    def _copy_and_read(
+        self, source: str, destination: str, *, version: str | None, if_absent: bool, key: str
+    ) -> CopiedAndRead:
+        full = (self._full(source), self._full(destination))
+        with self._ours():
+            made = _claimed(self.inner.extras.copy_and_read)(*full, version=version, if_absent=if_absent, key=key)
+        return replace(made, entry=self._shown(made.entry))
 
     def _digest(self, path: str, algorithm: str) -> str:
         with self._ours():

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
-from ..backend import Copy, Entry, Extras, Kind, MiB
+from ..backend import CopiedAndRead, Copy, CopyAndRead, Entry, Extras, KiB, Kind, MiB
+from ..digests import digest as digested
 from ..errors import AlreadyExists, NotFound, SourceChanged, StorageError, Unsupported
 from .case import Bench, Case, Cases, claims, new_key, require, sample, writable
 from .reading import computed
@@ -115,6 +116,73 @@ def copy_stopped(bench: Bench) -> None:
     if bench.content(path) != b"old":
         bench.holds(path, sample(BIG))
     require(sorted(bench.names()) in ([], sorted([source, path])), f"it left {bench.names()}")
+
+
+both = Cases("copy", claims("copy_and_read"))
+
+
+def copy_and_read(
+    bench: Bench, source: str, destination: str, *, version: str | None = None, if_absent: bool = False, key: str = ""
+) -> CopiedAndRead:
+    run: CopyAndRead | None = bench.backend.extras.copy_and_read
+    if run is None:
+        raise Unsupported("copy_and_read is not claimed")
+    key = key or new_key()
+    bench.begun.append((destination, key, None))
+    return run(source, destination, version=version, if_absent=if_absent, key=key)
+
+
+@both.case()
+def read_as_well(bench: Bench) -> None:
+    """copy_and_read makes a second file of the same bytes, leaves the first, and gives the CRC-64/NVME of both."""
+    for size in (0, 1000, 256 * KiB):
+        source, path = bench.place("source", sample(size)), bench.path(f"to/{size}")
+        made = copy_and_read(bench, source, path)
+        require((made.entry.path, made.entry.kind, made.entry.size) == (path, Kind.FILE, size), f"it says {made}")
+        expected = digested("crc64nvme", [sample(size)])
+        require(made.source == made.copy == expected, f"the digests are {made.source} and {made.copy}, not {expected}")
+        bench.holds(path, sample(size))
+        bench.holds(source, sample(size))
+
+
+@both.case()
+def read_as_well_over(bench: Bench) -> None:
+    """copy_and_read replaces what is there; with ``if_absent`` it is AlreadyExists and nothing is changed."""
+    source, path = bench.place("source", sample(1000)), bench.place("there", b"old")
+    with bench.fails(AlreadyExists):
+        copy_and_read(bench, source, path, if_absent=True)
+    bench.holds(path, b"old")
+    copy_and_read(bench, source, path)
+    bench.holds(path, sample(1000))
+    copy_and_read(bench, source, bench.path("new"), if_absent=True)
+    bench.holds(bench.path("new"), sample(1000))
+
+
+@both.case()
+def read_as_well_version(bench: Bench) -> None:
+    """copy_and_read of another version than the current one is SourceChanged, of nothing NotFound; and nothing is
+    there."""
+    source = bench.place("source", sample(1000))
+    version = bench.backend.stat(source).version
+    copy_and_read(bench, source, bench.path("current"), version=version)
+    bench.place("source", sample(1000, 1))
+    with bench.fails(SourceChanged):
+        copy_and_read(bench, source, bench.path("stale"), version=version)
+    bench.absent(bench.path("stale"))
+    with bench.fails(NotFound):
+        copy_and_read(bench, bench.path("absent"), bench.path("copy"))
+    bench.absent(bench.path("copy"))
+
+
+@both.case()
+def read_as_well_identity(bench: Bench) -> None:
+    """Made by copy_and_read, a copy has the key as its identity where the storage can tell."""
+    source, key = bench.path("source"), new_key()
+    bench.backend.put(source, b"x", key=(first := new_key()))
+    made = copy_and_read(bench, source, bench.path("copy"), key=key).entry.identity
+    identity = bench.backend.stat(bench.path("copy")).identity
+    require(identity != first, "the copy has the identity of its source")
+    require(made == identity, f"it says {made}, and stat {identity}")
 
 
 digesting = Cases("digest", claims("digest"))
@@ -307,4 +375,4 @@ def errors_say_what(bench: Bench) -> None:
 
 def all_of_them() -> tuple[Case, ...]:
     """The cases of this file, in order."""
-    return (*copying, *digesting, *moving, *folders, *CASES, *MANNERS)
+    return (*copying, *both, *digesting, *moving, *folders, *CASES, *MANNERS)
