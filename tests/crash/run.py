@@ -76,7 +76,7 @@ class Run:
         """
         delays = self._delays(kills)
         kinds = self._kinds or USUAL * max(1, kills // 16)
-        operations = Planner(self._world, self._seed).plan(kinds, sum(delays) + freezes * FROZEN)
+        operations = Planner(self._world, self._seed).plan(kinds, self._span(delays) + freezes * FROZEN)
         watcher = self._watcher = Watcher(self._world.bucket, operations)
         watcher.start()
         try:
@@ -113,6 +113,10 @@ class Run:
             delays.append(self._rng.uniform(RECOVERED, 2.0))
             delays += [self._rng.uniform(0.02, RECOVERED) for _ in range(self._rng.randrange(6))]
         return delays[:kills]
+
+    def _span(self, delays: Sequence[float]) -> float:
+        """Seconds over which the requests are spread: as long as gateways die."""
+        return sum(delays)
 
     def _delay(self) -> float:
         """How long a gateway lives: often it dies while it is still setting things right."""

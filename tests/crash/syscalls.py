@@ -14,6 +14,7 @@ from .process import GatewayProcess, Nursery
 from .run import Run
 
 LIVES: Final = 4.0  # seconds at most, for a kill that never comes and for errors
+USUALLY: Final = 1.5  # seconds that one lives
 ENOUGH: Final = 6  # errors that one gateway has to live with
 
 
@@ -60,6 +61,9 @@ class SyscallRun(Run):
 
     def _delays(self, kills: int) -> list[float]:
         return [LIVES] * kills
+
+    def _span(self, delays: Sequence[float]) -> float:
+        return USUALLY * len(delays)
 
     def _kill_again_and_again(self, delays: Sequence[float]) -> None:
         for number, (injection, delay) in enumerate(zip(self._injections, delays, strict=False)):
