@@ -17,7 +17,7 @@ export default portlet("upload", "Send data", async ({ model, page, body, say, s
   const [memory, lastPlace, sendings] = [new Memory(storage, who), new LastPlace(storage, who), sendingsOf(page)];
 
   const form = new Form({ page, signal, memory, lastPlace, sendings, begin });
-  const unfinished = unfinishedList({ page, memory, sendings, onChange: () => form.update() });
+  const unfinished = unfinishedList({ page, memory, sendings, signal, onChange: () => form.update() });
   const list = sendList({ sendings, say, signal });
   body.append(h("div", { class: "scigate-stack" }, unfinished.node, form.node, list));
 

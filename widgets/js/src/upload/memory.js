@@ -4,6 +4,7 @@
  */
 
 const KEPT = 7 * 24 * 3600 * 1000; // milliseconds: the gateway has given it up by then
+const SEEN = 15_000; // milliseconds; pages that send say so every five seconds
 const MOST = 50;
 
 /** The memory of one user of one gateway. `storage` is localStorage, or null where there is none. */
@@ -30,6 +31,16 @@ export class Memory {
 
   keep(entry) {
     this.#write([entry, ...this.all().filter((one) => one.fingerprint !== entry.fingerprint)].slice(0, MOST));
+  }
+
+  /** That a page has it, so that others do not offer to go on with it; `seen` 0: not any more. */
+  touch(fingerprint, seen = Date.now()) {
+    this.#write(this.all().map((one) => (one.fingerprint === fingerprint ? { ...one, seen } : one)));
+  }
+
+  /** What no page has at the moment. */
+  left(now = Date.now()) {
+    return this.all(now).filter((one) => now - (one.seen ?? 0) > SEEN);
   }
 
   forget(fingerprint) {

@@ -108,7 +108,7 @@ export class Sending extends EventTarget {
 
   async #create() {
     const { folder, wishes } = this.begun;
-    this.memory.keep(this.begun);
+    this.memory.keep({ ...this.begun, seen: Date.now() });
     if (isSingle(this.items)) await this.#createOne(singleRequest(this.items[0], folder, wishes));
     else for (const [index, one] of manifests(this.items, folder, wishes).entries()) await this.#createMany(one, index);
     if (this.state === "preparing") this.#become("sending");
@@ -185,7 +185,8 @@ export class Sending extends EventTarget {
   /** Its id is kept too, so that a later page can cancel what it does not go on with. */
   #follow(transfer) {
     const transfers = [...new Set([...(this.begun.transfers ?? []), transfer.id])];
-    this.memory.keep((this.begun = { ...this.begun, transfers }));
+    this.begun = { ...this.begun, transfers };
+    this.memory.keep({ ...this.begun, seen: Date.now() });
     const tell = (known) => {
       this.transfers.set(transfer.id, known);
       this.#changed();

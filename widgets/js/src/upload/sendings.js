@@ -2,6 +2,7 @@
 
 import { Slots } from "./slots.js";
 
+const BEAT = 5_000; // milliseconds
 const AT_ONCE = 3; // uploads of a page: browsers open six connections to a host for all it does
 
 /** The sends of this page; one for all bundles. */
@@ -15,6 +16,8 @@ class Sendings extends EventTarget {
 
   constructor() {
     super();
+    setInterval(() => this.#touch(), BEAT);
+    globalThis.addEventListener?.("pagehide", () => this.#touch(0));
     globalThis.addEventListener?.("beforeunload", (event) => {
       if (this.all.some((one) => one.isBusy && one.total !== null)) event.preventDefault();
     });
@@ -33,6 +36,12 @@ class Sendings extends EventTarget {
     one.leave();
     this.all = this.all.filter((other) => other !== one);
     this.#changed();
+  }
+
+  /** Tell other pages of the same user what this one has; `seen` 0: it goes. */
+  #touch(seen) {
+    for (const { begun, memory, state } of this.all)
+      if (begun && !["received", "cancelled"].includes(state)) memory.touch(begun.fingerprint, seen);
   }
 
   #changed() {

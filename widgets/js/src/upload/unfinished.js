@@ -3,16 +3,27 @@
 import { button, h, replace } from "../lib/dom.js";
 import { relative, size, visible } from "../lib/format.js";
 
+const AGAIN = 15_000; // milliseconds: another page may have ended without a word
+
 /** `{node, update()}`; `onChange` hears when something was given up. */
-export function unfinishedList({ page, memory, sendings, onChange }) {
+export function unfinishedList({ page, memory, sendings, signal, onChange }) {
   const node = h("div", { class: "scigate-stack scigate-unfinished" });
+  let shown = "";
 
   function update() {
     const busy = new Set(sendings.all.map((one) => one.begun?.fingerprint));
-    const open = memory.all().filter((one) => !busy.has(one.fingerprint));
-    const boxes = open.map((one) => box(one, () => giveUp(one)));
-    replace(node, boxes);
+    const open = memory.left().filter((one) => !busy.has(one.fingerprint));
+    const now = open.map((one) => one.fingerprint).join();
+    if (now === shown) return; // what does not change keeps its focus
+    shown = now;
+    replace(
+      node,
+      open.map((one) => box(one, () => giveUp(one))),
+    );
   }
+
+  const again = setInterval(update, AGAIN);
+  signal.addEventListener("abort", () => clearInterval(again), { once: true });
 
   /** What nobody answers for ends by itself after a day. */
   async function giveUp(one) {
