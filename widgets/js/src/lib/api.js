@@ -1,5 +1,7 @@
 import { problemOf } from "./problem.js";
-import { fetchOrExplain, jupyterHeaders } from "./session.js";
+import { fetchOrExplain, jsonOf, jupyterHeaders } from "./session.js";
+
+const PATIENCE = 60_000; // ms until a question counts as not answered; what carries data may take as long as it takes
 
 /**
  * The storage API with the right headers.
@@ -37,10 +39,12 @@ export function createApi(session, base) {
       ...(method === "POST" ? { "Idempotency-Key": randomKey() } : {}),
       ...more,
     };
+    const patience = method === "GET" && as === "json" ? AbortSignal.timeout(PATIENCE) : null;
+    const ends = [signal, patience].filter(Boolean);
     const send = async () =>
       fetchOrExplain(await url(path, { home, query }), {
         method,
-        signal,
+        signal: AbortSignal.any(ends),
         headers: { ...given, ...(await headers({ home })) },
         body: asIs ? body : JSON.stringify(body),
       });
@@ -51,7 +55,7 @@ export function createApi(session, base) {
     }
     if (!response.ok) throw await problemOf(response);
     if (as === "response") return response;
-    return response.status === 204 ? null : response.json();
+    return response.status === 204 ? null : jsonOf(response);
   }
 
   /** Every item of a list, page by page. */

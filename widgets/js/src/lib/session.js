@@ -1,5 +1,6 @@
 import { Problem, problemOf } from "./problem.js";
 
+const PATIENCE = 30_000; // ms
 const EARLY = 10; // seconds before its end in which a ticket is no longer used
 
 /** Where this page's Jupyter Server is: Lab, Notebook and Voila say it in the page. Ends in a slash. */
@@ -50,10 +51,11 @@ export async function askExtension(base) {
   if (!cookie("_xsrf") && !jupyterConfig().token) await fetchOrExplain(address); // it sets the cookie
   const response = await fetchOrExplain(address, {
     method: "POST",
+    signal: AbortSignal.timeout(PATIENCE),
     headers: { ...jupyterHeaders(), "Content-Type": "application/json" },
     body: "{}",
   });
-  if (response.ok) return response.json();
+  if (response.ok) return jsonOf(response);
   if (!response.headers.get("Content-Type")?.startsWith("application/problem+json")) throw notHere(response.status);
   throw await problemOf(response);
 }
@@ -72,14 +74,28 @@ export async function fetchOrExplain(url, options) {
   try {
     return await fetch(url, { credentials: "same-origin", cache: "no-store", ...options });
   } catch (error) {
-    if (error?.name === "AbortError") throw error;
-    throw new Problem({
-      title: "The gateway cannot be reached.",
-      detail: "Nothing answered. Transfers go on without this page.",
-      nextStep: "Check your network. This page comes back by itself.",
-      retriable: true,
-    });
+    throw explained(error);
   }
+}
+
+/** The JSON of an answer, which may break off on its way. */
+export async function jsonOf(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw explained(error);
+  }
+}
+
+/** What the browser says of a broken connection is different everywhere; what its owner ended stays as it is. */
+function explained(error) {
+  if (error?.name === "AbortError") return error;
+  return new Problem({
+    title: "The gateway cannot be reached.",
+    detail: "Nothing answered. Transfers go on without this page.",
+    nextStep: "Check your network. This page comes back by itself.",
+    retriable: true,
+  });
 }
 
 function jupyterConfig() {
