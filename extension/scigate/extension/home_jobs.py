@@ -110,12 +110,13 @@ class Jobs:
 
     def again(self, job: Job) -> Job:
         """Try what has failed once more."""
-        if not job.is_over:
-            return job
-        promise = job.promise
-        promise.state, promise.cause, promise.failed, promise.finished = "ACTIVE", None, 0, None
-        self._records.save(promise)
-        return self._begin(Job(promise))
+        with self._lock:
+            if not job.is_over or self.all.get(job.promise.id) is not job:
+                return job
+            promise = job.promise
+            promise.state, promise.cause, promise.failed, promise.finished = "ACTIVE", None, 0, None
+            self._records.save(promise)
+            return self._begin(Job(promise))
 
     def are_moving(self) -> bool:
         return any(not job.is_over for job in self.all.values())
@@ -170,7 +171,9 @@ class Jobs:
 
     def _end(self, job: Job, state: str) -> None:
         promise = job.promise
-        if promise.state not in FINAL:
+        with self._lock:
+            if promise.state in FINAL:
+                return
             promise.state, promise.finished, promise.arrived = state, time.time(), job.progress.arrived
             if state == "DONE":
                 promise.cause = None
@@ -189,7 +192,7 @@ class Jobs:
     def _is_begun(self, job: Job, transfer: str) -> None:
         if job.promise.transfer is None:
             job.promise.transfer = transfer
-            with suppress(OSError):  # the client's own record finds it again
+            with self._lock, suppress(OSError):  # the client's own record finds it again
                 self._records.save(job.promise)
         if not job.begun.done():
             job.begun.set_result(job.promise.transfer)
