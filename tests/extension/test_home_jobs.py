@@ -155,3 +155,14 @@ def test_a_gateway_that_is_away_is_waited_for(service: Any, root: Path, open_job
     shown = as_transfer(job.promise, job.progress, "ada")
     assert (shown["state"], shown["cause"]["retriable"]) == ("WAITING", True)
     assert shown["cause"]["next_step"]
+
+
+def test_what_cannot_be_written_down_is_not_promised(
+    service: Any, tmp_path: Path, open_jobs: Callable[[], Jobs]
+) -> None:
+    jobs = open_jobs()
+    (tmp_path / "jobs").write_text("a file where the folder should be")
+    with pytest.raises(Refusal) as refused:
+        jobs.accept(promise("fetch", ("lab:/f", "home:/f")))
+    assert refused.value.status == 507
+    assert not jobs.all

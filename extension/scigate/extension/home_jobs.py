@@ -89,12 +89,7 @@ class Jobs:
             if sum(not job.is_over for job in self.all.values()) >= MOST:
                 raise Refusal(503, "too-many-transfers", f"{MOST} transfers of this server's files are under way.",
                               next_step="Wait until some have ended.", retriable=True)  # fmt: skip
-            try:
-                self._records.save(promise)
-            except OSError as error:
-                raise Refusal(507, "no-space", f"This transfer cannot be written down: {error.strerror}.",
-                              next_step="Free space in your home folder and try again.") from None  # fmt: skip
-            return self._begin(Job(promise))
+            return self._promised(promise)
 
     def forget(self, job: Job) -> None:
         """Nobody needs to know of it any more."""
@@ -115,8 +110,7 @@ class Jobs:
                 return job
             promise = job.promise
             promise.state, promise.cause, promise.failed, promise.finished = "ACTIVE", None, 0, None
-            self._records.save(promise)
-            return self._begin(Job(promise))
+            return self._promised(promise)
 
     def are_moving(self) -> bool:
         return any(not job.is_over for job in self.all.values())
@@ -125,6 +119,14 @@ class Jobs:
         """Break all of them off, for the next start to go on with."""
         for job in self.all.values():
             job.stop.set()
+
+    def _promised(self, promise: Promise) -> Job:
+        try:
+            self._records.save(promise)
+        except OSError as error:
+            raise Refusal(507, "no-space", f"This transfer cannot be written down: {error.strerror}.",
+                          next_step="Free space in your home folder and try again.") from None  # fmt: skip
+        return self._begin(Job(promise))
 
     def _begin(self, job: Job, *, run: bool = True) -> Job:
         self.all[job.promise.id] = job
