@@ -71,6 +71,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         if "linear" in wanted:
             result["linear"] = [_linear(folder / str(number), number) for number in counts]
         if {"verification", "parts"} & {*wanted}:
+            (folder / "s3").mkdir()
             with seaweedfs(folder / "s3") as server:
                 result |= _of_large(wanted, folder, server, options)
     finally:
