@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 from scigate.gateway_api.demo import jupyter
 from scigate.gateway_api.demo.inputs import copy_data, http_server
 from scigate.storage_backends.testing.servers import seaweedfs
@@ -98,12 +98,13 @@ def large_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
-    """``picture(page, name)`` keeps a screenshot for the documentation when ``SCIGATE_PICTURES`` names a folder."""
+def picture() -> Callable[..., None]:
+    """``picture(what, name)`` keeps a screenshot of a page, or of a part of it, for the documentation when
+    ``SCIGATE_PICTURES`` names a folder."""
     folder = os.environ.get("SCIGATE_PICTURES")
 
-    def take(page: Page, name: str, **options: Any) -> None:
+    def take(what: Page | Locator, name: str) -> None:
         if folder:
-            page.screenshot(path=Path(folder) / f"{name}.png", **options)
+            what.screenshot(path=Path(folder) / f"{name}.png")
 
     return take
