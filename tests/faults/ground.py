@@ -100,7 +100,8 @@ class Ground:
             answer = self.client.get(url)
             assert answer.status_code == 200, answer.text
             yield from answer.json()["items"]
-            url = answer.links.get("next", {}).get("url")
+            following = answer.links.get("next", {}).get("url")
+            url = following and str(answer.url.join(following))
 
     def settled(self, transfer: str, seconds: float = 90) -> dict[str, Any]:
         """The transfer once nothing more happens by itself. A hang fails the test."""

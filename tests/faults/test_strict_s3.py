@@ -142,8 +142,9 @@ def test_what_was_done_is_not_done_twice(ground: Ground, strict: StrictS3, opera
     prefix = ground.s3("far", strict.server, part_size=PART)
     fill(source, sizes := {"small": 70 * KiB, "three-parts": 2 * PART + 1, "two-parts": 8 * MiB + 1})
     ground.start()
-    first = ground.submit(*[(f"lab:/{name}", f"far:/warm/{name}") for name in sizes])  # what it can do is asked by now
-    assert ground.settled(first)["state"] == "DONE"
+    for start, end in (("lab:/", "far:/warm/"), ("far:/warm/", "far:/asked/")):  # what it can do is known by then
+        first = ground.submit(*[(f"{start}{name}", f"{end}{name}") for name in sizes])
+        assert ground.settled(first)["state"] == "DONE"
     strict.seen.clear()
     strict.weather = Weather(lost_every=LOST[operation], only=frozenset({operation}))
     start = "far:/warm/" if operation == "CopyObject" else "lab:/"

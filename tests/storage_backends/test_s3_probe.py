@@ -61,3 +61,31 @@ def test_a_server_that_always_says_so_is_asked_a_few_times_only(features: Any, s
     shim.seen.clear()
     assert not features.lenient
     assert shim.seen == []
+
+
+def test_a_server_that_copies_over_what_is_there_is_found_out(features: Any) -> None:
+    assert not features.conditional_copy
+
+
+def test_a_server_that_refuses_to_copy_over_what_is_there_is_known(
+    seaweedfs: S3Server, open_s3: Open, s3_shim: Shim, s3_error: Any
+) -> None:
+    backend = open_s3(seaweedfs, endpoint=s3_shim.endpoint)
+    s3_shim.fault("PUT", "probe-copy", status=500, body=s3_error("InternalError"))
+    assert not backend._features.conditional_copy, "unknown counts as missing"
+    assert backend._features.conditional_copy
+    assert list(backend.scan()) == []
+
+
+def test_a_tiny_file_is_copied_and_compared_with_three_requests(
+    seaweedfs: S3Server, open_s3: Open, s3_shim: Shim
+) -> None:
+    backend = open_s3(seaweedfs, endpoint=s3_shim.endpoint)
+    backend.put("from", b"data")
+    copy = backend.extras.copy_and_read
+    assert copy is not None
+    for name in ("first", "second"):
+        s3_shim.seen.clear()
+        copy("from", name, version=None, if_absent=True, key="k")
+    asked = [(seen.split()[0], seen.rpartition("/")[2]) for seen in s3_shim.seen]
+    assert asked == [("GET", "from"), ("PUT", "second"), ("GET", "second")]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from .errors import AlreadyExists, DigestMismatch, NotFound, Permanent
+from .errors import AlreadyExists, DigestMismatch, NotFound, Permanent, Unreachable
 from .s3_control import ControlPlane, Part
 from .s3_data import DataPlane, exists, md5_of
 from .s3_options import PARTS_MAX
@@ -74,21 +74,21 @@ class Features:
 
     def _ask_conditional_copy(self) -> bool | None:
         with self._probe_key("copied") as key, self._probe_key("copy") as to:
-            self._data.put(key, key, CONTENT, {})
             try:
-                found = self._data.head(key, key)
-                self._data.copy(found, to, to, {})  # so that what is refused below is not for the source's ETag
-            except Permanent:
+                return self._refuses_to_copy_over(key, to)
+            except (Permanent, Unreachable):  # there is another way: nobody has to wait until it can be told
                 return None
-            try:
+
+    def _refuses_to_copy_over(self, key: str, to: str) -> bool:
+        self._data.put(key, key, CONTENT, {})
+        found = self._data.head(key, key)
+        self._data.copy(found, to, to, {})  # so that what is refused below is not for the source's ETag
+        try:
+            for _ in range(TRIES):  # as above
                 self._data.copy(found, to, to, {"if-none-match": "*"})
-            except AlreadyExists:
-                return True
-            except NotFound:  # another gateway that asks has cleared it away
-                return None
-            except Permanent:
-                return False
-            return False
+        except AlreadyExists:
+            return True
+        return False
 
     def _ask_leftovers(self) -> bool | None:
         """Whoever sets a death right asks this, so what the rarer probe left of it is removed here as well."""
