@@ -56,8 +56,8 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def stopped(thread_name: str) -> bool:
-    return all(thread.name != thread_name for thread in threading.enumerate())
+def stopped(name: str) -> bool:
+    return not any(thread.name.startswith(name) for thread in threading.enumerate())
 
 
 def test_sending_goes_on_at_the_next_start(service: Any, root: Path, open_jobs: Callable[[], Jobs]) -> None:
@@ -97,7 +97,7 @@ def test_fetching_goes_on_at_the_next_start(service: Any, root: Path, open_jobs:
     first._begin(job)
     until(lambda: stopped(job.promise.id))
     assert not job.is_over
-    time.sleep(0.3)  # what other threads were at ends with their next piece
+    until(lambda: stopped("scigate-client"))  # they end with their next piece
     again = open_jobs().all[job.promise.id]
     until(lambda: again.is_over)
     assert (again.promise.state, again.progress.arrived) == ("DONE", (3, 3, 9_000_000, 9_000_000))
