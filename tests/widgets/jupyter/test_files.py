@@ -109,6 +109,15 @@ def test_a_file_is_sent_from_home(tab: Any, site: Any, show: Callable[..., Any])
     assert (site.folder / "lab/from-home/notes.md").read_text() == "notes"
 
 
+def test_keys_are_no_shortcuts_of_the_application(tab: Any, site: Any, show: Callable[..., Any]) -> None:
+    panel = show(tab, "files")
+    tab.evaluate("window.heard = []; document.addEventListener('keydown', (event) => heard.push(event.key))")
+    panel.get_by_role("button", name="Read again").focus()
+    tab.keyboard.press("x")
+    tab.keyboard.press("Alt+z")
+    assert tab.evaluate("heard") == ["Alt", "z"]
+
+
 def test_many_files_come_in_pages(tab: Any, site: Any, show: Callable[..., Any]) -> None:
     for index in range(450):
         (site.folder / "archive" / f"{index:03}.dat").touch()

@@ -2,7 +2,7 @@
 
 import { button, h, replace } from "../lib/dom.js";
 import { count, visible } from "../lib/format.js";
-import { ALONE, problemBox } from "../lib/portlet.js";
+import { keepKeys, problemBox } from "../lib/portlet.js";
 import { destinationPicker } from "../places/picker.js";
 import { options } from "../upload/options.js";
 
@@ -24,7 +24,7 @@ export function sendDialog({ page, sources, near }) {
     const submit = button("Send", () => send(), { class: "scigate-primary" });
     const dialog = h(
       "dialog",
-      { class: "scigate scigate-dialog", ...ALONE, "aria-labelledby": title.id, onClose: () => end() },
+      { class: "scigate scigate-dialog", "aria-labelledby": title.id, onClose: () => end() },
       h("header", { class: "scigate-head" }, title),
       h(
         "div",
@@ -64,6 +64,7 @@ export function sendDialog({ page, sources, near }) {
       }
     }
 
+    keepKeys(dialog);
     near.append(dialog);
     dialog.showModal();
     picker.load().catch((error) => replace(message, problemBox(error)));

@@ -3,8 +3,12 @@ import { page } from "./page.js";
 import { asProblem } from "./problem.js";
 import theme from "./theme.css";
 
-/** Keys that are pressed here are not shortcuts of JupyterLab: "x" on a button would cut the cell. */
-export const ALONE = { "data-lm-suppress-shortcuts": "true" };
+/** Keys that are pressed in there are not shortcuts of JupyterLab: "x" on a button would cut the cell. Ctrl+S still is. */
+export function keepKeys(node) {
+  node.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  });
+}
 
 /**
  * The frame of a portlet: heading, styles, live region, and in its place what went wrong.
@@ -20,8 +24,8 @@ export function portlet(name, title, fill) {
       const head = h("div", { class: "scigate-tools" });
       const body = h("div", { class: "scigate-body" });
       const heading = h("header", { class: "scigate-head" }, h("h2", { class: "scigate-title" }, title), head);
-      const look = { class: `scigate scigate-${name}`, "aria-label": title, ...ALONE };
-      const root = h("section", look, heading, body, live);
+      const root = h("section", { class: `scigate scigate-${name}`, "aria-label": title }, heading, body, live);
+      keepKeys(root);
       el.append(root);
       signal.addEventListener("abort", () => root.remove(), { once: true });
       const shared = page();

@@ -4,10 +4,10 @@ import { h } from "../lib/dom.js";
 import { localValue, schedule, tonight } from "./when.js";
 
 const EXISTING = {
-  fail: "Stop, and leave it alone",
-  "skip-same": "Replace it if the content differs",
-  newer: "Replace it if mine is newer",
-  overwrite: "Replace it",
+  fail: "Leave it alone",
+  "skip-same": "Replace if different",
+  newer: "Replace if mine is newer",
+  overwrite: "Replace",
 };
 let number = 0;
 
