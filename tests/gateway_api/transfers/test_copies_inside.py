@@ -1,0 +1,64 @@
+"""Copies that a storage makes by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from awscrt.checksums import crc64nvme
+from scigate.gateway_api.resources import Proof, TransferState
+from scigate.storage_backends.backend import CopiedAndRead, Extras
+from scigate.storage_backends.layers.layer import Layer
+from scigate.storage_backends.memory import TYPE as MEMORY
+
+Lab = Any  # from conftest.py
+
+
+class WrongCopies(Layer):
+    """A storage whose first copy is of other bytes than its source."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.deleted: list[str] = []
+        self.made: list[CopiedAndRead] = []
+
+    @property
+    def extras(self) -> Extras:
+        return replace(self.wrapped, copy_and_read=self._copy_and_read)
+
+    def _copy_and_read(self, source: str, destination: str, **about: Any) -> CopiedAndRead:
+        made: CopiedAndRead = self.inner.extras.copy_and_read(source, destination, **about)
+        if not self.made:
+            self.inner.put(destination, bytes(made.entry.size), key=about["key"])
+            made = replace(made, copy="0" * 16)
+        self.made.append(made)
+        return made
+
+    def delete(self, path: str) -> None:
+        self.deleted.append(path)
+        super().delete(path)
+
+
+def test_a_tiny_copy_inside_a_storage_is_compared_with_its_source(lab: Lab, noise: Callable[..., bytes]) -> None:
+    layer = WrongCopies(MEMORY.build(MEMORY.options()))
+    layer.put("a", data := noise(1000))
+    lab.add("mem", layer)
+    lab.start()
+    done = lab.run(("mem:/a", "mem:/b"))
+    assert (done.state, done.proof, done.bytes_done) == (TransferState.DONE, Proof.A, 1000)
+    assert (len(layer.made), layer.deleted) == (2, ["b"]), "the wrong copy was removed, and made again"
+    assert b"".join(bytes(piece) for piece in layer.read("b")) == data
+    assert lab.file(done.id).digests == {"crc64nvme": f"{crc64nvme(data):016x}"}
+
+
+def test_a_tiny_copy_inside_a_storage_replaces_nothing_unasked(lab: Lab) -> None:
+    layer = WrongCopies(MEMORY.build(MEMORY.options()))
+    layer.put("a", b"new")
+    layer.put("b", b"old")
+    lab.add("mem", layer)
+    lab.start()
+    failed = lab.run(("mem:/a", "mem:/b"))
+    assert (failed.state, failed.cause.code) == (TransferState.FAILED, "already-exists")
+    assert (layer.made, layer.deleted) == ([], [])
+    assert b"".join(bytes(piece) for piece in layer.read("b")) == b"old"
