@@ -34,7 +34,7 @@ class BundlesHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         build(Path(self.root))
-        build_data["artifacts"].append(f"/{STATIC}/*.js")
+        build_data["artifacts"].append(f"/{STATIC}/*")
         if "shared_data" in build_data:  # of a wheel
             build_data["shared_data"] |= {str(source): target for source, target in lab_data(Path(self.root))}
 

@@ -76,8 +76,17 @@ def test_the_source_archive_holds_the_bundles_so_that_it_needs_no_npm(tmp_path: 
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert f"{STATIC}/transfers.js" in names
+    assert f"{STATIC}/LICENSES.txt" in names
     assert {"hatch_build.py", "widgets/js/package-lock.json", "widgets/js/src/portlets/status.js"} <= names
     assert not [name for name in names if "node_modules" in name]
+
+
+def test_the_licences_of_what_is_bundled_come_along() -> None:
+    text = (ROOT / STATIC / "LICENSES.txt").read_text()
+    for package in ("tus-js-client", "uplot"):
+        assert f"{package}\n\n" in text
+    assert text.count("MIT") >= 2
+    assert "esbuild\n" not in text, "it is no part of them"
 
 
 def test_no_address_is_in_the_lock_file() -> None:
