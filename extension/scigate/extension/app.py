@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -181,6 +184,7 @@ class ScigateExtension(ExtensionApp):
         self._looking = PeriodicCallback(self._look, LOOK_EVERY)
         self._looking.start()
         self._beginning = asyncio.ensure_future(self._begin())
+        _at_exit(self._stop_parts)
 
     async def _begin(self) -> None:
         try:
@@ -199,6 +203,17 @@ class ScigateExtension(ExtensionApp):
     async def stop_extension(self) -> None:
         """End in order, if the server is given the time; nothing relies on it."""
         await self.connections.close()
+        await asyncio.to_thread(self._stop_parts)
+
+    def _stop_parts(self) -> None:
         for part in (self._hosted, self.home_beside):
             if part is not None:
-                await asyncio.to_thread(part.stop)
+                part.stop()
+
+
+def _at_exit(function: Callable[[], None]) -> None:
+    """Call ``function`` when the interpreter ends, however the server was ended: a server without a terminal runs no
+    stop hooks after SIGINT, which is what hubs send first. ``atexit`` alone is too late: before it pools of threads
+    take no more work and are waited for, however long they move files."""
+    register: Callable[[Callable[[], None]], object] = getattr(threading, "_register_atexit", atexit.register)
+    register(function)
