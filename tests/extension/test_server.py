@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import os
 import signal
@@ -78,7 +79,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
                    f"--ScigateExtension.state_dir={state}"]  # fmt: skip
         env |= {"JUPYTER_TOKEN": JUPYTER_TOKEN} | paths | variables
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         started.append(Server(process, port, folder / "log"))
         return started[-1]
 
@@ -118,6 +119,59 @@ def test_what_streams_through_is_never_in_memory(
         assert server.memory("VmHWM") - before < 16 * MiB
     for secret in (TOKEN, JUPYTER_TOKEN):
         assert secret not in server.log.read_text().replace(f"?token={JUPYTER_TOKEN}", "")
+
+
+@pytest.fixture
+def slow_web() -> Iterator[str]:
+    """``host:port`` of a web server whose file comes so slowly that it never ends here."""
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(1 << 30))
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"x" * 65536)
+                    time.sleep(0.05)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_server_without_stop_hooks_gives_back_what_was_moving(
+    start: Callable[..., Server], free_port: int, tmp_path: Path, slow_web: str
+) -> None:
+    """SIGINT without a terminal: Jupyter Server ends without calling anybody."""
+    (tmp_path / "scigate.toml").write_text(f'[egress]\nallow = ["{slow_web}"]\n')
+    settings = {"SCIGATE_CONFIG": str(tmp_path / "scigate.toml")}
+    one = start(free_port, tmp_path / "state", **settings)
+    one.wait()
+    with one.client() as client:
+        files = [{"source": f"http://{slow_web}/big", "destination": "home:/big"}]
+        id = client.post("api/v1/transfers", json={"files": files}).json()["transfer"]["id"]
+        for _ in range(600):
+            if client.get(f"api/v1/transfers/{id}").json()["bytes_done"]:
+                break
+            time.sleep(0.05)
+    one.process.send_signal(signal.SIGINT)
+    one.process.wait(30)
+    assert "a mistake of ours" not in one.log.read_text()
+    two = start(_another_port(), tmp_path / "state", **settings)
+    two.wait()
+    with two.client() as client:
+        seen = client.get(f"api/v1/transfers/{id}").json()
+        assert (seen["files"]["failed"], seen["finished"]) == (0, None), seen
+        client.post(f"api/v1/transfers/{id}/cancel")
 
 
 def test_what_a_killed_server_was_sending_arrives(
