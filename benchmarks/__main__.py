@@ -20,6 +20,7 @@ from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
 from . import (
     cases,
+    hub,
     load,
     load_report,
     machine,
@@ -43,6 +44,7 @@ ALL_PEERS: Final = "rclone-default,s5cmd,aws-cli,boto3,s3fs"
 
 _OTHERS: Final = {
     "uploads": uploads.main, "load": load.main, "soak": soak.main, "overheads": overheads.main, "widgets": widgets.main,
+    "hub": hub.main,
 }  # fmt: skip
 
 
@@ -180,13 +182,18 @@ def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
 
 def _write_page(page: Path, result: dict[str, Any]) -> None:
     """With the sections on uploads and load, if they have been measured."""
-    text, found = report.page(result), {name: _measured(name) for name in ("uploads", "load", "soak", "overheads")}
+    text, found = (
+        report.page(result),
+        {name: _measured(name) for name in ("uploads", "load", "soak", "overheads", "hub")},
+    )
     if uploaded := found["uploads"]:
         text = uploads_report.join(text, uploads_report.section(uploaded))
     if loaded := found["load"]:
         text = uploads_report.join(text, load_report.section(loaded, found["soak"]))
     if cost := found["overheads"]:
         text = uploads_report.join(text, overheads_report.section(cost))
+    if proxied := found["hub"]:
+        text = uploads_report.join(text, hub.section(proxied))
     page.write_text(text)
 
 

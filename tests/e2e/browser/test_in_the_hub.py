@@ -57,6 +57,7 @@ def test_an_upload_survives_the_death_of_the_gateway(
     expect(row).to_have_attribute("data-state", "received", timeout=3 * PATIENCE)
     expect(signed_in.transfer("detector.raw")).to_have_attribute("data-state", "DONE", timeout=2 * PATIENCE)
     assert hub.digest("night/detector.raw") == sha256(large_file.read_bytes()).hexdigest()
+    signed_in.page.locator(".jp-NotebookPanel h1").first.scroll_into_view_if_needed()
     picture(signed_in.page, "dashboard")
 
 
