@@ -8,6 +8,7 @@ from typing import Any
 
 from awscrt.checksums import crc64nvme
 from scigate.gateway_api.resources import Proof, TransferState
+from scigate.gateway_api.transfers.mover import TINY
 from scigate.storage_backends.backend import CopiedAndRead, Extras
 from scigate.storage_backends.layers.layer import Layer
 from scigate.storage_backends.memory import TYPE as MEMORY
@@ -62,3 +63,20 @@ def test_a_tiny_copy_inside_a_storage_replaces_nothing_unasked(lab: Lab) -> None
     assert (failed.state, failed.cause.code) == (TransferState.FAILED, "already-exists")
     assert (layer.made, layer.deleted) == ([], [])
     assert b"".join(bytes(piece) for piece in layer.read("b")) == b"old"
+
+
+def test_tiny_files_of_a_local_folder_are_synced_together_and_larger_ones_by_themselves(
+    lab: Lab, noise: Callable[..., bytes]
+) -> None:
+    root = lab.posix("lab")
+    (root / "run").mkdir()
+    right = {f"{size}": noise(size) for size in (0, *range(1000, 1030), TINY, TINY + 1)}
+    for name, data in right.items():
+        (root / "run" / name).write_bytes(data)
+    lab.start()
+    done = lab.run(("lab:/run/", "lab:/copy/"))
+    assert (done.state, done.proof) == (TransferState.DONE, Proof.A)
+    assert {path.name: path.read_bytes() for path in (root / "copy").iterdir()} == right
+    totals = lab.meters["lab"].totals()
+    assert totals["copy"].calls == 1, "of the large one"
+    assert 0 < totals["sync"].calls < 10

@@ -18,6 +18,7 @@ from .ledger import Held, Move
 from .looking import abandon, known_entry, or_made_before, refuse_broken_promise, source_entry
 from .machine import What
 from .mover import (
+    TINY,
     Copied,
     appeared,
     copy_inside,
@@ -165,7 +166,7 @@ class _Batch:
     def _write(self, item: Item) -> Item | None:
         """The file at its destination, or in a draft; None if it was settled meanwhile."""
         task, destination = item.task, self._destination
-        if is_inside(task, destination):
+        if is_inside(task, destination) and not self._syncs_together(item):
             item.copied = copy_inside(self._runtime, replace(task, held=item.held), item.entry, destination)
             return item
         data = self._read(item)
@@ -183,6 +184,11 @@ class _Batch:
             else:
                 self._write_draft(item, data)
         return item
+
+    def _syncs_together(self, item: Item) -> bool:
+        """Whether a file that the storage could copy by itself is better copied as the others are: a copy is synced
+        when it ends, and for a tiny file that takes longer than all the rest."""
+        return self._destination.extras.sync is not None and item.entry.size <= TINY
 
     def _read(self, item: Item) -> bytearray:
         data = bytearray()
