@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -140,3 +141,11 @@ async def test_it_begins_in_the_background(extension: Any, jp_serverapp: Any) ->
     await jp_serverapp._post_start()
     await extension._beginning
     assert (await extension.door.upstream()).url == os.environ["SCIGATE_URL"]
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    from scigate.extension.app import ScigateExtension
+
+    page = Path(__file__).parents[2] / "docs" / "reference" / "jupyter-extension.md"
+    named = set(re.findall(r"^\| `(\w+)` \| ", page.read_text(), re.MULTILINE))
+    assert set(ScigateExtension.class_own_traits(config=True)) - named == set()
