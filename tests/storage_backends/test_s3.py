@@ -20,6 +20,7 @@ from scigate.storage_backends.errors import (
     Unsupported,
 )
 from scigate.storage_backends.s3 import S3Backend
+from scigate.storage_backends.s3_copy import CopyJob, about_copy
 from scigate.storage_backends.testing.servers import S3Server
 
 Open = Callable[..., S3Backend]
@@ -203,6 +204,20 @@ def test_a_copy_keeps_content_type_and_metadata_and_has_its_own_identity(seaweed
     assert head["Metadata"] == {"scigate-id": "copy-key", "run": "7"}
 
 
+def test_a_copy_is_the_same_whichever_way_its_source_was_looked_at(s3_server: S3Server, open_s3: Open) -> None:
+    backend = open_s3(s3_server)
+    about = {"content-type": "text/x-fasta", "cache-control": "no-store", "x-amz-meta-run": "7"}
+    backend._data.put(f"{backend._prefix}from", "from", b"ACGT", about)
+    copy(backend, "from", "looked")
+    assert backend.extras.copy_and_read is not None
+    backend.extras.copy_and_read("from", "read", version=None, if_absent=True, key="copy-key")
+    looked, read = (
+        about_copy(backend._data.head(f"{backend._prefix}{name}", name), "k") for name in ("looked", "read")
+    )
+    assert read == looked
+    assert read["content-type"] == "text/x-fasta"
+
+
 def test_metadata_that_is_not_ascii_is_copied_byte_for_byte(seaweedfs: S3Server, open_s3: Open) -> None:
     backend = open_s3(seaweedfs)
     note = "è  Größe à".encode().decode("latin-1")  # as headers are shown; two of its bytes are blanks in Latin-1
@@ -214,8 +229,6 @@ def test_metadata_that_is_not_ascii_is_copied_byte_for_byte(seaweedfs: S3Server,
 
 
 def test_a_copy_in_parts_is_whole(seaweedfs: S3Server, open_s3: Open) -> None:
-    from scigate.storage_backends.s3_copy import CopyJob, about_copy
-
     backend, data = open_s3(seaweedfs), bytes(range(256)) * (11 * 4096)
     backend.put("from", data)
     source = backend._data.head(f"{backend._prefix}from", "from")
@@ -236,8 +249,6 @@ def test_a_copy_in_parts_is_whole(seaweedfs: S3Server, open_s3: Open) -> None:
 
 
 def test_a_stopped_copy_in_parts_leaves_nothing(seaweedfs: S3Server, open_s3: Open) -> None:
-    from scigate.storage_backends.s3_copy import CopyJob, about_copy
-
     backend = open_s3(seaweedfs)
     backend.put("from", bytes(11 * MiB))
     source = backend._data.head(f"{backend._prefix}from", "from")
