@@ -22,6 +22,8 @@ export class Sending extends EventTarget {
   refused = []; // {path, problem} of files that the gateway does not take
   transfers = new Map(); // id → what is last known of it
   #parts = []; // {file, path, id, sent, here}
+  #isCreated = false; // whether the gateway knows of every file, not only of the first manifests
+  #creating = null;
   #rate = new Rate();
   #stop = new AbortController();
   #unfollow = new AbortController();
@@ -71,13 +73,13 @@ export class Sending extends EventTarget {
     const stop = (this.#stop = new AbortController());
     this.#rate.reset();
     this.trouble = this.problem = null;
-    this.#become(this.#parts.length ? "sending" : "preparing");
+    this.#become(this.#isCreated ? "sending" : "preparing");
     try {
-      if (!this.#parts.length) await this.#create();
+      if (!this.#isCreated) await (this.#creating ??= this.#create().finally(() => (this.#creating = null)));
       if (this.state === "cancelled") return await this.cancel(); // meanwhile
       if (!stop.signal.aborted) await this.#send(stop);
     } catch (error) {
-      if (error instanceof Forgotten) return this.#anew();
+      if (error instanceof Forgotten) return stop.signal.aborted ? undefined : this.#anew();
       if (!stop.signal.aborted || this.isBusy) this.#fail(error);
     }
   }
@@ -106,11 +108,14 @@ export class Sending extends EventTarget {
     this.#unfollow.abort();
   }
 
+  /** All of it anew when the last time was cut short: the same keys give the same uploads. */
   async #create() {
     const { folder, wishes } = this.begun;
+    this.#clear();
     this.memory.keep({ ...this.begun, seen: Date.now() });
     if (isSingle(this.items)) await this.#createOne(singleRequest(this.items[0], folder, wishes));
     else for (const [index, one] of manifests(this.items, folder, wishes).entries()) await this.#createMany(one, index);
+    this.#isCreated = true;
     if (this.state === "preparing") this.#become("sending");
   }
 
@@ -196,12 +201,16 @@ export class Sending extends EventTarget {
 
   /** The gateway has given up what was begun: begin again, as something new. */
   #anew() {
+    this.#isCreated = false;
+    this.begun = { ...this.begun, key: randomKey(), began: Date.now(), transfers: [] };
+    return this.start();
+  }
+
+  #clear() {
     this.#parts = [];
     this.transfers.clear();
     this.#unfollow.abort();
     this.#unfollow = new AbortController();
-    this.begun = { ...this.begun, key: randomKey(), began: Date.now(), transfers: [] };
-    return this.start();
   }
 
   #fail(error) {

@@ -1,0 +1,72 @@
+/** How something that is sent begins, where the gateway takes only a part of the question. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Memory } from "../../../widgets/js/src/upload/memory.js";
+import { Sending } from "../../../widgets/js/src/upload/sending.js";
+
+const EMPTY = { size: 0, lastModified: 0 };
+
+/** Answers as the gateway does, to the questions that `refuses` lets through. */
+function pageThat(refuses) {
+  const asked = [];
+  const api = async (path, { method = "GET", body, headers = {} } = {}) => {
+    asked.push({ path, key: headers["Idempotency-Key"], count: body?.files?.length });
+    if (refuses(path, asked)) throw { title: "It does not answer.", status: 503 };
+    if (method === "GET") return { id: "t", state: "ACTIVE", files: { total: 1 } };
+    if (path.startsWith("uploads")) return { id: "u", state: "RECEIVED", arrived: { bytes: 0 }, transfer: "t" };
+    const uploads = body.files.map(({ path: id }) => ({ id, state: "RECEIVED", arrived: { bytes: 0 } }));
+    return { transfer: { id: headers["Idempotency-Key"], state: "ACTIVE" }, uploads };
+  };
+  return { asked, api, feed: { subscribe() {} } };
+}
+
+function sendingOf(paths, page) {
+  const items = paths.map((path) => ({ path, file: EMPTY }));
+  const begun = { fingerprint: "f", key: "k", name: "n", folder: "lab:/", wishes: {}, began: Date.now() };
+  return new Sending({ begun, items, page, memory: new Memory(null, "ada"), slots: null });
+}
+
+test("a folder of which only the first manifest was taken is not said to be at the gateway", async () => {
+  let once = true;
+  const page = pageThat(() => page.asked.length === 2 && once && !(once = false));
+  const one = sendingOf(
+    Array.from({ length: 10_001 }, (_, at) => `d/${at}`),
+    page,
+  );
+  await one.start();
+  assert.equal(one.state, "failed");
+  await one.resume();
+  assert.equal(one.state, "received");
+  assert.deepEqual([...one.transfers.keys()], ["k-0", "k-1"]);
+  assert.deepEqual(
+    page.asked.map(({ key, count }) => [key, count]),
+    [
+      ["k-0", 10_000],
+      ["k-1", 1],
+      ["k-0", 10_000],
+      ["k-1", 1],
+    ],
+  );
+});
+
+test("a file whose transfer could not be looked at is followed after another try", async () => {
+  let once = true;
+  const page = pageThat((path) => path === "transfers/t" && once && !(once = false));
+  const one = sendingOf(["a"], page);
+  await one.start();
+  assert.equal(one.state, "failed");
+  await one.resume();
+  assert.equal(one.state, "received");
+  assert.equal(one.transfers.size, 1, "else it could not be cancelled any more");
+  assert.equal(one.isOver, false);
+});
+
+test("what is paused and gone on with while it is asked for is asked for once", async () => {
+  const page = pageThat(() => false);
+  const one = sendingOf(["d/a", "d/b"], page);
+  const first = one.start();
+  one.pause();
+  await Promise.all([first, one.resume()]);
+  assert.equal(one.state, "received");
+  assert.equal(page.asked.length, 1);
+});
