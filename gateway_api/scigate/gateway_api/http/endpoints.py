@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from ..gateway import Gateway
 from ..resources import (
     ArchiveKind,
     FileState,
     Label,
+    Moment,
     MoveRequest,
     Overwrite,
     Page,
@@ -81,12 +82,12 @@ class UploadQuery(Query):
     """How to store an upload."""
 
     overwrite: Overwrite = Overwrite.FAIL
-    modified: AwareDatetime | None = Field(
+    modified: Moment | None = Field(
         default=None, description="when the file was changed, which 'newer' compares; default: now"
     )
     label: Label = Field(default=None, description="for people, e.g. the name of the file")
-    not_before: AwareDatetime | None = Field(default=None, description="deliver it then; default: at once")
-    deadline: AwareDatetime | None = Field(default=None, description="delivery is tried until then")
+    not_before: Moment | None = Field(default=None, description="deliver it then; default: at once")
+    deadline: Moment | None = Field(default=None, description="delivery is tried until then")
 
 
 class ManifestQuery(Query):
@@ -96,10 +97,10 @@ class ManifestQuery(Query):
     verify: Verify = Verify.AUTO
     priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
     label: Label = None
-    deadline: AwareDatetime | None = Field(
+    deadline: Moment | None = Field(
         default=None, description="retried until then; default 7 days from when it may begin"
     )
-    not_before: AwareDatetime | None = Field(default=None, description="begin then; default: at once")
+    not_before: Moment | None = Field(default=None, description="begin then; default: at once")
 
 
 def list_storages(gateway: Gateway, call: Call) -> Answer:

@@ -4,7 +4,7 @@ The OpenAPI document is generated from these models, the client returns them. Si
 second, times UTC. Paths that are not UTF-8 travel as lone surrogates (PEP 383), which JSON writes as ``\\udcXX``.
 """
 
-from .base import Cause, Label, Page, PathText, Request, Resource
+from .base import Cause, Label, Moment, Page, PathText, Request, Resource
 from .events import (
     CreatedWebhook,
     Event,
@@ -36,8 +36,8 @@ from .uploads import FileToSend, FolderToSend, FolderUpload, Leg, Upload, Upload
 
 __all__ = [
     "ArchiveKind", "Attempt", "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "Feedback", "FileRequest",
-    "FileState", "FileToSend", "FolderToSend", "FolderUpload", "Label", "Leg", "MoveRequest", "Overwrite", "Page",
-    "PageTicket", "PathText", "Proof", "Rates", "ReplayRequest", "Request", "Resource", "Space", "Status", "Storage",
-    "StorageState", "Submitted", "Ticket", "Transfer", "TransferFile", "TransferRequest", "TransferState", "Upload",
-    "UploadState", "Verify", "Webhook", "WebhookRequest", "WebhookState", "WebhookTest",
+    "FileState", "FileToSend", "FolderToSend", "FolderUpload", "Label", "Leg", "Moment", "MoveRequest", "Overwrite",
+    "Page", "PageTicket", "PathText", "Proof", "Rates", "ReplayRequest", "Request", "Resource", "Space", "Status",
+    "Storage", "StorageState", "Submitted", "Ticket", "Transfer", "TransferFile", "TransferRequest", "TransferState",
+    "Upload", "UploadState", "Verify", "Webhook", "WebhookRequest", "WebhookState", "WebhookTest",
 ]  # fmt: skip

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
 
 
 def _any_text(value: object) -> str:
@@ -42,6 +52,22 @@ class Cause(Resource):
 
 Label = Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """A name of a transfer, for people."""
+
+
+def _of_the_calendar(moment: datetime) -> datetime:
+    """It is kept in seconds, and read again in UTC: what is not of the years 1 to 9999 then could not be read."""
+    try:
+        for one in (moment, moment if moment.tzinfo else moment.replace(tzinfo=UTC)):
+            datetime.fromtimestamp(one.timestamp(), UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("it should be a time of the years 1 to 9999 in UTC") from None
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_of_the_calendar)]
+"""A time that somebody names, with its zone."""
+MomentAnywhere = Annotated[datetime, AfterValidator(_of_the_calendar)]
+"""The same; the zone may be left out."""
 
 
 T = TypeVar("T", bound=Resource)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from .base import Cause, Label, PathText, Request, Resource
+from .base import Cause, Label, MomentAnywhere, PathText, Request, Resource
 
 
 class Overwrite(StrEnum):
@@ -85,10 +85,10 @@ class TransferRequest(Request):
     verify: Verify = Verify.AUTO
     priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
     label: Label = None
-    deadline: datetime | None = Field(
+    deadline: MomentAnywhere | None = Field(
         default=None, description="retried until then; default 7 days from when it may begin"
     )
-    not_before: datetime | None = Field(default=None, description="begin then; default: at once")
+    not_before: MomentAnywhere | None = Field(default=None, description="begin then; default: at once")
 
 
 class Counts(Resource):

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from .base import Cause, Label, PathText, Request, Resource
+from .base import Cause, Label, Moment, MomentAnywhere, PathText, Request, Resource
 from .transfers import Overwrite, Transfer, Verify
 
 Size = Annotated[int, Field(ge=0, lt=1 << 63)]
@@ -58,7 +58,7 @@ class FileToSend(Request):
 
     path: PathText = Field(description="below the destination, with '/' between names", examples=["plots/a.png"])
     size: Size
-    modified: datetime | None = None
+    modified: MomentAnywhere | None = None
 
 
 class FolderToSend(Request):
@@ -70,8 +70,8 @@ class FolderToSend(Request):
     verify: Verify = Verify.AUTO
     priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
     label: Label = None
-    not_before: AwareDatetime | None = Field(default=None, description="deliver them then; default: at once")
-    deadline: AwareDatetime | None = Field(
+    not_before: Moment | None = Field(default=None, description="deliver them then; default: at once")
+    deadline: Moment | None = Field(
         default=None, description="delivery is tried until then; default 7 days from when all is received"
     )
 

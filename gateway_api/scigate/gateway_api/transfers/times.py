@@ -41,7 +41,8 @@ def agree(
     if begins > now + latest:
         said = f"the transfer is to begin on {_text(begins)}, which is more than {latest.days} days from now"
         errors.append(_error("not_before", said, f"Let it begin within {latest.days} days."))
-    return Times(not_before, deadline or begins + keeps_trying, deadline is not None), errors
+    patience_ends = min(begins, now + latest) + keeps_trying  # later, it is refused anyway
+    return Times(not_before, deadline or patience_ends, deadline is not None), errors
 
 
 def _error(name: str, message: str, next_step: str) -> dict[str, str]:

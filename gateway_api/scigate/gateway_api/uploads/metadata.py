@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import Field, ValidationError
 from scigate.storage_backends.errors import InvalidName
 from scigate.storage_backends.location import Location, join, parse
 
 from ..problems import Problem
-from ..resources import Label, Overwrite, PathText, Request
+from ..resources import Label, Moment, Overwrite, PathText, Request
 from ..validation import words
 from .digests import promised
 
@@ -32,12 +32,12 @@ class Wishes(Request):
         default=None, description="storage:/path; a folder (trailing slash) keeps the name of the file"
     )
     overwrite: Overwrite = Overwrite.FAIL
-    modified: AwareDatetime | None = Field(
+    modified: Moment | None = Field(
         default=None, description="when the file was changed, which 'newer' compares; default: now"
     )
     label: Label = Field(default=None, description="for people, e.g. the name of the file")
-    not_before: AwareDatetime | None = Field(default=None, description="deliver it then; default: at once")
-    deadline: AwareDatetime | None = Field(
+    not_before: Moment | None = Field(default=None, description="deliver it then; default: at once")
+    deadline: Moment | None = Field(
         default=None, description="delivery is tried until then; default 7 days from when all is received"
     )
 
