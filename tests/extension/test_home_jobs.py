@@ -13,7 +13,7 @@ from scigate.extension.home_jobs import Job, Jobs
 from scigate.extension.home_records import Kind, Promise, Records
 from scigate.extension.home_view import as_transfer
 from scigate.extension.problem import Refusal
-from scigate.gateway_api.client import Gateway, Transfer
+from scigate.gateway_api.client import Gateway, GatewayError, Transfer
 
 from .conftest import TOKEN
 
@@ -166,3 +166,54 @@ def test_what_cannot_be_written_down_is_not_promised(
         jobs.accept(promise("fetch", ("lab:/f", "home:/f")))
     assert refused.value.status == 507
     assert not jobs.all
+
+
+def test_what_cannot_be_read_is_refused_and_keeps_nobody_waiting(
+    service: Any, root: Path, open_jobs: Callable[[], Jobs]
+) -> None:
+    jobs = open_jobs()
+    job = jobs.accept(promise("send", (str(root / "gone"), "lab:/gone")))
+    with pytest.raises(GatewayError, match="no file"):
+        job.begun.result(30)
+    until(lambda: job.is_over)
+    assert job.promise.state == "FAILED"
+
+
+def test_of_several_the_one_that_cannot_be_read_is_not_done(
+    service: Any, root: Path, open_jobs: Callable[[], Jobs]
+) -> None:
+    (root / "there").write_text("there")
+    pairs = [(str(root / name), f"lab:/{name}") for name in ("there", "gone")]
+    job = open_jobs().accept(promise("send", *pairs))
+    until(lambda: job.is_over)
+    assert (job.promise.state, job.promise.failed) == ("FAILED", 1)
+    assert "gone" in str(job.promise.cause)
+
+
+def test_what_was_cancelled_while_the_server_was_away_is_not_sent_again(
+    service: Any, root: Path, open_jobs: Callable[[], Jobs]
+) -> None:
+    (root / "big").write_bytes(BIG)
+    jobs = open_jobs()
+    job = jobs.accept(promise("send", (str(root / "big"), "lab:/big")))
+    id = job.begun.result(30)
+    jobs.stop()
+    until(lambda: stopped(job.promise.id))
+    with Gateway(service.url, TOKEN) as gateway:
+        gateway.transfer(id).cancel()
+        again = open_jobs().all[job.promise.id]
+        until(lambda: again.is_over)
+        assert again.promise.state == "CANCELLED"
+        assert [handle.id for handle in gateway.transfers()] == [id]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_unforeseen_error_ends_a_job(tmp_path: Path, root: Path) -> None:
+    def connect() -> Gateway:
+        raise RuntimeError("a mistake")
+
+    job = Jobs(Records(tmp_path / "jobs"), root, connect).accept(promise("send", ("/f", "lab:/f")))
+    with pytest.raises(Refusal, match="mistake"):
+        job.begun.result(30)
+    until(lambda: job.is_over)
+    assert job.promise.state == "FAILED"

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from scigate.gateway_api.client import Gateway, GatewayError, GatewayUnreachable, RequestRefused
+from scigate.gateway_api.client import Gateway, GatewayError, GatewayUnreachable, LocalFileError, RequestRefused
 from scigate.gateway_api.client.download import part_path
 from scigate.gateway_api.client.threads import in_threads
 
@@ -143,13 +144,23 @@ class Jobs:
         return next((job for job in self.all.values() if job.promise.key == key), None)
 
     def _run(self, job: Job) -> None:
+        """Whatever happens, nobody waits for ever: neither who asked, nor the hub for this server to be idle."""
+        try:
+            self._keep(job)
+        finally:
+            if not job.stop.is_set() and not job.is_over:
+                job.promise.cause = cause_of(mistake := _mistake())
+                if not job.begun.done():
+                    job.begun.set_exception(mistake)
+                self._end(job, "FAILED")
+
+    def _keep(self, job: Job) -> None:
         sends = job.promise.kind == "send"  # which has to be at the gateway before it is answered
         work = self._send if sends else self._fetch
         with nullcontext() if sends else self._room:
             while not job.stop.is_set():
                 try:
-                    work(job)
-                    return self._end(job, "FAILED" if job.promise.failed else "DONE")
+                    return self._end(job, work(job) or ("FAILED" if job.promise.failed else "DONE"))
                 except Stopped:
                     return None
                 except (GatewayError, Refusal, OSError) as error:
@@ -182,17 +193,27 @@ class Jobs:
             with suppress(OSError):  # else it is done again at the next start, which changes nothing
                 self._records.save(promise)
 
-    def _send(self, job: Job) -> None:
+    def _send(self, job: Job) -> str | None:
+        """How the gateway has ended it meanwhile, e.g. as it was cancelled there; None: it is sent now."""
         promise = job.promise
         with self._connect() as gateway:
-            gateway.put_each(
+            if promise.transfer is not None and (state := gateway.transfer(promise.transfer).state) in FINAL:
+                return str(state)
+            group = gateway.put_each(
                 promise.files, overwrite=promise.overwrite, label=promise.label, sent=job.check,
                 begun=lambda transfer: self._is_begun(job, transfer),
                 not_before=_moment(promise.not_before), deadline=_moment(promise.deadline),
             )  # fmt: skip
+            if group.refused:
+                error = LocalFileError("; ".join(islice(group.refused.values(), 3)))
+                if promise.transfer is None:
+                    raise error
+                promise.failed, promise.cause = len(group.refused), cause_of(error)
+        return None
 
     def _is_begun(self, job: Job, transfer: str) -> None:
-        if job.promise.transfer is None:
+        """The last one counts: a file that was changed while this server was away is sent anew, as another one."""
+        if job.promise.transfer != transfer:
             job.promise.transfer = transfer
             with self._lock, suppress(OSError):  # the client's own record finds it again
                 self._records.save(job.promise)
@@ -247,6 +268,11 @@ def _same(job: Job, promise: Promise) -> Job:
         raise Refusal(409, "key-reused", "This Idempotency-Key was used for another transfer.",
                       next_step="Take a new key for a new transfer.")  # fmt: skip
     return job
+
+
+def _mistake() -> Refusal:
+    return Refusal(500, "internal-error", "SciGate made a mistake in this transfer.",
+                   next_step="Report it, with what the log of the Jupyter Server says.")  # fmt: skip
 
 
 def _may_pass(error: Exception) -> bool:
