@@ -44,7 +44,8 @@ def make_hub(folder: Path, web: str, **options: Any) -> Hub:
 def hub(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], Path], slow_web: SlowWeb) -> Iterator[Hub]:
     """A running hub with a running gateway; alice and bob are of vo-climate, carol curates it."""
     require("traefik")
-    made = make_hub(tmp_path_factory.mktemp("hub"), slow_web.host)
+    soon = "c.FileAuthenticator.auth_refresh_age = 1"
+    made = make_hub(tmp_path_factory.mktemp("hub"), slow_web.host, extra=soon)
     try:
         made.start()
         made.ready()

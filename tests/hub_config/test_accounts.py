@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def test_the_authenticator_tells_the_hub_groups_and_follows_the_file(path: Path)
     authenticator = FileAuthenticator(users_file=str(path))
     sign_in = authenticator.authenticate(None, {"username": "Ada", "password": "correct horse"})
     model = asyncio.run(sign_in)
-    assert model == {"name": "ada", "groups": ["vo"], "admin": None, "user_info": {"displayName": "Ada L."}}
+    assert model == {"name": "ada", "groups": ["vo"], "admin": False, "user_info": {"displayName": "Ada L."}}
     assert asyncio.run(authenticator.authenticate(None, {"username": "ada", "password": "wrong"})) is None
     assert authenticator.manage_groups
     assert authenticator.check_allowed("ada")
@@ -93,3 +94,22 @@ def test_the_authenticator_tells_the_hub_groups_and_follows_the_file(path: Path)
     assert asyncio.run(authenticator.refresh_user(User())) is False
     assert not authenticator.check_allowed("ada")
     assert json.loads(path.read_text()) == {}
+
+
+def test_who_is_no_longer_an_admin_of_the_file_is_none_at_the_hub(path: Path) -> None:
+    """For the hub None would be: as it was."""
+    accounts = Accounts(path)
+    for name in ("ada", "bo"):
+        accounts.add(name, Account(hashed("correct horse"), admin=True))
+    authenticator = FileAuthenticator(users_file=str(path), admin_users={"bo"})
+
+    def is_admin(user: str) -> Any:
+        found = asyncio.run(authenticator.refresh_user(SimpleNamespace(name=user)))
+        assert isinstance(found, dict)
+        return found["admin"]
+
+    assert is_admin("ada") is True
+    accounts.change("ada", admin=False)
+    accounts.change("bo", admin=False)
+    assert is_admin("ada") is False
+    assert is_admin("bo") is True, "the configuration says so"

@@ -75,6 +75,19 @@ def test_a_notebook_server_can_use_the_gateway(hub: Hub, server: dict[str, str])
         assert {item["name"] for item in answer.json()["items"]} == {"lab", "mem", "climate"}
 
 
+def test_the_tokens_of_who_is_taken_out_of_the_file_are_worth_nothing(hub: Hub) -> None:
+    hub.add_user("dan", "vo-climate")
+    hub.api("POST", "users/dan").raise_for_status()
+    mine = {"Authorization": f"token {hub.token('dan')}"}
+
+    def status() -> int:
+        return hub.http.get(f"{hub.url}hub/api/user", headers=mine).status_code
+
+    assert status() == 200
+    hub.accounts.remove("dan")
+    hub.wait(lambda: status() == 403, "the hub still knows the token", 15)
+
+
 def test_the_doctor_finds_the_hub_in_order(hub: Hub, server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", server["JUPYTERHUB_API_TOKEN"])
     for target in (str(hub.folder / "jupyterhub_config.py"), hub.url):
