@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from scigate.extension.announcement import Announcement
 from scigate.gateway_api.client import Gateway
 
 from .conftest import TOKEN, VARIABLES
@@ -204,7 +205,7 @@ def test_servers_share_a_gateway_and_survive_each_other(
     one.wait()
     two = start(_another_port(), state)
     two.wait()
-    token = (state / "jupyter-token").read_text().strip()
+    token = Announcement(state).token
     with one.client() as first, two.client() as second:
         submitted = second.put("api/v1/files/home/shared.txt", content=b"shared")
         assert submitted.status_code == 202, submitted.text
@@ -216,7 +217,9 @@ def test_servers_share_a_gateway_and_survive_each_other(
         assert second.get(f"api/v1/transfers/{id}").json()["id"] == id
         answers = _at_once(lambda: second.get("api/v1/status").status_code)
         assert answers == [200] * 8
-        new = (state / "jupyter-token").read_text().strip()
+        new = Announcement(state).token
+        assert new is not None
+        assert token is not None
         assert new != token
         told = second.post("session").json()
         assert told["user"]

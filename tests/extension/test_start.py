@@ -34,7 +34,7 @@ async def test_kernels_find_the_hosted_gateway(api: Api, jp_root_dir: Path, tmp_
     await api("POST", "session")
     assert os.environ["SCIGATE_URL"] == expected
     token_file = Path(os.environ["SCIGATE_TOKEN_FILE"])
-    assert token_file == tmp_path / "jupyter-state" / "jupyter-token"
+    assert token_file == tmp_path / "jupyter-state" / f"jupyter-token-{expected.rpartition(':')[2]}"
     assert {stat.S_IMODE(path.stat().st_mode) for path in token_file.parent.glob("jupyter-*")} == {0o600}
     (jp_root_dir / "notes.txt").write_text("notes")
     with Gateway() as gateway:

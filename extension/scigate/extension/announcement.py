@@ -1,7 +1,8 @@
 """Where the gateway that a Jupyter Server hosts is told to its user's other Jupyter Servers, and to kernels.
 
 Two files of mode 0600 beside the gateway's lock, in its state folder: ``jupyter-gateway.json`` with its address, and
-``jupyter-token`` with the token, which is another one at each start.
+``jupyter-token-<port>`` with the token, which is another one at each start. A token is kept by the port that it is for:
+who was told an earlier port, which may be another user's by now, finds no token to show there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import json
 import os
 import secrets
 import socket
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,33 +25,50 @@ class Announcement:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.token_file = folder / TOKEN
 
     def publish(self, url: str, token: str) -> None:
         """Tell it; each file is whole at any moment."""
-        _write(self.token_file, token + "\n")
-        _write(self.folder / GATEWAY, json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+        self.withdraw()
+        _write(self.token_file_of(url), token + "\n")
+        _write(self.folder / GATEWAY, json.dumps({"url": url, "pid": os.getpid(), "host": socket.gethostname()}) + "\n")
 
     def withdraw(self) -> None:
         """The gateway ends."""
-        with suppress(FileNotFoundError):
-            self.token_file.unlink()
+        for path in self.folder.glob(f"{TOKEN}*"):
+            path.unlink(missing_ok=True)
+
+    def token_file_of(self, url: str) -> Path:
+        """Where the token for this address is."""
+        return self.folder / f"{TOKEN}-{url.rpartition(':')[2]}"
+
+    def is_ours(self, path: str) -> bool:
+        """Whether a token file is one of these."""
+        return Path(path).parent == self.folder and Path(path).name.startswith(TOKEN)
 
     @property
     def url(self) -> str | None:
         """Where it is, or was when it ended."""
-        try:
-            found = json.loads((self.folder / GATEWAY).read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        return str(found["url"]) if isinstance(found, dict) and "url" in found else None
+        return self._told("url")
+
+    @property
+    def machine(self) -> str | None:
+        """Where that address means the gateway, if it is another machine, which shares the folder."""
+        host = self._told("host")
+        return None if host == socket.gethostname() else host
 
     @property
     def token(self) -> str | None:
         try:
-            return self.token_file.read_text("ascii").strip() or None
+            return self.token_file_of(self.url or "").read_text("ascii").strip() or None
         except (OSError, ValueError):
             return None
+
+    def _told(self, name: str) -> str | None:
+        try:
+            found = json.loads((self.folder / GATEWAY).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return str(found[name]) if isinstance(found, dict) and name in found else None
 
     def is_locked(self) -> bool:
         """Whether a gateway runs in this folder."""

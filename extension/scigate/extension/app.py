@@ -71,7 +71,7 @@ class ScigateExtension(ExtensionApp):
     @default("gateway_url")
     def _gateway_url(self) -> str:
         """Not the address that we have set ourselves, for a server that was started in a terminal of ours."""
-        own = os.environ.get("SCIGATE_TOKEN_FILE") == str(Announcement(self.state_folder).token_file)
+        own = Announcement(self.state_folder).is_ours(os.environ.get("SCIGATE_TOKEN_FILE", ""))
         return "" if own else os.environ.get("SCIGATE_URL", "")
 
     @default("public_path")
@@ -171,13 +171,16 @@ class ScigateExtension(ExtensionApp):
     def _host(self) -> Hosted:
         settings_file = Path(self.settings_file).expanduser() if self.settings_file else None
         hosted = Hosted(Place(self.state_folder, self.home_folder, settings_file), self._told)
-        os.environ["SCIGATE_URL"] = hosted.expected_url
-        os.environ["SCIGATE_TOKEN_FILE"] = str(Announcement(self.state_folder).token_file)
+        self._tell(hosted.expected_url)
         return hosted
 
     def _told(self, upstream: Upstream) -> None:
         """Kernels that start from now on find the gateway."""
-        os.environ["SCIGATE_URL"] = upstream.url
+        self._tell(upstream.url)
+
+    def _tell(self, url: str) -> None:
+        os.environ["SCIGATE_URL"] = url
+        os.environ["SCIGATE_TOKEN_FILE"] = str(Announcement(self.state_folder).token_file_of(url))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """Begin in the background: the server neither waits for us nor fails by us."""

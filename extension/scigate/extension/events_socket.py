@@ -108,6 +108,8 @@ class EventsSocket(ProblemHandler, WebSocketHandler):
             try:
                 return await self._ask(extension, upstream)
             except aiohttp.WSServerHandshakeError as error:
+                if error.status == 401 and not last and extension.door.lost(upstream):
+                    continue
                 raise Refusal(
                     502, "no-websocket", f"The gateway refuses the WebSocket with status {error.status}.",
                     next_step="Try again in a moment; if it stays so, the gateway's log tells the reason.",

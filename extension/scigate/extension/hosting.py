@@ -106,11 +106,11 @@ class Hosted:
         """The gateway that another process hosts in this folder; None if nobody does."""
         deadline = time.monotonic() + PATIENCE
         while self._announcement.is_locked():
-            url, token = self._announcement.url, self._announcement.token
-            if url and token and _answers(url, token):
+            url, token, elsewhere = self._announcement.url, self._announcement.token, self._announcement.machine
+            if url and token and not elsewhere and _answers(url, token):
                 return Upstream(url, token)
             if time.monotonic() > deadline:
-                raise taken(self._place.state_dir)
+                raise taken(self._place.state_dir, elsewhere)
             time.sleep(0.1)
         return None
 
@@ -176,13 +176,20 @@ def not_started(error: Exception) -> Refusal:
     )  # fmt: skip
 
 
-def taken(folder: Path) -> Refusal:
-    """Another gateway has the folder, and it is none of a Jupyter Server."""
+def taken(folder: Path, machine: str | None) -> Refusal:
+    """Another gateway has the folder, and it is none of a Jupyter Server of this machine."""
+    if machine:
+        why = f"A Jupyter Server of yours on the machine {machine} hosts a gateway in {folder}."
+        advice = "Stop that server; or set ScigateExtension.state_dir to a folder of this machine"
+    else:
+        why = f"A gateway that was not started by a Jupyter Server runs in {folder}."
+        advice = (
+            "Stop it ('scigate serve'); or set SCIGATE_URL to its address and SCIGATE_TOKEN_FILE to a token for it, or "
+            "ScigateExtension.state_dir to another folder"
+        )
     return Refusal(
-        503, "gateway-not-started", "Another gateway uses the state folder of this Jupyter Server's.",
-        detail=f"A gateway that was not started by a Jupyter Server runs in {folder}.",
-        next_step="Stop it ('scigate serve'); or set SCIGATE_URL to its address and SCIGATE_TOKEN_FILE to a token for "
-        "it, or ScigateExtension.state_dir to another folder, and restart the Jupyter Server.", retriable=True,
+        503, "gateway-not-started", "Another gateway uses the state folder of this Jupyter Server's.", detail=why,
+        next_step=f"{advice}, and restart the Jupyter Server.", retriable=True,
     )  # fmt: skip
 
 

@@ -48,7 +48,8 @@ class Door(Protocol):
         ...
 
     def lost(self, upstream: Upstream) -> bool:
-        """``upstream`` cannot be connected to any more. Whether asking for another one may help."""
+        """``upstream`` cannot be connected to any more, or does not know its token. Whether asking for another one may
+        help."""
         ...
 
 
@@ -141,10 +142,15 @@ class Exchange:
         for last in (False, True):
             self.upstream = await self._door.upstream()
             try:
-                return await self._ask(self.upstream)
+                response = await self._ask(self.upstream)
             except aiohttp.ClientConnectorError:  # nothing was sent
                 if last or not self._door.lost(self.upstream):
                     raise
+                continue
+            # 401: another one is there now, at the same port; with a body only the next request can find it
+            if response.status != 401 or not self._door.lost(self.upstream) or last or self._pieces is not None:
+                return response
+            response.close()
         raise AssertionError("the second try ends the loop")
 
     async def _ask(self, upstream: Upstream) -> aiohttp.ClientResponse:

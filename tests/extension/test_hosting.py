@@ -1,0 +1,84 @@
+"""Servers of one user that host a gateway in turn; and who must not get its token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scigate.extension import hosting
+from scigate.extension.announcement import Announcement
+from scigate.extension.hosting import Hosted, Place
+from scigate.extension.problem import Refusal
+from scigate.extension.upstream import Connections, ask_json
+from scigate.gateway_api.client import NotConfigured
+from scigate.gateway_api.client.access import find
+
+Open = Callable[[], Hosted]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def server(state: Path, tmp_path: Path, jp_asyncio_loop: Any) -> Any:
+    """Each call is another server of the same user."""
+    opened: list[Hosted] = []
+
+    def start() -> Hosted:
+        opened.append(Hosted(Place(state, tmp_path, reads_settings=False)))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.stop()
+
+
+@pytest.fixture
+def connections(jp_asyncio_loop: Any) -> Any:
+    found = Connections()
+    yield found
+    jp_asyncio_loop.run_until_complete(found.close())
+
+
+async def test_a_gateway_that_was_started_again_elsewhere_is_found_with_its_new_token(
+    server: Open, connections: Connections
+) -> None:
+    host, guest = server(), server()
+    before = await host.upstream()
+    assert await guest.upstream() == before
+    await asyncio.to_thread(host.stop)
+    after = await server().upstream()
+    assert (after.url, after.token == before.token) == (before.url, False)
+    status, _ = await ask_json(connections, guest, "GET", "/api/v1/status")
+    assert status == 200
+
+
+async def test_who_has_taken_the_port_meanwhile_gets_no_token(server: Open, state: Path) -> None:
+    first = server()
+    before = await first.upstream()
+    kernel = {"SCIGATE_URL": before.url, "SCIGATE_TOKEN_FILE": str(Announcement(state).token_file_of(before.url))}
+    assert find(env=kernel).token.reveal() == before.token
+    await asyncio.to_thread(first.stop)
+    with socket.create_server(("127.0.0.1", int(before.url.rpartition(":")[2]))):
+        after = await server().upstream()
+        assert after.url != before.url
+        with pytest.raises(NotConfigured, match="token file"):
+            find(env=kernel)
+
+
+async def test_a_gateway_on_another_machine_is_said_and_not_looked_for_here(
+    server: Open, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "PATIENCE", 0.0)
+    await server().upstream()
+    file = state / "jupyter-gateway.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"host": "node7"}))
+    with pytest.raises(Refusal, match="node7"):
+        await server().upstream()
