@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from scigate.gateway_api.actor import Actor
 from scigate.gateway_api.auth import hub as module
+from scigate.gateway_api.problems import Problem
+from scigate.gateway_api.settings import HubSection
+from scigate.storage_backends.credential import Secret
 
 from .conftest import Beside, gateway_beside, problem
 from .hub_process import PREFIX, TRUST
@@ -127,6 +133,23 @@ def test_too_many_who_wait_are_told_to_come_back(
     assert refused
     problem(refused[0], 503, "hub-busy")
     assert {answer.status_code for answer in answers} == {401, 503}
+
+
+def test_behind_a_hub_that_says_nothing_nobody_waits_for_all_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 1.0)
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/hub/api"
+        section = HubSection(api_url=address, api_token=Secret("0" * 32))
+
+        async def all_at_once() -> list[Actor | BaseException | None]:
+            hub = module.Hub(section)
+            asked = (hub.actor(f"{number:032x}") for number in range(10 * module.AT_ONCE))
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+        before = time.monotonic()
+        answers = asyncio.run(all_at_once())
+    assert time.monotonic() - before < 6, "one after the other it would be ten"
+    assert {answer.code for answer in answers if isinstance(answer, Problem)} == {"hub-unreachable", "hub-busy"}
 
 
 def test_strangers_cannot_fill_the_memory(watched: tuple[Beside, Window], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from .hub_user import actor_of
 from .page_ticket import LIFETIME
 
 log = logging.getLogger(__name__)
-PATIENCE: Final = 10.0  # seconds for an answer
+PATIENCE: Final = 10.0  # seconds for an answer, and as long to be asked at all
 AT_ONCE: Final = 16  # questions that the hub is asked at a time; it has one thread
 MOST_WAITING: Final = 1000  # questions
 REMEMBERED: Final = 10_000  # answers, and sign-ins that were begun
@@ -61,8 +61,8 @@ class Hub(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
         )
         self.cookie_options = {"samesite": "Lax", **super().cookie_options}
         self.service, self._believed = section.service_name, section.cache.total_seconds()
-        self._answers: dict[tuple[str, str], Answer] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+        self._answers: dict[str, Answer] = {}
+        self._asking: dict[str, asyncio.Task[Answer]] = {}
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._told = 0.0
         logging.getLogger("tornado.application").addFilter(_is_ours)
@@ -108,7 +108,7 @@ class Hub(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
     async def _answer(self, token: str, session: str) -> Answer:
         if not (token.isascii() and token.isprintable() and len(token) <= LONGEST_TOKEN):
             return Answer(None, time.monotonic(), time.time())
-        key = (sha256(token.encode()).hexdigest(), session)
+        key = sha256(f"{token}\0{session}".encode()).hexdigest()  # as long as that, however long a cookie is
         known = self._answers.get(key)
         if known is not None and time.monotonic() - known.asked < self._believed:
             return known
@@ -120,11 +120,17 @@ class Hub(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
             task.add_done_callback(partial(self._asked, key))
         return await asyncio.shield(task)  # whoever else waits for it is not to suffer when one is gone
 
-    async def _ask(self, token: str, key: tuple[str, str]) -> Answer:
-        async with self._gate:
+    async def _ask(self, token: str, key: str) -> Answer:
+        try:
+            await asyncio.wait_for(self._gate.acquire(), PATIENCE)
+        except TimeoutError:
+            raise _busy() from None
+        try:
             asked, since_1970 = time.monotonic(), time.time()
-            question = HubOAuth.user_for_token(self, token, use_cache=False, session_id=key[1], sync=False)
+            question = HubOAuth.user_for_token(self, token, use_cache=False, sync=False)
             model = await self._patiently(question)
+        finally:
+            self._gate.release()
         answer = self._answers[key] = Answer(model, asked, since_1970)
         if len(self._answers) > REMEMBERED:
             self._forget()
@@ -152,7 +158,7 @@ class Hub(HubOAuth):  # type: ignore[misc]  # JupyterHub has no types
             self._told = time.monotonic()
             log.warning("the hub at %s cannot be asked who somebody is: %s", self.api_url, why)
 
-    def _asked(self, key: tuple[str, str], task: asyncio.Task[Answer]) -> None:
+    def _asked(self, key: str, task: asyncio.Task[Answer]) -> None:
         self._asking.pop(key, None)
         if not task.cancelled():
             task.exception()  # whoever waited was told; perhaps nobody waits any more
