@@ -30,10 +30,11 @@ export function createFeed(where, { onRefused = () => {}, random = Math.random }
     setState("connecting");
     try {
       const { url, protocols } = await where();
+      if (socket) return; // who came meanwhile was quicker
       if (topics.size) open(new WebSocket(url, protocols));
       else setState("idle");
     } catch {
-      later();
+      if (!socket) later();
     }
   }
 

@@ -48,10 +48,11 @@ export function createSession(ask) {
 /** Ask the extension of the Jupyter Server. */
 export async function askExtension(base) {
   const address = new URL("scigate/session", base);
-  if (!cookie("_xsrf") && !jupyterConfig().token) await fetchOrExplain(address); // it sets the cookie
+  const signal = AbortSignal.timeout(PATIENCE);
+  if (!cookie("_xsrf") && !jupyterConfig().token) await fetchOrExplain(address, { signal }); // it sets the cookie
   const response = await fetchOrExplain(address, {
     method: "POST",
-    signal: AbortSignal.timeout(PATIENCE),
+    signal,
     headers: { ...jupyterHeaders(), "Content-Type": "application/json" },
     body: "{}",
   });

@@ -16,12 +16,24 @@ export function createModel(api, { onChange, onProblem = () => {}, signal }) {
   const byId = new Map();
   const arriving = new Map(); // id → Leg
   const dirty = new Set();
+  const reading = new Set(); // of each list that is being read: ids of what has changed meanwhile
   const fresh = new Map(); // what progress brought since the last call of onChange
   let dirtyTimer = null;
   let freshTimer = null;
   let more = false;
 
   async function load() {
+    const missed = new Set();
+    reading.add(missed);
+    try {
+      await read();
+    } finally {
+      reading.delete(missed);
+    }
+    missed.forEach(changed);
+  }
+
+  async function read() {
     const [page, ...uploads] = await Promise.all([
       api("transfers", { query: { limit: SHOWN }, signal }),
       ...["RECEIVING", "RECEIVED"].map((state) => api("uploads", { query: { state, limit: SHOWN }, signal })),
@@ -78,6 +90,7 @@ export function createModel(api, { onChange, onProblem = () => {}, signal }) {
 
   /** Something happened to it: what, the API tells. */
   function changed(id) {
+    for (const missed of reading) missed.add(id);
     dirty.add(id);
     dirtyTimer ??= setTimeout(askAgain, PAUSE);
   }
