@@ -84,6 +84,11 @@ def test_matrix(beside: Beside, visitor: str) -> None:
         assert "script" not in Page(answer.text).tags
 
 
+def test_who_is_not_signed_in_is_not_counted_among_those_who_are_here(beside: Beside) -> None:
+    assert httpx.get(beside.service.url + PREFIX, verify=TRUST).status_code == 302
+    assert "" not in beside.service.gateway.presence._recent()
+
+
 def test_who_is_not_signed_in_is_sent_to_the_hub_and_comes_back(beside: Beside) -> None:
     browser = beside.browser()
     first = browser.get(PREFIX, follow_redirects=False)

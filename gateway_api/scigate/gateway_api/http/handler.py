@@ -73,7 +73,8 @@ class Handler(RequestHandler):
             check_escapes(self.request.path)
             if self.route.rule is not Rule.ANYONE:
                 self.actor = await self.authenticate()
-                self.site.gateway.presence.seen(self.actor.id)
+                if self.actor is not NOBODY:
+                    self.site.gateway.presence.seen(self.actor.id)
                 check_writes(self.actor, self.request.method or "", harmless=self.route.harmless)
             if self.route.rule is Rule.ADMIN:
                 check_admin(self.actor)
