@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
+import { arrivalText, followArrival } from "../../../widgets/js/src/files/arrival.js";
 import { byName, byTime, crumbs, nameFault, parentOf, withQuery } from "../../../widgets/js/src/files/paths.js";
 import { quoted, snippet } from "../../../widgets/js/src/files/snippet.js";
 import { destinations, facts, line, tooFull } from "../../../widgets/js/src/places/storages.js";
@@ -101,4 +102,34 @@ test("destinations: the nearest first, what does not answer last, nothing that i
   assert.match(facts(storage("z", { summary: "Disks", expected_rate: 1 << 20 })), /^Disks\. Expect about 1 MiB\/s/);
   assert.match(tooFull(storage("z", { space: { total: 10, free: 5 } }), 6), /5 B free, and this is 6 B/);
   assert.equal(tooFull(storage("z"), 6), null);
+});
+
+test("what the server fetches is looked at until it has ended, and its end is said", async () => {
+  const ended = new AbortController();
+  const asked = [];
+  const cause = { message: "The disk is full.", next_step: "Free space." };
+  const answers = [{ state: "ACTIVE", bytes_done: 1024, bytes_total: 2048 }, null, { state: "FAILED", cause }];
+  const page = {
+    async api(path, { home }) {
+      asked.push([path, home]);
+      const answer = answers.shift();
+      if (!answer) throw { title: "Nothing answered.", nextStep: "Wait.", retriable: true };
+      return answer;
+    },
+  };
+  const told = [];
+  const over = new Promise((resolve) => {
+    const tell = (known) => {
+      told.push(arrivalText("a.csv", known));
+      if (known.state === "FAILED") resolve();
+    };
+    followArrival(page, { id: "home-1" }, tell, ended.signal);
+  });
+  await over;
+  assert.deepEqual(asked[0], ["transfers/home-1", true]);
+  assert.deepEqual(told, [
+    "“a.csv” is on its way to the files of this server. 1 KiB of 2 KiB.",
+    "“a.csv” waits. Nothing answered. Wait.",
+    "“a.csv” did not arrive. The disk is full. Free space.",
+  ]);
 });

@@ -1,9 +1,10 @@
 /** Storages and their folders: what is shown, where one is, and what is changed there. */
 
-import { button, h, icon, iconButton, replace } from "../lib/dom.js";
+import { button, h, icon, iconButton, replace, setText } from "../lib/dom.js";
 import { count, size, visible } from "../lib/format.js";
 import { filesPath, joinLocation } from "../lib/location.js";
 import { emptyState, problemBox } from "../lib/portlet.js";
+import { arrivalText, followArrival } from "./arrival.js";
 import { entryTable, readFolder } from "./listing.js";
 import { crumbs, nameFault, parentOf, pathOf } from "./paths.js";
 import { sendDialog } from "./send.js";
@@ -15,13 +16,14 @@ export class Browser {
   #way = h("nav", { class: "scigate-crumbs", "aria-label": "Folder" });
   #tools = h("span", { class: "scigate-tools" });
   #message = h("div", { class: "scigate-message" });
+  #arrivals = h("div", { class: "scigate-message" }); // stay when another folder is shown
   #place = h("div", {});
 
   /** @param view  of a portlet: `{page, root, body, head, say, signal}` */
   constructor(view) {
     this.view = view;
     const bar = h("div", { class: "scigate-row" }, this.#way, this.#tools);
-    view.body.append(h("div", { class: "scigate-stack" }, bar, this.#message, this.#place));
+    view.body.append(h("div", { class: "scigate-stack" }, bar, this.#message, this.#arrivals, this.#place));
     view.head.append(iconButton("retry", "Read again", () => this.show(this.#here)));
   }
 
@@ -148,11 +150,18 @@ export class Browser {
   }
 
   async #send(entry) {
-    const { page, root } = this.view;
+    const { page, root, signal } = this.view;
     const transfer = await sendDialog({ page, sources: [entry.location], near: root });
     if (!transfer) return;
+    if (transfer.isOfServer) return this.#showArrival(entry.name, transfer, signal);
     const note = `${visible(entry.name)} is on its way. The panel “Transfers” shows how far it is.`;
     replace(this.#message, h("p", { class: "scigate-note", role: "status" }, note));
+  }
+
+  #showArrival(name, transfer, signal) {
+    const note = h("p", { class: "scigate-note", role: "status" });
+    this.#arrivals.append(note);
+    followArrival(this.view.page, transfer, (known) => setText(note, arrivalText(name, known)), signal);
   }
 
   #complain(error) {

@@ -12,7 +12,7 @@ let number = 0;
  * Asks where to, and submits a transfer.
  * @param sources  locations; of folders with a slash behind
  * @param near  an element whose styles the dialog shares
- * @returns the transfer, or null when nothing was sent
+ * @returns the transfer, or null when nothing was sent; `isOfServer`: the server carries it out, not the gateway
  */
 export function sendDialog({ page, sources, near }) {
   return new Promise((resolve) => {
@@ -55,8 +55,9 @@ export function sendDialog({ page, sources, near }) {
         const { location } = picker.place();
         const files = sources.map((source) => ({ source, destination: target(source, location) }));
         const body = { files, label: named(sources).slice(0, 200), ...wishes.values() };
-        transfer = (await page.api("transfers", { method: "POST", body, home: isHome([location, ...sources]) }))
-          .transfer;
+        const { hub } = await page.session();
+        const answer = await page.api("transfers", { method: "POST", body, home: isHome([location, ...sources]) });
+        transfer = { ...answer.transfer, isOfServer: hub && isHome([location]) };
         dialog.close();
       } catch (error) {
         replace(message, problemBox(error instanceof RangeError ? { name: "Problem", title: error.message } : error));

@@ -41,6 +41,6 @@ async function send(items, apputils) {
   injectStyles("scigate-files", fileStyles);
   injectStyles("scigate-upload", placeStyles);
   const transfer = await sendDialog({ page: page(), sources: items.map(sourceOf), near: document.body });
-  if (transfer)
-    apputils?.Notification?.success("On its way. SciGate's panel shows how far it is.", { autoClose: 5000 });
+  const where = transfer?.isOfServer ? "" : " SciGate's panel shows how far it is.";
+  if (transfer) apputils?.Notification?.success(`On its way.${where}`, { autoClose: 5000 });
 }
