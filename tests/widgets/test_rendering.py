@@ -194,6 +194,23 @@ def test_a_broken_plug_in_says_why(open_page: Callable[..., Any]) -> None:
     assert "lab-portlets" in text
 
 
+TRIES = """
+window.tries = [];
+export default scigate.portlet("tries", "Tries", ({ signal }) => {
+  window.tries.push(signal);
+  if (window.tries.length === 1) throw new Error("once");
+});
+"""
+
+
+def test_what_is_tried_again_has_ended_before(open_page: Callable[..., Any], running: Any) -> None:
+    running.modules["tries"] = bundle(KIT) + TRIES
+    page = open_page("tries")
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_function("window.tries.length === 2")
+    assert page.evaluate("window.tries.map((signal) => signal.aborted)") == [True, False]
+
+
 ROWS = """
 let updates = 0;
 const table = scigate.h("div", {}, scigate.h("b", {}, "head"));

@@ -30,20 +30,24 @@ export function portlet(name, title, fill) {
       signal.addEventListener("abort", () => root.remove(), { once: true });
       const shared = page();
       shared.setFallback(model?.get?.("base_url"));
-      await attempt(() => fill({ model, page: shared, root, body, head, say, signal }), { head, body, signal });
+      const run = (own) => fill({ model, page: shared, root, body, head, say, signal: own });
+      await attempt(run, { head, body, signal });
     },
   };
 }
 
-async function attempt(fill, { head, body, signal }) {
+/** Each try has a signal of its own, which ends before the next: else each would leave its listeners behind. */
+async function attempt(run, { head, body, signal }) {
+  const ended = new AbortController();
   try {
-    await fill();
+    await run(AbortSignal.any([signal, ended.signal]));
   } catch (error) {
     if (signal.aborted) return;
     const again = () => {
+      ended.abort();
       replace(head);
       replace(body);
-      return attempt(fill, { head, body, signal });
+      return attempt(run, { head, body, signal });
     };
     replace(body, problemBox(error, again));
   }
