@@ -70,3 +70,26 @@ test("what is paused and gone on with while it is asked for is asked for once", 
   assert.equal(one.state, "received");
   assert.equal(page.asked.length, 1);
 });
+
+test("of several transfers those that have not ended are cancelled; of none that is not claimed", async () => {
+  const ended = new Set(["k-0"]);
+  const page = pageThat(() => false);
+  const { api } = page;
+  page.api = async (path, options) => {
+    const [, id] = path.match(/^transfers\/(.*)\/cancel$/) ?? [];
+    if (!id) return api(path, options);
+    if (ended.has(id)) throw { title: "It is finished.", status: 409 };
+    return ended.add(id);
+  };
+  const one = sendingOf(
+    Array.from({ length: 10_001 }, (_, at) => `d/${at}`),
+    page,
+  );
+  await one.start();
+  await one.cancel();
+  assert.deepEqual([one.state, ended.has("k-1")], ["cancelled", true]);
+  const other = sendingOf(["d/a", "d/b"], page);
+  await other.start();
+  await assert.rejects(other.cancel(), { status: 409 });
+  assert.equal(other.state, "received");
+});

@@ -98,9 +98,25 @@ export class Sending extends EventTarget {
   /** Ends it: what has arrived is removed, and nothing of it is delivered. Raises Problem when nobody answers. */
   async cancel() {
     if (this.isBusy) this.pause();
-    for (const id of this.transfers.keys()) await this.page.api(`transfers/${id}/cancel`, { method: "POST" });
+    const refusals = [];
+    for (const id of this.transfers.keys()) {
+      const refusal = await this.#cancelOne(id);
+      if (refusal) refusals.push(refusal);
+    }
+    if (refusals.length && refusals.length === this.transfers.size) throw refusals[0];
     this.memory.forget(this.begun.fingerprint);
     this.#become("cancelled");
+  }
+
+  /** Why not, if it has ended already (409): the others have not. */
+  async #cancelOne(id) {
+    try {
+      await this.page.api(`transfers/${id}/cancel`, { method: "POST" });
+      return null;
+    } catch (problem) {
+      if (problem.status !== 409) throw problem;
+      return problem;
+    }
   }
 
   /** Nobody wants to see it any more. */
