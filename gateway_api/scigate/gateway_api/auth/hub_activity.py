@@ -63,7 +63,7 @@ class Activity:
 
     def _report(self, client: httpx.Client, name: str) -> None:
         """Of the user, and of every server that they have now; a user of the settings alone is none of the hub's."""
-        user = f"{self._url}/users/{quote(name, safe='')}"
+        user = f"{self._url}/users/{_segment(name)}"
         found = client.get(user)
         known = found.status_code != httpx.codes.NOT_FOUND  # or we may not see who is there
         servers = found.raise_for_status().json().get("servers") if known else None
@@ -74,3 +74,8 @@ class Activity:
             self._strangers.add(name)
         else:
             answer.raise_for_status()
+
+
+def _segment(name: str) -> str:
+    """As one segment of a path; '.' and '..' would be taken for a way (RFC 3986 §5.2.4), and lead to somebody else."""
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
