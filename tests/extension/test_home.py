@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scigate.extension.home_records import Promise
+from scigate.extension.upstream import Fixed, Upstream
 
 from .conftest import TOKEN
 
@@ -190,3 +191,22 @@ async def test_the_next_start_goes_on_by_itself(
         await asyncio.sleep(0.05)
     assert (await finished(api, promised.id))["state"] == "DONE"
     assert (jp_root_dir / "later" / "f").read_text() == "f"
+
+
+async def test_whose_an_id_is_cannot_be_learned_from_a_failure(hub: Any, api: Api, extension: Any) -> None:
+    destination = base64.b64encode(b"home:/up.txt").decode()
+    begin = {"Tus-Resumable": "1.0.0", "Upload-Length": "5", "Upload-Metadata": f"destination {destination}"}
+    path = (await api("POST", f"{V1}/uploads", headers=begin))[1]["Location"].removeprefix("/a%40b/scigate/")
+
+    async def fail(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        writer.close()
+
+    home = extension.home_beside
+    server = await asyncio.start_server(fail, "127.0.0.1", 0)
+    door, home.door = home.door, Fixed(Upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "t"))
+    assert (await api("GET", path))[0] == 503
+    home.door = door
+    server.close()
+    assert (await api("GET", path))[0] == 200

@@ -71,6 +71,8 @@ class Home:
             return Whose.SERVICE
         if found[0] not in self._whose:
             status, _ = await ask_json(self._connections, self.door, "GET", found[0])
+            if status >= 500 or status == 429:
+                raise _odd(status)
             self._whose[found[0]] = Whose.HOME if status == 200 else Whose.SERVICE
             if len(self._whose) > KNOWN:
                 self._whose.popitem(last=False)
