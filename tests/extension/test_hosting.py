@@ -82,3 +82,9 @@ async def test_a_gateway_on_another_machine_is_said_and_not_looked_for_here(
     file.write_text(json.dumps(json.loads(file.read_text()) | {"host": "node7"}))
     with pytest.raises(Refusal, match="node7"):
         await server().upstream()
+
+
+async def test_servers_that_start_at_once_share_one_gateway(server: Open) -> None:
+    found = await asyncio.gather(*(server().upstream() for _ in range(3)))
+    assert len({one.url for one in found}) == 1
+    assert len({one.token for one in found}) == 1

@@ -90,13 +90,24 @@ class Hosted:
             if self._upstream is None:
                 self._check_failure()
                 try:
-                    self._upstream = self._other() or self._start()
+                    self._upstream = self._find()
                 except Exception as error:
                     self._failure = time.monotonic(), not_started(error)
                     log.warning("the gateway does not start", exc_info=error)
                     raise self._failure[1] from None
                 self._found(self._upstream)
             return self._upstream
+
+    def _find(self) -> Upstream:
+        """The other one, else our own. Servers may start at the same moment: who comes second looks again."""
+        from scigate.gateway_api.settings_errors import SettingsError
+
+        if found := self._other():
+            return found
+        try:
+            return self._start()
+        except SettingsError:
+            return self._other() or self._start()
 
     def _check_failure(self) -> None:
         if self._failure is not None and time.monotonic() - self._failure[0] < FAILED_FOR:
