@@ -217,3 +217,19 @@ def test_an_unforeseen_error_ends_a_job(tmp_path: Path, root: Path) -> None:
         job.begun.result(30)
     until(lambda: job.is_over)
     assert job.promise.state == "FAILED"
+
+
+def test_no_two_files_are_fetched_to_one_place(service: Any, root: Path, open_jobs: Callable[[], Jobs]) -> None:
+    for name in ("a/x", "a/y", "b/x"):
+        (service.lab / name).parent.mkdir(exist_ok=True)
+        (service.lab / name).write_text(name)
+    jobs = open_jobs()
+    folder = jobs.accept(promise("fetch", ("lab:/a/", "home:/to"), overwrite="overwrite"))
+    until(lambda: folder.is_over)
+    assert (root / "to" / "x").read_text() == "a/x"
+    assert (root / "to" / "y").read_text() == "a/y"
+    alike = jobs.accept(promise("fetch", ("lab:/a/x", "home:/"), ("lab:/b/x", "home:/"), overwrite="overwrite"))
+    until(lambda: alike.is_over)
+    assert alike.promise.state == "FAILED"
+    assert "home:/x" in str(alike.promise.cause)
+    assert not (root / "x").exists()

@@ -44,9 +44,15 @@ def to_send(root: Path, pairs: list[tuple[str, str]], refused: dict[str, str]) -
 def to_fetch(gateway: Gateway, root: Path, pairs: list[tuple[str, str]]) -> list[tuple[str, str, int]]:
     """(source, local path, size) of each file; folders with all below them. ``GatewayError``, ``Refusal``."""
     found: list[tuple[str, str, int]] = []
+    taken: set[str] = set()
     for source, destination in pairs:
+        place = destination.rstrip("/") + "/" if source.endswith("/") else destination
         for name, below, size in _entries(gateway, source):
-            target = destination + below if destination.endswith("/") else destination
+            target = place + below if place.endswith("/") else place
+            if target in taken:
+                raise Refusal(422, "same-destination", f"Two files would be fetched to {target!r}.",
+                              next_step="Give each a place of its own.")  # fmt: skip
+            taken.add(target)
             found.append((name, str(local_path(root, target)), size))
             if len(found) > MOST_FETCHED:
                 raise Refusal(
