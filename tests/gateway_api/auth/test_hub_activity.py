@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from scigate.gateway_api.auth import hub_activity as module
 from scigate.gateway_api.auth.hub_activity import Activity
 from scigate.gateway_api.settings import HubSection
 from scigate.storage_backends.credential import Secret
@@ -43,6 +44,18 @@ def test_the_hub_is_told_again_and_again(beside: Beside, user: str) -> None:
         for _ in range(2):
             before = last_seen(beside, user)
             wait_until(lambda before=before: last_seen(beside, user) != before)
+
+
+def test_who_becomes_a_user_of_the_hub_later_is_told_then(beside: Beside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STRANGE_FOR", 0.3)
+    with reporting(Activity(section(beside), lambda: {"late", "rita"}, SOON)):
+        before = last_seen(beside, "rita")
+        wait_until(lambda: last_seen(beside, "rita") != before)  # so late was asked for in vain
+        beside.hub.ask("POST", "/users/late")
+        try:
+            wait_until(lambda: last_seen(beside, "late") is not None)
+        finally:
+            beside.hub.ask("DELETE", "/users/late")
 
 
 def test_who_is_not_named_is_not_touched(beside: Beside) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 EVERY: Final = timedelta(seconds=60)
 PATIENCE: Final = 10.0  # seconds for an answer
 MOST: Final = 2000  # users in one round
+STRANGE_FOR: Final = 600.0  # seconds until the hub is asked again for who was none of its users
 
 
 class Activity:
@@ -26,7 +28,7 @@ class Activity:
     def __init__(self, section: HubSection, owners: Callable[[], Collection[str]], every: timedelta = EVERY) -> None:
         self._url, self._owners, self._every = section.api_url.rstrip("/"), owners, every
         self._headers = {"Authorization": f"token {section.api_token.reveal()}"}
-        self._strangers: set[str] = set()
+        self._strangers: dict[str, float] = {}  # who is none of the hub's users, and when that was heard
         self._failing = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hub-activity", daemon=True)
@@ -50,7 +52,9 @@ class Activity:
     def _round(self, client: httpx.Client) -> None:
         """A failure is told once, until it works again."""
         try:
-            for name in sorted(set(self._owners()) - self._strangers)[:MOST]:
+            since = time.monotonic() - STRANGE_FOR
+            self._strangers = {name: heard for name, heard in self._strangers.items() if heard > since}
+            for name in sorted(set(self._owners()) - self._strangers.keys())[:MOST]:
                 if self._stopping.is_set():
                     return
                 self._report(client, name)
@@ -71,7 +75,7 @@ class Activity:
         of_servers = {server: {"last_activity": now} for server in servers or ("",)}
         answer = client.post(f"{user}/activity", json={"last_activity": now, "servers": of_servers})
         if answer.status_code == httpx.codes.NOT_FOUND:
-            self._strangers.add(name)
+            self._strangers[name] = time.monotonic()
         else:
             answer.raise_for_status()
 
