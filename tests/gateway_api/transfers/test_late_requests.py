@@ -43,9 +43,14 @@ class Late(Layer):
 
 
 @pytest.mark.parametrize(
-    ("operation", "source", "size"), [("copy", "out", 1000), ("copy", "out", 9 * MiB), ("put", "lab", 1000)]
+    ("operation", "source", "size", "asked"),
+    [
+        ("copy", "out", 1000, 3),
+        ("copy", "out", 9 * MiB, 2),
+        ("put", "lab", 1000, 2),
+    ],  # tiny: with its bytes; then as usual
 )
-def test_it_is_recognized(lab: Lab, operation: str, source: str, size: int) -> None:
+def test_it_is_recognized(lab: Lab, operation: str, source: str, size: int, asked: int) -> None:
     data, late = b"x" * size, Late(operation)
     lab.add("out", late)
     if source == "lab":
@@ -55,7 +60,7 @@ def test_it_is_recognized(lab: Lab, operation: str, source: str, size: int) -> N
     lab.start()
     transfer = lab.submit((f"{source}:/f", "out:/g"))
     assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
-    assert (late.asked, b"".join(late.inner.read("g"))) == (2, data)
+    assert (late.asked, b"".join(late.inner.read("g"))) == (asked, data)
 
 
 def test_what_somebody_else_put_there_is_not(lab: Lab) -> None:
