@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, cycle
 from pathlib import Path
 from typing import Any, Final
@@ -60,9 +60,9 @@ def proxy(server: S3Server) -> Iterator[Proxy]:
         yield made
 
 
-def faults(connections: int) -> list[Rule]:
+def faults(connections: int, harms: Sequence[Harm] = (Harm.FIN, Harm.RST, Harm.HOLE)) -> list[Rule]:
     """One kind of fault for each of the next connections."""
-    kinds = [(harm, way, place) for place in PLACES for way in Way for harm in (Harm.FIN, Harm.RST, Harm.HOLE)]
+    kinds = [(harm, way, place) for place in PLACES for way in Way for harm in harms]
     return [
         Rule(harm, place, way, each=True, connection=connections + number)
         for number, (harm, way, place) in enumerate(kinds, 1)
@@ -95,7 +95,8 @@ def test_connections_that_break_delay_and_no_more(ground: Ground, server: S3Serv
             for name, size in FILES.items():
                 (source / name).write_bytes(noise(size, size + leg))
         right = {name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in FILES}
-        proxy.rules[:] = faults(proxy.connections)
+        # when more are needed, of the quick kind: who looks into a hole waits
+        proxy.rules[:] = faults(proxy.connections, *([(Harm.FIN, Harm.RST)] if leg >= 3 else []))
         transfer = ground.submit(*[(f"{start}:/{name}", f"{end}:/{name}") for name in FILES], overwrite="overwrite")
         done = ground.settled(transfer)
         proxy.heal()
