@@ -39,6 +39,8 @@ class Scene:
     """No gateway reaches it twice."""
     slow: bool = False
     """Takes many seconds: only in the full runs."""
+    alone: bool = False
+    """In a world of its own: what other scenes have left there would be in front of it in the queue."""
 
     @property
     def is_once(self) -> bool:
@@ -102,7 +104,7 @@ PLACES: Final[dict[str, Scene]] = {
     "file.WAITING.pause:*": Scene("over", "writing fails", "WAITING", "pause"),
     "file.WAITING.resume:*": Scene("over", "writing fails", "WAITING", "retry"),
     "file.WAITING.cancel:*": Scene("over", "writing fails", "WAITING", "cancel"),
-    "file.CLAIMED.pause:*": Scene("several", "slow to look", "CLAIMED", "pause"),
+    "file.CLAIMED.pause:*": Scene("several", "slow to look", "CLAIMED", "pause", alone=True),
     "file.CLAIMED.cancel:*": Scene("over", "slow", "CLAIMED", "cancel"),
     "file.COPYING.pause:*": Scene("over", "slow", "COPYING", "pause"),
     "file.COPYING.cancel:*": Scene("over", "slow", "COPYING", "cancel"),

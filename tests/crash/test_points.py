@@ -48,10 +48,12 @@ def _read(text: str) -> Target:
 
 def _worlds(chosen: Sequence[Target]) -> Iterator[Sequence[Target]]:
     """Storages apart, so that no kill is at a point that the other one has reached, and those who leave apart."""
+    shared = [target for target in chosen if not scene_of(target.point).alone]
     for storage, leave in itertools.product((DESK, CLOUD), (False, True)):
-        its = [target for target in chosen if (target.storage, _leaves(target)) == (storage, leave)]
+        its = [target for target in shared if (target.storage, _leaves(target)) == (storage, leave)]
         for first in range(0, len(its), PER_WORLD):
             yield its[first : first + PER_WORLD]
+    yield from ([target] for target in chosen if scene_of(target.point).alone)
 
 
 def _leaves(target: Target) -> bool:

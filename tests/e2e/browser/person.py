@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Locator, Page, Request
+from playwright.sync_api import Locator, Page, Request, expect
 
 from .station import Station
 
@@ -113,7 +113,9 @@ class Person:
         panel.get_by_label("To storage").select_option(storage)
         panel.get_by_label("Folder", exact=True).fill(folder)
         panel.locator(".scigate-send-button").click()
-        return panel.locator(f".scigate-send[aria-label='{path.name}']")
+        row = panel.locator(f".scigate-send[aria-label='{path.name}']")
+        expect(row).to_contain_text(f"to {storage}:/{folder}")
+        return row
 
     def fetch(self, url: str, storage: str, folder: str) -> None:
         """Have the gateway fetch a web address."""

@@ -36,10 +36,10 @@ class Station:
     def digest(self, key: str) -> str | None:
         """SHA-256 of an object, as the S3 server gives it; None if it is not there."""
         client = self.s3.client()
-        found = client.list_objects_v2(Bucket=self.s3.bucket, Prefix=key).get("Contents", [])
-        if key not in [entry["Key"] for entry in found]:
+        try:
+            return sha256(client.get_object(Bucket=self.s3.bucket, Key=key)["Body"].read()).hexdigest()
+        except client.exceptions.NoSuchKey:
             return None
-        return sha256(client.get_object(Bucket=self.s3.bucket, Key=key)["Body"].read()).hexdigest()
 
     def gateways(self) -> list[psutil.Process]:
         """The processes that serve the gateway of the hub (not who supervises them)."""
