@@ -36,6 +36,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], s
     return json.loads((folder / "tiny.json").read_text()), (folder / "page.md").read_text()
 
 
+@pytest.mark.long
 def test_every_part_says_what_was_answered(outcome: tuple[dict[str, Any], str]) -> None:
     result, _ = outcome
     for name, status in (("gets", "200"), ("submits", "202")):
@@ -47,6 +48,7 @@ def test_every_part_says_what_was_answered(outcome: tuple[dict[str, Any], str]) 
     assert str(ROOT) not in json.dumps(result)
 
 
+@pytest.mark.long
 def test_the_page_keeps_what_it_had(outcome: tuple[dict[str, Any], str]) -> None:
     result, page = outcome
     assert page.startswith("# Benchmarks\n\nBefore.\n\n" + HEADING)

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.overheads_report import HEADING, section
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_a_tiny_run_measures_every_part(tmp_path: Path) -> None:
     sizes = ("--files", "10,20", "--size", "64", "--rounds", "1")
     own = ("--results", str(tmp_path), "--name", "tiny", "--page", str(tmp_path / "page.md"))

@@ -31,6 +31,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], P
     return json.loads((folder / "tiny.json").read_text()), (folder / "page.md").read_text()
 
 
+@pytest.mark.long
 def test_the_json_holds_every_run(outcome: tuple[dict[str, Any], str]) -> None:
     result, _ = outcome
     assert {run["program"] for run in result["first_leg"]["runs"]} == {"bare", "alone", "one", "many"}
@@ -41,6 +42,7 @@ def test_the_json_holds_every_run(outcome: tuple[dict[str, Any], str]) -> None:
     assert str(ROOT) not in json.dumps(result)
 
 
+@pytest.mark.long
 def test_the_page_keeps_what_it_had_and_shows_both_legs(outcome: tuple[dict[str, Any], str]) -> None:
     _, page = outcome
     assert page.startswith("# Benchmarks\n\nBefore.\n\n" + HEADING)

@@ -15,6 +15,7 @@ from .test_kills import judge, told
 
 PER_WORLD = 40  # kills in one world, before it is judged
 GONE_AFTER = 6  # seconds without a byte after which an upload expires: sooner than its file is given back
+TWICE = [pytest.param(False, id="once"), pytest.param(True, id="twice", marks=pytest.mark.long)]
 FEW = 9  # in the usual run, of so many kills one is followed by another one during the recovery
 
 
@@ -86,7 +87,7 @@ def _again(its: Sequence[Target], result: Result, which: str) -> str:
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("twice", TWICE)
 def test_points_on_sqlite(
     point_run: Callable[..., Result], wish: str | None, occurrences: int, seed: int, twice: bool
 ) -> None:
@@ -94,7 +95,7 @@ def test_points_on_sqlite(
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("twice", TWICE)
 def test_points_on_postgresql(
     point_run: Callable[..., Result], wish: str | None, occurrences: int, seed: int, twice: bool,
     new_database: Callable[[], str],

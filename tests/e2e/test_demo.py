@@ -47,6 +47,7 @@ def test_once_moves_everything_checks_it_and_leaves_nothing(tmp_path: Path, requ
     assert _alive(children) == []
 
 
+@pytest.mark.long
 def test_it_stays_up_until_ctrl_c(tmp_path: Path, require: Callable[[str], Path]) -> None:
     require("seaweedfs")
     demo = start(tmp_path, once=False)

@@ -26,25 +26,6 @@ __all__ = ["mounts", "program", "quick", "stand"]
 STALL = timedelta(seconds=1.5)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("faults", "faults of networks, disks, databases and clocks")
-    group.addoption("--long", action="store_true", help="the slower ones as well; minutes")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: takes longer than a usual run may; see --long")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is marked ``long`` waits for ``--long``, which exists only when pytest is told to run this folder."""
-    if config.getoption("--long", False):
-        return
-    here = Path(__file__).parent
-    later = [item for item in items if here in item.path.parents and item.get_closest_marker("long")]
-    items[:] = [item for item in items if item not in later]
-    config.hook.pytest_deselected(items=later)
-
-
 @pytest.fixture(scope="session")
 def seaweedfs(shared_server: Callable[[str], S3Server]) -> S3Server:
     return shared_server("seaweedfs")
