@@ -97,6 +97,7 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "precious"
 
 
+@pytest.mark.long
 def test_the_profiler_names_threads_and_functions_of_the_engine(tmp_path: Path, require: Callable[[str], Path]) -> None:
     require("rclone")
     done = bench("small-local-local", "--quick", "--folder", str(tmp_path / "files"), module="benchmarks.profile")

@@ -34,6 +34,7 @@ def test_senders_on_sqlite(crash: Callable[..., Result], seed: int, kills: int) 
     assert sum(result.kills for result in results) >= kills // SHARE // 2
 
 
+@pytest.mark.long
 @pytest.mark.timeout(0)
 def test_senders_on_postgresql(
     crash: Callable[..., Result], new_database: Callable[[], str], seed: int, kills: int

@@ -97,6 +97,7 @@ def test_cancelling_leaves_no_upload(site: Site, seaweedfs: S3Server) -> None:
     assert objects(seaweedfs, prefix) == {}
 
 
+@pytest.mark.long
 def test_a_large_file_needs_little_memory(site: Site, seaweedfs: S3Server, tmp_path: Path) -> None:
     """S3 → S3 through the gateway; the size in GiB can be set, e.g. SCIGATE_LARGE_FILE=4."""
     size = int(float(os.environ.get("SCIGATE_LARGE_FILE", "0.5")) * GiB)

@@ -81,6 +81,7 @@ def test_lines_that_are_too_much(evil: Evil) -> None:
 def test_one_user_has_so_many_at_once_and_others_have_theirs(evil: Evil, ends: str) -> None:
     (evil.lab / "file").write_bytes(b"data")
     chunk = b"%x\r\n%s\r\n" % (len(GOOD), GOOD)
+    assert none_is_kept(evil), "a list of before is still to be read"
     with ExitStack() as stack:
         opened = []
         for _ in range(OPEN_MAX):

@@ -39,6 +39,7 @@ def restarted(
     made.stop()
 
 
+@pytest.mark.long
 def test_a_hub_starts_with_a_broken_gateway_and_a_restart_ends_no_transfer(restarted: Hub, new_slow_web: Any) -> None:
     hub = restarted
     hub.start()

@@ -84,6 +84,7 @@ def run_and_kill(desk: Desk, id: str, until: Callable[[int], bool]) -> tuple[int
     return told, written, complete
 
 
+@pytest.mark.long
 def test_killed_again_and_again(desk: Desk, data: bytes) -> None:
     (desk.folder / "data").write_bytes(data)
     id = desk.new(len(data), digests={"sha-256": hashlib.sha256(data).hexdigest()})

@@ -38,6 +38,7 @@ def open_lab(tab: Any, site: Any) -> None:
     tab.wait_for_function("window.jupyterapp && window.jupyterapp.restored.then(() => true)")
 
 
+@pytest.mark.long
 def test_the_panel_is_in_the_side_bar_and_the_file_browser_sends(tab: Any, site: Any) -> None:
     open_lab(tab, site)
     assert tab.locator(".scigate-panel .scigate").count() == 0, "nothing is asked before somebody looks"

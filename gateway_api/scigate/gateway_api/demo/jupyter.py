@@ -145,6 +145,7 @@ def lab(folder: Path, storages: Storages, arguments: Sequence[str] = ()) -> Iter
     port = _port(8888)
     command = _program("jupyterlab.labapp", "main", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0")
     command += [*_as_root(), *arguments, f"--ServerApp.root_dir={home}"]
+    command += [f"--ScigateExtension.state_dir={folder / 'state'}"]  # else it would share the one of the user's own
     more = {"JUPYTER_CONFIG_PATH": str(_quiet_jupyter(folder)), "JUPYTER_TOKEN": token, "SCIGATE_CONFIG": str(settings)}
     url = f"http://127.0.0.1:{port}/"
     with _running(command, home, folder / "lab.log", f"{url}api", more) as process:

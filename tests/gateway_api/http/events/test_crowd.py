@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.gateway_api.conftest import TOKENS
 
@@ -21,6 +22,7 @@ CROWD = 2000
 FILES = 500
 
 
+@pytest.mark.long
 def test_a_crowd_that_reads_nothing_costs_little(
     start_gateway: Callable[..., Any], tmp_path: Path, missing: Callable[[str], Any]
 ) -> None:
