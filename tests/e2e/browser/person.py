@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 from .station import Station
 
 PATIENCE: Final = 60_000  # milliseconds
+_LOOK: Final = 2_000  # milliseconds: then what we look for is scrolled to again
 _OPEN: Final = """async path => {
     const app = window.jupyterapp;
     const panel = await app.commands.execute("docmanager:open", { path, factory: "Notebook" });
@@ -125,7 +126,17 @@ class Person:
         panel.get_by_label("Folder", exact=True).fill(folder)
         panel.locator(".scigate-send-button").click()
 
+    def sees_done(self, name: str, patience: int = PATIENCE) -> None:
+        """Look at the list of transfers, as often as the page moves it out of sight, until this one is DONE."""
+        end = time.monotonic() + patience / 1000
+        while True:
+            try:
+                return expect(self.transfer(name)).to_have_attribute("data-state", "DONE", timeout=_LOOK)
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+
     def transfer(self, name: str) -> Locator:
-        """The row of a transfer with this name; a row that is out of sight has none."""
+        """The row of a transfer with this name; a row that was never in sight has none yet."""
         self.portlet("transfers").scroll_into_view_if_needed()
         return self.portlet("transfers").locator("tr[data-id]").filter(has_text=name).first

@@ -29,7 +29,7 @@ def test_jupyterlab_alone_hosts_the_gateway(somebody: Person, lab: Station, tmp_
     file = tmp_path / "alone.dat"
     file.write_bytes(b"alone" * 100_000)
     somebody.send(file, "archive", "alone")
-    expect(somebody.transfer("alone.dat")).to_have_attribute("data-state", "DONE", timeout=PATIENCE)
+    somebody.sees_done("alone.dat")
     assert lab.digest("alone/alone.dat") == sha256(file.read_bytes()).hexdigest()
 
 

@@ -40,8 +40,7 @@ def test_one_cell_shows_the_whole_dashboard(signed_in: Person) -> None:
 
 def test_a_url_is_fetched_to_a_storage(signed_in: Person, hub: Station) -> None:
     signed_in.fetch(f"{hub.web}/de421.bsp", "archive", "sky")
-    row = signed_in.transfer("de421.bsp")
-    expect(row).to_have_attribute("data-state", "DONE", timeout=PATIENCE)
+    signed_in.sees_done("de421.bsp")
     wanted = sha256((hub.folder / "observatory" / "de421.bsp").read_bytes()).hexdigest()
     assert hub.digest("sky/de421.bsp") == wanted
 
@@ -55,7 +54,7 @@ def test_an_upload_survives_the_death_of_the_gateway(
     hub.kill_gateway()
     until(lambda: {process.pid for process in hub.gateways()} - before, "another gateway")
     expect(row).to_have_attribute("data-state", "received", timeout=3 * PATIENCE)
-    expect(signed_in.transfer("detector.raw")).to_have_attribute("data-state", "DONE", timeout=2 * PATIENCE)
+    signed_in.sees_done("detector.raw", 2 * PATIENCE)
     assert hub.digest("night/detector.raw") == sha256(large_file.read_bytes()).hexdigest()
     signed_in.page.locator(".jp-NotebookPanel h1").first.scroll_into_view_if_needed()
     picture(signed_in.page, "dashboard")
@@ -67,7 +66,7 @@ def test_a_busy_kernel_keeps_nobody_from_seeing(signed_in: Person, hub: Station,
     file = tmp_path / "while-busy.dat"
     file.write_bytes(b"busy" * 1000)
     signed_in.send(file, "archive", "busy")
-    expect(signed_in.transfer("while-busy.dat")).to_have_attribute("data-state", "DONE", timeout=PATIENCE)
+    signed_in.sees_done("while-busy.dat")
     assert signed_in.page.evaluate(RUNS), "the cell has ended before the upload"
     signed_in.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
 
@@ -94,7 +93,7 @@ def test_a_page_that_is_loaded_again_shows_the_same(signed_in: Person, picture: 
     signed_in.open(NOTEBOOK)
     signed_in.run(1)
     for name in ("de421.bsp", "detector.raw", "while-busy.dat"):
-        expect(signed_in.transfer(name)).to_have_attribute("data-state", "DONE", timeout=PATIENCE)
+        signed_in.sees_done(name)
     signed_in.transfer("detector.raw").get_by_role("button").first.click()
     expect(signed_in.portlet("transfers").locator("canvas").first).to_be_visible(timeout=PATIENCE)
     picture(signed_in.portlet("transfers"), "transfers")
