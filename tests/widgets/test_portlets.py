@@ -28,7 +28,7 @@ def test_each_is_usable_alone_and_brings_its_module(name: str) -> None:
 
 
 def test_they_are_listed_in_the_order_of_the_dashboard() -> None:
-    ours = [found for found in widgets.portlets() if found.package == "scigate"]
+    ours = [found for found in widgets.installed() if found.package == "scigate"]
     assert [found.name for found in ours] == BUILT_IN
     assert [found.problem for found in ours] == [None] * len(BUILT_IN)
     assert [found.title for found in ours] == [found.portlet.title for found in ours if found.portlet]
@@ -100,7 +100,7 @@ LOOK = """
 import json, lab_portlets
 import scigate.widgets as widgets
 board = widgets.dashboard()
-found = {f.name: [f.package, f.problem] for f in widgets.portlets()}
+found = {f.name: [f.package, f.problem] for f in widgets.installed()}
 shown = {c.subject: c.reason for c in board.children if type(c).__name__ == "Broken"}
 lab = board["lab"]
 names, is_own = [c.name for c in board.children], lab._esm.endswith(lab_portlets.Lab._esm)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scigate.gateway_api.client import TransferGroup
 from scigate.widgets import upload
-from scigate.widgets.builtin.upload import NothingSent, Upload
+from scigate.widgets.portlets.upload import NothingSent, Upload
 
 from .conftest import TOKEN, Running
 

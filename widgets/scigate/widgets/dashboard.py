@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import ipywidgets
 
-from .builtin.broken import Broken
 from .portlet import Portlet
-from .registry import Found, find, portlets
+from .portlets.broken import Broken
+from .registry import Found, find, installed
 
 COLUMNS: Final = "repeat(auto-fit, minmax(min(100%, max(26rem, 40%)), 1fr))"
 """Two columns; on a narrow page one."""
@@ -41,7 +41,7 @@ def dashboard(*names: str) -> Dashboard:
 
     A plug-in that is broken shows its reason in its place; the others work.
     """
-    chosen = [find(name) for name in names] if names else portlets()
+    chosen = [find(name) for name in names] if names else installed()
     return Dashboard((found.name, _made(found)) for found in chosen)
 
 

@@ -34,14 +34,14 @@ class UnknownPortlet(LookupError):
     """There is no portlet of that name."""
 
 
-def portlets() -> list[Found]:
+def installed() -> list[Found]:
     """All portlets that are installed, in the order of the dashboard; what is broken says why (``problem``)."""
     return sorted(_found(), key=lambda found: (found.order, found.name))
 
 
 def find(name: str) -> Found:
     """The portlet of that name. Raises ``UnknownPortlet``."""
-    known = {found.name: found for found in portlets()}
+    known = {found.name: found for found in installed()}
     if name not in known:
         raise UnknownPortlet(f"There is no portlet {name!r}. There are: {', '.join(known)}.")
     return known[name]
