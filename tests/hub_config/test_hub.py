@@ -89,7 +89,10 @@ def test_the_tokens_of_who_is_taken_out_of_the_file_are_worth_nothing(hub: Hub) 
 
 
 def test_the_doctor_finds_the_hub_in_order(hub: Hub, server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", server["JUPYTERHUB_API_TOKEN"])
+    for name in ("JUPYTERHUB_API_TOKEN", "JUPYTERHUB_API_URL"):
+        monkeypatch.setenv(name, server[name])
+    assert any("was not shown to" in check.message for check in examine(hub.url)), "it knows the hub by another port"
+    monkeypatch.setenv("JUPYTERHUB_PUBLIC_HUB_URL", f"{hub.url}hub/")  # as it does where public_url is set
     for target in (str(hub.folder / "jupyterhub_config.py"), hub.url):
         checks = list(examine(target))
         assert [check for check in checks if not check.ok] == []

@@ -75,14 +75,15 @@ def examine(config: Path | None = None, env: Mapping[str, str] | None = None) ->
     yield from look_at_gateway(settings, env)
 
 
-def examiner(name: str) -> Callable[[str], Iterator[Check]] | None:
+def examiner(name: str) -> Callable[[str, str | None], Iterator[Check]] | None:
     """What looks at something beside the gateway, brought by an installed package (entry point ``scigate.doctors``).
 
-    None if it is not installed, or lacks a package that it needs.
+    It takes what to look at, and a token to show there or None. None if it is not installed, or lacks a package that
+    it needs.
     """
     for point in entry_points(group=DOCTORS, name=name):
         with contextlib.suppress(ImportError):
-            found: Callable[[str], Iterator[Check]] = point.load()
+            found: Callable[[str, str | None], Iterator[Check]] = point.load()
             return found
     return None
 

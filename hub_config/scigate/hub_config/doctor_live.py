@@ -17,20 +17,27 @@ from .checks import right, wrong
 PATIENCE: Final = 10.0  # seconds
 NAME: Final = "scigate"
 UNREACHABLE: Final = (502, 504)
+ADDRESS: Final = "Give the address of the hub with its base_url, for example https://hub.example.org/jupyter/."
 CONFIGURE: Final = "Call configure(c) at the end of the hub's jupyterhub_config.py."
 
 
-def look_at_hub(url: str, token: str | None, *, may_be_down: bool = False) -> Iterator[Check]:
-    """Whether the hub at ``url`` answers, routes to the gateway, and lets the owner of ``token`` use it."""
+def look_at_hub(url: str, token: str | Check, *, may_be_down: bool = False) -> Iterator[Check]:
+    """Whether the hub at ``url`` answers, routes to the gateway, and lets the owner of ``token`` use it.
+
+    ``token`` is one that may be shown to it, or why none is. Redirects are not followed, so it goes nowhere else.
+    """
     url = url.rstrip("/").removesuffix("/hub") + "/"
     if url.startswith("http:") and not _is_loopback(url):
         yield wrong("transport", f"{url}: passwords and tokens go over the network without encryption", "Use https.")
     trust = ssl.create_default_context()  # of this system, or of $SSL_CERT_FILE
-    with httpx.Client(base_url=url, timeout=PATIENCE, trust_env=not _is_loopback(url), verify=trust) as http:
-        try:
+    options: dict[str, Any] = {"timeout": PATIENCE, "trust_env": not _is_loopback(url), "follow_redirects": False}
+    try:
+        with httpx.Client(base_url=url, verify=trust, **options) as http:
             yield from _hub(http, url, token)
-        except httpx.HTTPError as error:
-            yield _silent(url, error, may_be_down)
+    except httpx.HTTPError as error:
+        yield _silent(url, error, may_be_down)
+    except httpx.InvalidURL as error:
+        yield wrong("hub", f"{url} is no address: {error}", ADDRESS)
 
 
 def _silent(url: str, error: httpx.HTTPError, may_be_down: bool) -> Check:
@@ -41,12 +48,11 @@ def _silent(url: str, error: httpx.HTTPError, may_be_down: bool) -> Check:
     return wrong("hub", f"{url} does not answer: {error}", "Start the hub, or correct the address.")
 
 
-def _hub(http: httpx.Client, url: str, token: str | None) -> Iterator[Check]:
+def _hub(http: httpx.Client, url: str, token: str | Check) -> Iterator[Check]:
     answer = http.get("hub/api/")
     version = _json(answer).get("version")
     if answer.status_code != 200 or not version:
-        step = "Give the address of the hub with its base_url, for example https://hub.example.org/jupyter/."
-        yield wrong("hub", f"no hub answers at {url} (status {answer.status_code})", step)
+        yield wrong("hub", f"no hub answers at {url} (status {answer.status_code})", ADDRESS)
         return
     yield right("hub", f"JupyterHub {version} answers at {url}")
     gateway = _gateway(http)
@@ -84,10 +90,9 @@ def _prefix(http: httpx.Client, url: str) -> Check:
     return right("gateway", "browsers are sent to the hub's own sign-in" if answer.is_redirect else "its page answers")
 
 
-def _as_user(http: httpx.Client, token: str | None) -> Iterator[Check]:
-    if not token:
-        step = "Run this in a terminal of a notebook server to see what its token may do."
-        yield right("token", "there is none here ($JUPYTERHUB_API_TOKEN)", step)
+def _as_user(http: httpx.Client, token: str | Check) -> Iterator[Check]:
+    if isinstance(token, Check):
+        yield token
         return
     known = http.get("hub/api/user", headers={"Authorization": f"token {token}"})
     if known.status_code != 200:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -33,22 +34,31 @@ COMP_WORDBREAKS=${COMP_WORDBREAKS//:}
     metavar="URL|FILE",
     help="Look at a JupyterHub with a gateway instead: its address, or its jupyterhub_config.py.",
 )
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Show that hub the token in this file. [default: $JUPYTERHUB_API_TOKEN, to the hub that it is of only]",
+)
 @reads_settings
 @click.pass_obj
-def doctor(common: Common, hub: str | None) -> int:
+def doctor(common: Common, hub: str | None, token_file: Path | None) -> int:
     """Look for what is wrong, and say what to do: settings, files, database, storages, plug-ins, the gateway."""
+    from ..client.progress import printable
     from ..doctor import examine
 
+    if token_file is not None and hub is None:
+        raise click.UsageError("--token-file says what to show to a hub: name that with --hub.")
     wrong = 0
-    for check in examine(common.config) if hub is None else _examine_hub(hub):
+    for check in examine(common.config) if hub is None else _examine_hub(hub, token_file):
         wrong += not check.ok
         if common.json:
             emit(check)
             continue
         mark = click.style("ok   ", fg="green") if check.ok else click.style("wrong", fg="red")
-        click.echo(f"{mark}  {check.name}: {check.message}")
+        click.echo(f"{mark}  {printable(f'{check.name}: {check.message}')}")
         if check.next_step:
-            click.echo(f"       → {check.next_step}")
+            click.echo(f"       → {printable(check.next_step)}")
     say(
         f"{plural(wrong, 'thing')} to put right." if wrong else "Everything is in order.",
         color="red" if wrong else "green",
@@ -56,13 +66,14 @@ def doctor(common: Common, hub: str | None) -> int:
     return 1 if wrong else 0
 
 
-def _examine_hub(target: str) -> Iterator[Check]:
+def _examine_hub(target: str, token_file: Path | None) -> Iterator[Check]:
+    from ..client.access import read_token
     from ..doctor import examiner
 
     examine = examiner("hub")
     if examine is None:
         raise click.UsageError("What looks at hubs is not installed here: pip install 'scigate[hub]'.")
-    return examine(target)
+    return examine(target, read_token(token_file.expanduser()).reveal() if token_file else None)
 
 
 @click.command("migrate")

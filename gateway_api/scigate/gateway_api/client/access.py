@@ -60,6 +60,11 @@ def find_token(env: Mapping[str, str], address: str | None = None) -> Secret:
             "There is no token to show to the gateway.",
             next_step=f"Make one with 'scigate token NAME', save it in {TOKEN_FILE} (mode 0600) or set SCIGATE_TOKEN.",
         )
+    return read_token(path)
+
+
+def read_token(path: Path) -> Secret:
+    """The token in a file. ``NotConfigured`` if it holds none, or others can read it."""
     return Secret(_check_token(_read_private(path)))
 
 
