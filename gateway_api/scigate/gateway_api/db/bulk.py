@@ -1,12 +1,20 @@
-"""Statements that are compiled once: for many rows, and for what is asked very often."""
+"""Statements that are compiled once: for many rows, and for what is asked very often.
+
+They go straight to SQLite's driver. SQLAlchemy's way to it and back took 45 µs of CPU for each of them, of which the
+database needs 8 (one row by its key).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sqlite3
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement
 
 AT_ONCE: Final = 64  # rows in one INSERT; SQLite took at most 999 values before 3.32
@@ -26,13 +34,17 @@ class BulkStatement:
         """Run it on every row (values by name); returns how many rows of the table it touched in all."""
         sql, order, _ = self._for(connection)
         values: Any = [tuple(row[name] for name in order) for row in rows] if order else list(rows)
-        return connection.exec_driver_sql(sql, values).rowcount if values else 0
+        return _done(connection, sql, values) if values else 0
 
-    def rows(self, connection: Connection, **values: Any) -> Sequence[Row[Any]]:
-        """Run it once; what it answers, as the driver gives it."""
+    def rows(self, connection: Connection, **values: Any) -> Sequence[Any]:
+        """Run it once; what it answers, as the driver gives it, by names."""
         sql, order, constants = self._for(connection)
         given = {**constants, **values}
-        return connection.exec_driver_sql(sql, tuple(given[name] for name in order) if order else given).all()
+        if order is None:
+            return connection.exec_driver_sql(sql, given).all()
+        cursor = run_on_sqlite(connection, sql, tuple(given[name] for name in order))
+        made = _row_of(tuple(column[0] for column in cursor.description))
+        return [made(row) for row in _fetched(cursor, sql)]
 
     def _for(self, connection: Connection) -> tuple[str, list[str] | None, Mapping[str, Any]]:
         """The statement for this database, the order of its values if they have no names, and those that it has."""
@@ -60,5 +72,49 @@ class BulkInsert(BulkStatement):
         many, done = before + values + ", ".join([one] * AT_ONCE), 0
         while len(left) >= AT_ONCE:
             taken, left = left[:AT_ONCE], left[AT_ONCE:]
-            done += connection.exec_driver_sql(many, tuple(row[name] for row in taken for name in order)).rowcount
+            done += run_on_sqlite(connection, many, tuple(row[name] for row in taken for name in order)).rowcount
         return done + super().run(connection, left)
+
+
+def run_on_sqlite(connection: Connection, sql: str, values: Any = (), *, many: bool = False) -> sqlite3.Cursor:
+    """Run it in the transaction of ``connection``, which begins if none has. Raises what SQLAlchemy raises."""
+    if not connection.in_transaction():
+        connection.begin()
+    return tell_sqlite(connection, sql, values, many=many)
+
+
+def tell_sqlite(connection: Connection, sql: str, values: Any = (), *, many: bool = False) -> sqlite3.Cursor:
+    """The same without a look at transactions: for what begins and ends them, and their parts."""
+    cursor: Any = connection.connection.cursor()
+    try:
+        return cursor.executemany(sql, values) if many else cursor.execute(sql, values)  # type: ignore[no-any-return]
+    except sqlite3.Error as error:
+        raise _told(sql, error) from error
+
+
+def _done(connection: Connection, sql: str, values: Sequence[Any]) -> int:
+    """How many rows of the table were touched."""
+    if connection.dialect.name != "sqlite":
+        return connection.exec_driver_sql(sql, list(values)).rowcount
+    many = len(values) > 1
+    return run_on_sqlite(connection, sql, values if many else values[0], many=many).rowcount
+
+
+def _fetched(cursor: sqlite3.Cursor, sql: str) -> Sequence[Any]:
+    try:
+        return cursor.fetchall()
+    except sqlite3.Error as error:
+        raise _told(sql, error) from error
+
+
+def _told(sql: str, error: sqlite3.Error) -> BaseException:
+    """The error as SQLAlchemy tells it; of the values nothing is told."""
+    return DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True)
+
+
+@lru_cache(maxsize=256)
+def _row_of(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+    """Makes rows with these columns."""
+    kind: Any = namedtuple("Row", names)  # type: ignore[misc]
+    make: Callable[[Iterable[Any]], Any] = kind._make
+    return make

@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import Pool, QueuePool, StaticPool
 
 from . import points
+from .bulk import tell_sqlite
 from .clock import Clock, shift
 from .sqlite_file import SqliteFile
 
@@ -221,14 +222,20 @@ class _Savepoint:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        connection.exec_driver_sql("SAVEPOINT job")
+        self._run("SAVEPOINT job")
 
     def commit(self) -> None:
-        self._connection.exec_driver_sql("RELEASE SAVEPOINT job")
+        self._run("RELEASE SAVEPOINT job")
 
     def rollback(self) -> None:
-        self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT job")
+        self._run("ROLLBACK TO SAVEPOINT job")
         self.commit()
+
+    def _run(self, sql: str) -> None:
+        if self._connection.dialect.name == "sqlite":
+            tell_sqlite(self._connection, sql)
+        else:
+            self._connection.exec_driver_sql(sql)
 
 
 class _Whole:
@@ -324,6 +331,6 @@ def _sqlite(url: str | URL, begin: str, pool: type[Pool] = QueuePool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        tell_sqlite(connection, begin)
 
     return engine
