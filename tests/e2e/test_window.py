@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from awscrt import checksums
 from scigate.gateway_api.actor import Actor
 from scigate.gateway_api.problems import Problem
 from scigate.gateway_api.resources import TransferState
@@ -54,11 +55,13 @@ token_hash = "sha256:{"0" * 64}"
 
 def send(uploads: Uploads, id: str, data: Path) -> int:
     """In pieces, each a request of its own; waits where there is no room. Returns the most that was on our disk."""
-    most, end = 0, time.monotonic() + 150
+    most, crc, end = 0, 0, time.monotonic() + 150
     staged = next(path for path in data.parent.glob("state/staging"))
     with data.open("rb") as source:
         while piece := source.read(PIECE):
-            writer = uploads.open(ADA, id, Append(source.tell() - len(piece), len(piece)))
+            crc = checksums.crc64nvme(piece, crc)
+            whole = {"crc64nvme": f"{crc:016x}"} if source.tell() == SIZE else {}
+            writer = uploads.open(ADA, id, Append(source.tell() - len(piece), len(piece), whole=whole))
             while not writer.has_room(len(piece)):
                 assert time.monotonic() < end, "no room comes free"
                 time.sleep(0.05)
@@ -76,6 +79,8 @@ def test_an_upload_may_be_larger_than_the_room_for_uploads(tmp_path: Path, seawe
     try:
         gateway = running.gateway
         status = gateway.uploads.create(ADA, NewUpload(length=SIZE, destination="s3:/large", name="data"))
+        with pytest.raises(Problem, match="only crc64nvme"):
+            gateway.uploads.open(ADA, status.id, Append(0, 1, whole={"sha-256": "0" * 64}))
         most = send(gateway.uploads, status.id, data)
         assert most <= QUOTA + EXTENTS
         transfer = gateway.uploads.show(ADA, status.id).transfer

@@ -32,12 +32,12 @@ from .transfers import (
     TransferState,
     Verify,
 )
-from .uploads import FileToSend, FolderToSend, FolderUpload, Leg, Upload, UploadState
+from .uploads import Durable, FileToSend, FolderToSend, FolderUpload, Leg, Upload, UploadState
 
 __all__ = [
-    "ArchiveKind", "Attempt", "Cause", "Check", "Counts", "CreatedWebhook", "Entry", "Event", "Feedback", "FileRequest",
-    "FileState", "FileToSend", "FolderToSend", "FolderUpload", "Label", "Leg", "Moment", "MoveRequest", "Overwrite",
-    "Page", "PageTicket", "PathText", "Proof", "Rates", "ReplayRequest", "Request", "Resource", "Space", "Status",
-    "Storage", "StorageState", "Submitted", "Ticket", "Transfer", "TransferFile", "TransferRequest", "TransferState",
-    "Upload", "UploadState", "Verify", "Webhook", "WebhookRequest", "WebhookState", "WebhookTest",
+    "ArchiveKind", "Attempt", "Cause", "Check", "Counts", "CreatedWebhook", "Durable", "Entry", "Event", "Feedback",
+    "FileRequest", "FileState", "FileToSend", "FolderToSend", "FolderUpload", "Label", "Leg", "Moment", "MoveRequest",
+    "Overwrite", "Page", "PageTicket", "PathText", "Proof", "Rates", "ReplayRequest", "Request", "Resource", "Space",
+    "Status", "Storage", "StorageState", "Submitted", "Ticket", "Transfer", "TransferFile", "TransferRequest",
+    "TransferState", "Upload", "UploadState", "Verify", "Webhook", "WebhookRequest", "WebhookState", "WebhookTest",
 ]  # fmt: skip

@@ -32,6 +32,13 @@ class Leg(Resource):
     rate: float | None = Field(description="bytes per second, over the last seconds; None: nothing moves")
 
 
+class Durable(Resource):
+    """What of an upload is safe at the gateway, also from a power cut; by its digest a sender knows its own bytes."""
+
+    bytes: int
+    crc64nvme: str = Field(description="of those bytes: CRC-64/NVME, 16 hexadecimal digits")
+
+
 class Upload(Resource):
     """A resumable upload."""
 
@@ -45,6 +52,7 @@ class Upload(Resource):
     size: int | None = Field(description="None while the client has not said it")
     arrived: Leg = Field(description="client → gateway; soon also safe from a power cut")
     stored: Leg = Field(description="gateway → storage")
+    durable: Durable | None = Field(default=None, description="None: the gateway is an older one")
     held: int | None = Field(
         default=None, description="bytes of the room for uploads that it takes here; None: it is at another gateway"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..problems import Problem
+from .digesting import KEPT
 from .model import Append, Kind, UploadStatus
 
 
@@ -32,6 +33,15 @@ def check(upload: UploadStatus, request: Append, at_once: int | None = None) -> 
     _check_length(upload, request)
     if at_once is not None and request.checksum is not None and (request.size or 0) > at_once:
         raise too_much_at_once(at_once)
+
+
+def check_digests(request: Append) -> None:
+    """Of an upload whose bytes move on before all are here no digest can be taken that was not asked for at its start;
+    but one is kept of every upload."""
+    if request.whole.keys() - {KEPT}:
+        raise Problem(422, "invalid-digest", f"Of this upload only {KEPT} can be compared at its end.",
+                      detail="Its bytes move on to their storage while the rest is still coming.",
+                      next_step=f"Send Repr-Digest with {KEPT}, or with any when you create the upload.")  # fmt: skip
 
 
 def longest(upload: UploadStatus, request: Append) -> int:

@@ -15,6 +15,8 @@ from scigate.storage_backends.digests import Checksum, Running
 
 from ..problems import Problem
 
+KEPT: Final = "crc64nvme"
+"""The digest that is recorded of every upload, with each count of its bytes that is."""
 REMEMBERED: Final = 1000  # uploads whose running digests are kept between two requests
 _CHECKSUMS: Final[Mapping[str, Callable[[], Running]]] = {
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),

@@ -73,7 +73,8 @@ def append(headers: Mapping[str, str], size: int | None) -> Append:
     offset, ends = _integer(headers, "Upload-Offset"), complete(headers)
     if offset is None or ends is None:
         raise unreadable("The headers Upload-Offset (a number) and Upload-Complete (?0 or ?1) are both needed.")
-    return Append(offset, size, _length(headers, offset, size, ends=ends), ends, _checksum(headers))
+    whole = promised(headers.get("Repr-Digest"))
+    return Append(offset, size, _length(headers, offset, size, ends=ends), ends, _checksum(headers), whole)
 
 
 def limits(largest: int, expires: datetime | None = None, now: datetime | None = None) -> dict[str, str]:

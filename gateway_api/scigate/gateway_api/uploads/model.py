@@ -63,7 +63,8 @@ class Append:
     """A request that appends: from ``offset`` on, ``size`` bytes (None: not said).
 
     ``length`` of the whole, if this request says it. ``ends``: whether the upload is complete with it; None: when its
-    length is reached. ``checksum`` of this request's bytes: the tus name of the algorithm, and the digest.
+    length is reached. ``checksum`` of this request's bytes: the tus name of the algorithm, and the digest. ``whole``:
+    the digests that the whole is said to have, hexadecimal by algorithm; compared if the upload is complete with it.
     """
 
     offset: int
@@ -71,6 +72,7 @@ class Append:
     length: int | None = None
     ends: bool | None = None
     checksum: tuple[str, bytes] | None = None
+    whole: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Select, bindparam, select
 
 from ..db.schema import file, transfer, upload
 from ..problems import Problem
-from ..resources import Cause, FileState, Leg, Upload, UploadState
+from ..resources import Cause, Durable, FileState, Leg, Upload, UploadState
 from .model import Kind, UploadStatus
 from .staged import StagedPart, StagedUpload
 
@@ -89,7 +89,7 @@ def view(row: Any, arrived: Leg, stored: Leg, held: int | None, cause: Cause | N
     return Upload(
         id=row.id, owner=row.owner, name=row.name, destination=destination, transfer=row.transfer_id,
         file=None if row.file is None else f"{row.transfer_id}.{row.file}", state=state, size=row.length,
-        arrived=arrived, stored=stored, held=held,
+        arrived=arrived, stored=stored, durable=Durable(bytes=row.received, crc64nvme=row.crc64nvme), held=held,
         created=datetime.fromtimestamp(row.created, UTC), expires=None if over else _when(row.expires),
         cause=None if state is UploadState.CANCELLED else cause,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from ..transfers.store import TransferStore
 from . import put, rows
 from .accepting import Wanted
 from .active import Preempted, Turn, Turns
-from .appending import check, too_large
+from .appending import check, check_digests, too_large
 from .concatenation import check_promises
 from .creation import file_location, fingerprint, plan, plan_folder, plan_put
 from .flowing import Flow, flow
@@ -293,6 +293,8 @@ class Uploads:
         """The row, if the request fits it; a length that is said now is recorded."""
         rows.refuse_gone(row)
         check(self._around.status(row), request, flows.at_once if flows else None)
+        if flows:
+            check_digests(request)
         rows.refuse_failed(row)
         if request.length is None or row.length is not None:
             return row

@@ -14,6 +14,7 @@ from email.utils import format_datetime
 from typing import Final
 
 from ..problems import Problem
+from .digests import promised
 from .metadata import Wishes, base64_bytes, describe, read, required, unreadable
 from .model import Append, Creation, Kind, NewUpload, UploadStatus
 
@@ -70,7 +71,8 @@ def append(headers: Mapping[str, str], size: int | None) -> Append:
     if "Upload-Offset" not in headers:
         raise unreadable("The header Upload-Offset is missing.")
     length = number(headers, "Upload-Length") if "Upload-Length" in headers else None
-    return Append(number(headers, "Upload-Offset"), size, length, None, _checksum(headers))
+    whole = promised(headers.get("Repr-Digest"))
+    return Append(number(headers, "Upload-Offset"), size, length, None, _checksum(headers), whole)
 
 
 def discovery(largest: int) -> dict[str, str]:

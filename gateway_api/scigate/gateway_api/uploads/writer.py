@@ -23,7 +23,7 @@ from . import rows
 from .active import PATIENCE, Preempted
 from .appending import longest, too_long, too_much_at_once
 from .arrivals import Arrivals
-from .digesting import Expected, Remembered, differing, not_as_promised
+from .digesting import KEPT, Expected, Remembered, differing, not_as_promised
 from .flowing import Flow
 from .growing import GrowingFile
 from .model import Append, Kind, UploadStatus
@@ -78,7 +78,7 @@ class Writer:
         self._flow = None if flow is None else flow.of(request)
         self._refusal: Problem | None = None
         self._status = around.status(row)
-        self._start, self._ends = row.received, request.ends
+        self._start, self._ends, self._said = row.received, request.ends, request.whole
         self._longest = longest(self._status, request)
         self._checksum = None if request.checksum is None else Expected(*request.checksum)
         self._file: GrowingFile | None = None
@@ -329,21 +329,27 @@ class Writer:
         return finished and self._ends and length in (None, self.offset)
 
     def _check_promises(self) -> None:
-        promised = rows.promised_of(self._row)
-        if not promised:
-            return
-        file = self._opened()
-        if self._whole is None:  # lost at a restart, or when bytes were dropped
-            self._whole = start(promised)
+        promises = [digests for digests in (rows.promised_of(self._row), self._said) if digests]
+        found = self._digests({name for promised in promises for name in promised})
+        for promised in promises:
+            if (name := differing(promised, found)) is not None:
+                problem = not_as_promised(name, promised[name], found[name])
+                cause = Cause(code=problem.code, message=problem.title, retriable=False, next_step=problem.next_step)
+                self._around.store.refuse(self._row, cause)
+                raise problem
+
+    def _digests(self, names: set[str]) -> dict[str, str]:
+        """Of the whole. What is asked for only now, or was lost at a restart or with dropped bytes, is computed by
+        reading."""
+        if not names:
+            return {}
+        file, running = self._opened(), self._whole or {}
+        found = {KEPT: f"{file.crc:016x}", **{name: digest.hexdigest() for name, digest in running.items()}}
+        if missing := start(names - found.keys()):
             for buffer in file.read(0):
-                for digest in self._whole.values():
+                for digest in missing.values():
                     digest.update(buffer)
-        found = {name: digest.hexdigest() for name, digest in self._whole.items()}
-        if (name := differing(promised, found)) is not None:
-            problem = not_as_promised(name, promised[name], found[name])
-            cause = Cause(code=problem.code, message=problem.title, retriable=False, next_step=problem.next_step)
-            self._around.store.refuse(self._row, cause)
-            raise problem
+        return {**found, **{name: digest.hexdigest() for name, digest in missing.items()}}
 
     def _leave(self) -> None:
         with self._room_lock:

@@ -116,6 +116,36 @@ def test_checksums(gateway: Running, ada: httpx.Client, algorithm: str) -> None:
     assert (gateway.folder / "lab" / algorithm).read_bytes() == DATA
 
 
+@pytest.mark.parametrize(("algorithm", "name"), [("crc64nvme", "crc64nvme"), ("sha256", "sha-256")])
+def test_the_digest_of_the_whole_comes_with_its_last_bytes(
+    gateway: Running, ada: httpx.Client, algorithm: str, name: str
+) -> None:
+    value = f"{name}=:{base64.b64encode(CHECKSUMS[algorithm](DATA)).decode()}:"
+    url = create(ada, len(DATA), f"lab:/whole-{name}")
+    assert append(ada, url, 0, DATA[:200_000], Repr_Digest=value).status_code == 204  # not the last ones: not compared
+    assert ada.get(url).json()["durable"] == {
+        "bytes": 200_000, "crc64nvme": f"{checksums.crc64nvme(DATA[:200_000]):016x}"
+    }  # fmt: skip
+    assert append(ada, url, 200_000, DATA[200_000:], Repr_Digest=value).status_code == 204
+    done(ada, url)
+    assert (gateway.folder / "lab" / f"whole-{name}").read_bytes() == DATA
+
+
+@pytest.mark.parametrize(("algorithm", "name"), [("crc64nvme", "crc64nvme"), ("sha256", "sha-256")])
+def test_what_was_mixed_from_two_files_is_not_stored(
+    gateway: Running, ada: httpx.Client, algorithm: str, name: str
+) -> None:
+    value = f"{name}=:{base64.b64encode(CHECKSUMS[algorithm](DATA)).decode()}:"
+    url = create(ada, len(DATA), f"lab:/mixed-{name}")
+    assert append(ada, url, 0, DATA[1:200_001]).status_code == 204
+    refused = append(ada, url, 200_000, DATA[200_000:], Repr_Digest=value)
+    assert name in problem(refused, 422, "digest-mismatch")["title"]
+    upload = state(ada, url, "FAILED")
+    assert upload["cause"]["code"] == "digest-mismatch"
+    assert finished(ada, f"/api/v1/transfers/{upload['transfer']}")["state"] == "FAILED"
+    assert not (gateway.folder / "lab" / f"mixed-{name}").exists()
+
+
 def test_parts_are_put_together(gateway: Running, ada: httpx.Client) -> None:
     parts = [DATA[:100_000], DATA[100_000:100_001], DATA[100_001:]]
     urls = [create(ada, len(part), None, Upload_Concat="partial") for part in parts]

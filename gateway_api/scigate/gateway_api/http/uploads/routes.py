@@ -38,6 +38,7 @@ _APPEND: Final = {
     "Upload-Checksum": "tus: algorithm and base64 digest of this body",
     "Upload-Complete": "IETF: ?1 when the upload is complete with this body, else ?0",
     "Content-Digest": "IETF: digest of this body, which is checked (RFC 9530)",
+    "Repr-Digest": "digest of the whole, which is checked when the upload is complete with this body (RFC 9530)",
 }
 
 
