@@ -109,3 +109,15 @@ def test_a_gateway_knows_whose_uploads_are_on_their_way(beside: Beside) -> None:
     id = made.headers["Location"].rpartition("/")[2]
     assert client.delete(f"/api/v1/uploads/{id}", headers=tus).status_code == 204
     wait_until(lambda: "bob" not in activity._owners())
+
+
+def test_who_has_never_had_a_server_is_told_too_and_keeps_nobody_from_it(beside: Beside) -> None:
+    """As who uses the gateway by a token alone; the hub knows such servers after it has started anew."""
+    beside.hub.ask("POST", "/users/aaa-without-server")
+    try:
+        with reporting(Activity(section(beside), lambda: {"aaa-without-server", "rita"}, SOON)):
+            for user in ("aaa-without-server", "rita"):
+                before = last_seen(beside, user)
+                wait_until(lambda user=user, before=before: last_seen(beside, user) != before)
+    finally:
+        beside.hub.ask("DELETE", "/users/aaa-without-server")
