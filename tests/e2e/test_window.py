@@ -79,7 +79,7 @@ def test_an_upload_may_be_larger_than_the_room_for_uploads(tmp_path: Path, seawe
     try:
         gateway = running.gateway
         status = gateway.uploads.create(ADA, NewUpload(length=SIZE, destination="s3:/large", name="data"))
-        with pytest.raises(Problem, match="only crc64nvme"):
+        with pytest.raises(Problem, match="move on to their storage"):
             gateway.uploads.open(ADA, status.id, Append(0, 1, whole={"sha-256": "0" * 64}))
         most = send(gateway.uploads, status.id, data)
         assert most <= QUOTA + EXTENTS

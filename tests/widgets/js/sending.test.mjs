@@ -1,10 +1,15 @@
 /** How something that is sent begins, where the gateway takes only a part of the question. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { crc64, hex } from "../../../widgets/js/src/upload/crc64.js";
 import { Memory } from "../../../widgets/js/src/upload/memory.js";
 import { Sending } from "../../../widgets/js/src/upload/sending.js";
+import { Slots } from "../../../widgets/js/src/upload/slots.js";
 
 const EMPTY = { size: 0, lastModified: 0 };
+
+const FILE = new File(["the bytes of a file"], "a", { lastModified: 0 });
+const OTHER = new File(["those of another it"], "a", { lastModified: 0 });
 
 /** Answers as the gateway does, to the questions that `refuses` lets through. */
 function pageThat(refuses) {
@@ -20,10 +25,10 @@ function pageThat(refuses) {
   return { asked, api, feed: { subscribe() {} } };
 }
 
-function sendingOf(paths, page) {
-  const items = paths.map((path) => ({ path, file: EMPTY }));
+function sendingOf(paths, page, file = EMPTY) {
+  const items = paths.map((path) => ({ path, file }));
   const begun = { fingerprint: "f", key: "k", name: "n", folder: "lab:/", wishes: {}, began: Date.now() };
-  return new Sending({ begun, items, page, memory: new Memory(null, "ada"), slots: null });
+  return new Sending({ begun, items, page, memory: new Memory(null, "ada"), slots: new Slots(3) });
 }
 
 test("a folder of which only the first manifest was taken is not said to be at the gateway", async () => {
@@ -92,4 +97,37 @@ test("of several transfers those that have not ended are cancelled; of none that
   await other.start();
   await assert.rejects(other.cancel(), { status: 409 });
   assert.equal(other.state, "received");
+});
+
+/** A gateway that has all of FILE, of a transfer that is on its way. */
+async function gatewayWith(file) {
+  const page = pageThat(() => false);
+  const { api } = page;
+  const crc64nvme = hex(crc64([0, 0], new Uint8Array(await file.arrayBuffer())));
+  const durable = { bytes: file.size, crc64nvme };
+  page.api = async (path, options = {}) => {
+    if (path.endsWith("/cancel")) return page.asked.push({ path });
+    const answer = await api(path, options);
+    return path === "uploads/u" ? { durable } : { ...answer, arrived: { bytes: file.size } };
+  };
+  return page;
+}
+
+test("what an earlier page has sent whole counts only if it is this file", async () => {
+  const page = await gatewayWith(FILE);
+  const same = sendingOf(["a"], page, FILE);
+  await same.start();
+  assert.deepEqual([same.state, same.note], ["received", null]);
+
+  const other = sendingOf(["a"], page, OTHER);
+  await other.start();
+  assert.equal(other.state, "failed", "what is begun anew has the wrong bytes too");
+  assert.match(other.problem.title, /not what the file holds/);
+  assert.match(other.note, /sent anew/);
+  assert.deepEqual(
+    page.asked.map(({ path }) => path).filter((path) => path.includes("cancel")),
+    ["transfers/t/cancel"],
+  );
+  const keys = page.asked.filter(({ path }) => path.startsWith("uploads?")).map(({ key }) => key);
+  assert.equal(new Set(keys).size, 2, "anew under another key");
 });

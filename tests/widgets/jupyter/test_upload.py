@@ -111,20 +111,27 @@ def test_a_killed_gateway_costs_no_byte_that_had_arrived(
     assert site.client().get(f"transfers/{transfer}").json()["state"] == "DONE"
 
 
-def test_after_a_reload_the_same_file_goes_on(tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path) -> None:
-    path = some_file(tmp_path, "reloaded.bin", 30 * MB)
+def begun_and_reloaded(tab: Any, show: Callable[..., Any], path: Path, folder: str) -> Any:
+    """Some of the file is at the gateway, the page is loaded again, and the panel says what is not finished."""
     panel = show(tab, "upload")
-    slow_down(tab, 10 * MB)
-    choose(panel, path, folder="reload/")
+    limit = slow_down(tab, 10 * MB)
+    choose(panel, path, folder=folder)
     panel.get_by_role("button", name="Send", exact=True).click()
     arrives(tab, panel, 20)
-    panel.get_by_role("button", name="Pause reloaded.bin").click()
+    panel.get_by_role("button", name=f"Pause {path.name}").click()
     panel.get_by_text("Paused", exact=True).wait_for()
+    limit(-1)
     tab.reload()
     tab.wait_for_function("window.ready")
     panel = show(tab, "upload")
+    panel.get_by_text(f"Not finished: {path.name}").wait_for()
+    return panel
+
+
+def test_after_a_reload_the_same_file_goes_on(tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path) -> None:
+    path = some_file(tmp_path, "reloaded.bin", 30 * MB)
+    panel = begun_and_reloaded(tab, show, path, "reload/")
     begun = offsets(tab)
-    panel.get_by_text("Not finished: reloaded.bin").wait_for()
     panel.get_by_label("Files to send").set_input_files(str(path))
     assert panel.get_by_label("Folder", exact=True).input_value() == "reload/"
     panel.get_by_role("button", name="Continue").click()
@@ -132,6 +139,48 @@ def test_after_a_reload_the_same_file_goes_on(tab: Any, site: Any, show: Callabl
     assert begun[0] > 0
     assert (site.folder / "lab/reload/reloaded.bin").read_bytes() == path.read_bytes()
     assert panel.get_by_text("Not finished").count() == 0
+
+
+def test_a_file_that_only_looks_the_same_is_sent_anew(
+    tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = some_file(tmp_path, "rewritten.bin", 30 * MB)
+    panel = begun_and_reloaded(tab, show, path, "rewritten/")
+    transfers = site.client().get("transfers").json()["items"]
+    (earlier,) = (one["id"] for one in transfers if one["label"] == "rewritten.bin")
+    changed = path.stat().st_mtime_ns
+    some_file(tmp_path, "rewritten.bin", 30 * MB)  # other bytes, and as many
+    os.utime(path, ns=(changed, changed))
+    begun = offsets(tab)
+    panel.get_by_label("Files to send").set_input_files(str(path))
+    panel.get_by_role("button", name="Continue").click()
+    panel.get_by_text("Done", exact=True).wait_for()
+    assert (site.folder / "lab/rewritten/rewritten.bin").read_bytes() == path.read_bytes()
+    assert begun[0] == 0
+    panel.get_by_text("not the beginning of this file").first.wait_for()
+    assert site.client().get(f"transfers/{earlier}").json()["state"] == "CANCELLED"
+
+
+def test_what_is_damaged_on_its_way_is_not_delivered_and_sent_again(
+    tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = some_file(tmp_path, "damaged.bin", MB)
+    flipped = bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:]
+    damaged = []
+
+    def damage(route: Any) -> None:
+        hit = route.request.method == "PATCH" and not damaged
+        damaged.extend([flipped] if hit else [])
+        route.continue_(post_data=flipped) if hit else route.continue_()
+
+    tab.route("**/uploads/*", damage)
+    panel = show(tab, "upload")
+    choose(panel, path, folder="damaged/")
+    panel.get_by_role("button", name="Send", exact=True).click()
+    panel.get_by_text("Done", exact=True).wait_for()
+    assert damaged
+    assert (site.folder / "lab/damaged/damaged.bin").read_bytes() == path.read_bytes()
+    panel.get_by_text("so it is sent anew").first.wait_for()
 
 
 def test_a_folder_is_one_transfer_and_its_names_are_only_text(

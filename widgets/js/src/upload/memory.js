@@ -67,7 +67,7 @@ export function fingerprint(items) {
 
 const computed = new WeakMap(); // by list: it is asked for at every key that is pressed
 
-/** 53 bits that tell lists of files apart (cyrb53); nobody is harmed by two that are alike: the gateway compares too. */
+/** 53 bits that tell lists of files apart (cyrb53); nobody is harmed by two that are alike: their bytes are compared. */
 export function hash(text) {
   let [a, b] = [0xdeadbeef, 0x41c6ce57];
   for (let i = 0; i < text.length; i++) {

@@ -1,6 +1,10 @@
 /** One file into one upload of the gateway, by tus; goes on by itself after cuts, and when it is run again. */
 
 import { Upload } from "tus-js-client";
+import { compare } from "./compare.js";
+import { reprDigest } from "./crc64.js";
+import { MISMATCH, whyEnded } from "./ended.js";
+import { Differs } from "./own.js";
 import { PAUSES, isTemporary, whyFailed, whyWaiting } from "./resend.js";
 
 const CHUNK = 64 << 20;
@@ -9,13 +13,26 @@ const SILENCE = 60_000; // milliseconds without a byte: the connection is dead, 
 const LOOK = 5_000;
 
 /**
- * Sends what is missing of `file` into the upload `id`; `fresh`: nothing of it is there.
+ * Sends what is missing of `file` into the upload `id`, whose gateway compares the digest of all with the file's own.
  * @param page  the page's session and API
+ * @param fresh  nothing of it is there; else what is there is compared first; `here`: that is all
+ * @param own  the file's OwnDigest
  * @param onMove  hears how many bytes have gone; `onTrouble` why nothing goes, null when it goes again
- * @returns true when all is at the gateway, false when `signal` stopped it. Raises `{title, detail, nextStep, status}`.
+ * @returns true when all is at the gateway, false when `signal` stopped it. Raises `{title, detail, nextStep, status}`,
+ *   and `Differs` when what is there is of another file.
  */
-export async function pipe(file, id, page, { fresh, signal, onMove, onTrouble }) {
-  if (fresh && file.size <= SMALL && (await inOne(file, id, page, signal))) {
+export async function pipe(file, id, page, { fresh, here, own, signal, onCompare, ...told }) {
+  try {
+    if (!fresh) await compare(file, own, id, page, { signal, onCompare, onTrouble: told.onTrouble });
+    return here || (await send(file, id, page, { fresh, own, signal, ...told }));
+  } catch (problem) {
+    if (signal.aborted) return false;
+    throw problem.name === "NotReadableError" ? whyFailed("unreadable") : problem;
+  }
+}
+
+async function send(file, id, page, { fresh, own, signal, onMove, onTrouble }) {
+  if (fresh && file.size <= SMALL && (await inOne(file, id, page, own, signal))) {
     onTrouble(null);
     onMove(file.size);
     return true;
@@ -24,7 +41,9 @@ export async function pipe(file, id, page, { fresh, signal, onMove, onTrouble })
   if (signal.aborted) return false;
   return new Promise((resolve, reject) => {
     let moved = performance.now();
+    let turn = 0; // of tus: what an earlier one still gets ready is not sent any more
     const end = (settle, value) => {
+      turn += 1;
       clearInterval(watch);
       signal.removeEventListener("abort", stop);
       settle(value);
@@ -34,7 +53,12 @@ export async function pipe(file, id, page, { fresh, signal, onMove, onTrouble })
       chunkSize: CHUNK,
       retryDelays: PAUSES,
       storeFingerprintForResuming: false,
-      onBeforeRequest: (request) => authorise(request, page),
+      onBeforeRequest: async (request) => {
+        const mine = turn;
+        if (request.getMethod() === "PATCH") await vouch(request);
+        await authorise(request, page);
+        if (mine !== turn) await new Promise(() => {});
+      },
       onProgress: (sent) => {
         moved = performance.now();
         onTrouble(null);
@@ -52,8 +76,16 @@ export async function pipe(file, id, page, { fresh, signal, onMove, onTrouble })
       onSuccess: () => end(resolve, true),
       onError: (error) => problemOf(error, id, page).then((problem) => end(reject, problem)),
     });
+    /** With the last bytes goes the digest of all. That of the others is taken while they are sent. */
+    const vouch = async (request) => {
+      const until = Math.min(Number(request.getHeader("Upload-Offset")) + CHUNK, file.size);
+      const digest = own.upTo(until, { signal, onRead: () => (moved = performance.now()) });
+      if (until === file.size) request.setHeader("Repr-Digest", reprDigest(await digest));
+      else digest.catch(() => {}); // said when it is read to be sent
+    };
     const stop = () => upload.abort().finally(() => end(resolve, false));
     const again = () => {
+      turn += 1;
       moved = performance.now();
       onTrouble(whyWaiting(0));
       upload.abort().then(() => signal.aborted || upload.start());
@@ -69,9 +101,10 @@ export async function pipe(file, id, page, { fresh, signal, onMove, onTrouble })
 }
 
 /** A small file without asking first, which halves the requests of a folder. Whether it worked; else tus finds out. */
-async function inOne(file, id, page, signal) {
+async function inOne(file, id, page, own, signal) {
   const headers = { "Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream" };
   try {
+    headers["Repr-Digest"] = reprDigest(await own.upTo(file.size, { signal }));
     await page.api(`uploads/${id}`, { method: "PATCH", as: "response", body: file, headers, signal });
     return true;
   } catch {
@@ -104,12 +137,9 @@ function saidBy(error) {
   }
 }
 
-/** An answer to HEAD has no body that says why; the upload itself may. */
 async function problemOf(error, id, page) {
   const status = statusOf(error);
   const said = saidBy(error);
-  if (said.title) return { ...said, status };
-  const { cause } = (status && (await page.api(`uploads/${id}`).catch(() => null))) || {};
-  if (cause) return { title: cause.message, nextStep: cause.next_step, status };
-  return whyFailed(status);
+  if (said.code === MISMATCH) return new Differs();
+  return said.title ? { ...said, status } : whyEnded(status, id, page);
 }

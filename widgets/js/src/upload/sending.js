@@ -3,6 +3,7 @@
 import { randomKey } from "../lib/api.js";
 import { isFinal } from "../lib/format.js";
 import { follow } from "./following.js";
+import { Differs, OwnDigest } from "./own.js";
 import { isSingle, manifests, singleRequest } from "./manifest.js";
 import { pipe } from "./pipe.js";
 import { Rate } from "./rate.js";
@@ -19,9 +20,12 @@ export class Sending extends EventTarget {
   state = "preparing";
   problem = null; // why it failed
   trouble = null; // why nothing moves at the moment, in words
+  comparing = false; // whether a file is read to compare it with what has arrived
+  note = null; // why it was begun anew, in words
   refused = []; // {path, problem} of files that the gateway does not take
   transfers = new Map(); // id → what is last known of it
-  #parts = []; // {file, path, id, sent, here}
+  #parts = []; // {file, own, path, id, sent, here, isProven}
+  #isReplaced = false; // whether what had arrived was given up already
   #isCreated = false; // whether the gateway knows of every file, not only of the first manifests
   #creating = null;
   #rate = new Rate();
@@ -80,6 +84,7 @@ export class Sending extends EventTarget {
       if (!stop.signal.aborted) await this.#send(stop);
     } catch (error) {
       if (error instanceof Forgotten) return stop.signal.aborted ? undefined : this.#anew();
+      if (error instanceof Differs && this.isBusy && !this.#isReplaced) return this.#replace();
       if (!stop.signal.aborted || this.isBusy) this.#fail(error);
     }
   }
@@ -92,6 +97,7 @@ export class Sending extends EventTarget {
 
   /** Goes on where it stopped. */
   resume() {
+    this.#isReplaced = false;
     if (["paused", "failed"].includes(this.state)) return this.start();
   }
 
@@ -154,11 +160,13 @@ export class Sending extends EventTarget {
   #add({ id, state, arrived }, { file, path }, isOneOfMany = false) {
     if (GONE.has(state) && !isOneOfMany) throw new Forgotten();
     const here = HERE.has(state) || GONE.has(state);
-    this.#parts.push({ id, file, path, here, sent: here ? file.size : arrived.bytes });
+    const isProven = GONE.has(state) || file.size === 0;
+    const sent = here ? file.size : arrived.bytes;
+    this.#parts.push({ id, file, own: new OwnDigest(file), path, here, isProven, sent });
   }
 
   async #send(stop) {
-    const left = this.#parts.filter((part) => !part.here);
+    const left = this.#parts.filter((part) => !part.here || !part.isProven);
     await Promise.all(left.map((part) => this.#sendOne(part, stop)));
     if (stop.signal.aborted) return;
     if (this.refused.length === this.items.length) throw this.refused[0].problem;
@@ -171,20 +179,22 @@ export class Sending extends EventTarget {
   async #sendOne(part, stop) {
     const release = await this.slots.take();
     try {
-      const onMove = (bytes) => this.#moved(part, bytes);
-      const onTrouble = (text) => this.#troubled(text);
-      part.here = await pipe(part.file, part.id, this.page, {
+      part.isProven = await pipe(part.file, part.id, this.page, {
         fresh: part.sent === 0,
+        here: part.here,
+        own: part.own,
         signal: stop.signal,
-        onMove,
-        onTrouble,
+        onMove: (bytes) => this.#moved(part, bytes),
+        onTrouble: (text) => this.#show("trouble", text),
+        onCompare: (comparing) => this.#show("comparing", comparing),
       });
+      part.here ||= part.isProven;
     } catch (problem) {
       if (!isOfFile(problem.status)) {
         stop.abort();
         throw problem;
       }
-      part.here = true;
+      part.here = part.isProven = true;
       this.refused.push({ path: part.path, problem });
     } finally {
       release();
@@ -197,9 +207,9 @@ export class Sending extends EventTarget {
     this.#changed();
   }
 
-  #troubled(text) {
-    if (this.trouble === text) return;
-    this.trouble = text;
+  #show(what, value) {
+    if (this[what] === value) return;
+    this[what] = value;
     this.#changed();
   }
 
@@ -213,6 +223,18 @@ export class Sending extends EventTarget {
       this.#changed();
     };
     follow(this.page, transfer, tell, this.#unfollow.signal);
+  }
+
+  /** What had arrived is of another file with the same name, size and time: it is not delivered, this one is sent. */
+  async #replace() {
+    try {
+      for (const id of this.begun.transfers) await this.#cancelOne(id);
+    } catch (problem) {
+      return this.#fail(problem);
+    }
+    this.#isReplaced = true;
+    this.note = this.items.length > 1 ? NOTES.many : NOTES.one;
+    return this.#anew();
   }
 
   /** The gateway has given up what was begun: begin again, as something new. */
@@ -244,5 +266,10 @@ export class Sending extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 }
+
+const NOTES = {
+  one: "What had arrived before was not the beginning of this file, so it is sent anew.",
+  many: "What had arrived before was not the beginning of one of these files, so all are sent anew.",
+};
 
 class Forgotten extends Error {}

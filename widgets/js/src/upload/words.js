@@ -40,11 +40,17 @@ export function secondLeg(one) {
 
 /** In one sentence or two: how it is, and what the reader has to do, if anything. `tone` as in the theme. */
 export function outcome(one) {
+  const how = state(one);
+  return one.note ? { ...how, text: `${how.text} ${one.note}`.trim() } : how;
+}
+
+function state(one) {
   if (one.state === "failed") return { tone: "bad", title: one.problem.title, text: reason(one.problem) };
   if (one.state === "cancelled") return { tone: "quiet", title: "Cancelled", text: "Nothing more of it is delivered." };
   if (one.state === "paused") return { tone: "warn", title: "Paused", text: "What has arrived is kept." };
   if (one.trouble) return { tone: "warn", title: "Interrupted", text: one.trouble };
   if (one.state === "preparing") return { tone: "busy", title: "Asking the gateway", text: "" };
+  if (one.comparing) return { tone: "busy", title: "Comparing", text: "The file is compared with what has arrived." };
   if (one.state === "sending")
     return { tone: "busy", title: "Sending", text: "Keep this page open until the gateway has it." };
   return delivered(one);
@@ -59,7 +65,7 @@ function delivered(one) {
   if (of("PAUSED")) return { tone: "warn", title: "Paused", text: of("PAUSED").cause?.message ?? "" };
   if (transfers.length && transfers.every(({ state }) => state === "DONE")) return done(one, transfers, refused);
   const waiting = of("WAITING");
-  const free = one.total === null ? "The gateway fetches it by itself." : "The gateway has every byte.";
+  const free = one.total === null ? "The gateway fetches it by itself." : "The gateway has every byte, compared by digest.";
   const why = waiting?.cause ? `${sentence(waiting.cause.message)} ` : "";
   const begins =
     waiting?.not_before && new Date(waiting.not_before) > new Date() ? `Begins ${clock(waiting.not_before)}` : null;
