@@ -67,7 +67,7 @@ class Site:
         allow: dict[str, Callable[[str], None]] = {
             name: lambda _: None for name in ("may_read", "may_write", "check_url")
         }
-        return self.store.submit("ada", submission.read(request, **allow), key=None, fingerprint="f")[0]
+        return self.store.submit("ada", submission.read(request, **allow), key=None, fingerprint="f").transfer.id
 
     def get(self, transfer: str) -> Transfer:
         return self.store.get(transfer, None)

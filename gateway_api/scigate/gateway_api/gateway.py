@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cache, partial
 from typing import Final
 
@@ -33,6 +34,7 @@ from .problems import Problem, conflict
 from .resources import (
     Entry,
     Event,
+    FileRequest,
     FileState,
     MoveRequest,
     Page,
@@ -54,11 +56,13 @@ from .transfers import submission
 from .transfers.egress import Egress
 from .transfers.manifest import Lines
 from .transfers.manifests import Incoming
-from .transfers.store import TransferStore
+from .transfers.store import Accepted, TransferStore
+from .transfers.submission import Submission
 from .transfers.wishes import Wish
 from .uploads.sessions import Uploads
 
 SERVERS_MAX: Final = 100  # web servers that the files of one request come from
+FEW: Final = 8  # files of a request that are checked where nobody may be kept waiting
 
 
 class Gateway:
@@ -160,19 +164,29 @@ class Gateway:
         """Accept a transfer; from the answer on it is never lost."""
         fingerprint = submission.fingerprint(request)
         try:
-            accepted = submission.read(
-                request,
-                may_read=lambda name: _refusing(self._readable, actor, name),
-                may_write=lambda name: _refusing(self._writable, actor, name),
-                check_url=partial(_check_url, self._egress, set()),
-                keeps_trying=self._limits.retry_for,
-            )
+            accepted = self._read(actor, request)
         except Problem:  # perhaps only now: its deadline has passed since it was accepted, and the answer was lost
             if (before := self._store.accepted(actor.id, key, fingerprint)) is None:
                 raise
             return Submitted(transfer=self._store.get(before, None), replayed=True)
-        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
-        return Submitted(transfer=self._store.get(id, None), replayed=replayed)
+        return self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
+
+    def begin_submit(self, actor: Actor, request: TransferRequest, key: str | None) -> Future[Accepted] | None:
+        """The same without waiting for anybody, here or for the commit; ``end_submit`` makes the answer of what comes.
+
+        None: it is refused, or to find out takes longer, so ``submit`` has to be called.
+        """
+        if len(request.files) > FEW or not all(map(self._is_at_hand, request.files)):
+            return None
+        try:
+            accepted = self._read(actor, request)
+        except Problem:
+            return None
+        return self._store.begin_submit(actor.id, accepted, key=key, fingerprint=submission.fingerprint(request))
+
+    def end_submit(self, accepted: Accepted) -> Submitted:
+        """See ``begin_submit``."""
+        return self._store.shown(accepted)
 
     def begin_manifest(self, actor: Actor) -> Incoming:
         """Take a transfer of very many files line by line, each checked when it comes."""
@@ -194,10 +208,10 @@ class Gateway:
                 raise
             lines.discard()
             return Submitted(transfer=self._store.get(before, None), replayed=True)
-        id, replayed = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
-        if replayed:
+        answer = self._store.submit(actor.id, accepted, key=key, fingerprint=fingerprint)
+        if answer.replayed:
             lines.discard()
-        return Submitted(transfer=self._store.get(id, None), replayed=replayed)
+        return answer
 
     def list_transfers(
         self, actor: Actor, *, state: TransferState | None, after: str | None, limit: int
@@ -250,6 +264,21 @@ class Gateway:
         self._health.check_ready()
 
     # --- shared --------------------------------------------------------------------------------------------------
+
+    def _read(self, actor: Actor, request: TransferRequest) -> Submission:
+        """The request, checked. Raises ``Problem``."""
+        return submission.read(
+            request,
+            may_read=lambda name: _refusing(self._readable, actor, name),
+            may_write=lambda name: _refusing(self._writable, actor, name),
+            check_url=partial(_check_url, self._egress, set()),
+            keeps_trying=self._limits.retry_for,
+        )
+
+    def _is_at_hand(self, wanted: FileRequest) -> bool:
+        """Whether its storages are open, so that it is checked without opening one or asking for the name of a host."""
+        names = (wanted.source.partition(":")[0], wanted.destination.partition(":")[0])
+        return all(map(self._storages.is_open, names))
 
     def _page(self, limit: int) -> int:
         return min(limit, self._limits.page_max)

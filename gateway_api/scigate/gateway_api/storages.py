@@ -81,11 +81,17 @@ class Storages:
 
     def get(self, name: str) -> OpenStorage:
         """Open the storage, or return the one that is open. ``NotFound`` for an unknown name, ``Misconfigured`` when
-        its settings or its plug-in cannot work. Never touches the network."""
+        its settings or its plug-in cannot work. Never touches the network, and waits for nobody if ``is_open``."""
+        if found := self._open.get(name):
+            return found
         with self._lock:
             if name not in self._open:
                 self._open[name] = self._opened(name)
             return self._open[name]
+
+    def is_open(self, name: str) -> bool:
+        """Whether it has been used already."""
+        return name in self._open
 
     def opened(self) -> list[OpenStorage]:
         """Those that have been used so far."""

@@ -84,7 +84,7 @@ class Service:
             window=uploads.window(self._backend),
         )  # fmt: skip
         store.progress, store.expected = self._engine.progress, self._engine.expected
-        store.on_new = self._engine.look
+        store.on_new, store.on_queued = self._engine.look, self._engine.look_at_queued
         presence = Presence()
         shown = numbers(settings, self._engine, uploads.rates, presence)
         health = Health(self._storages, registry, store.counts, self._staged, self._vitals(), numbers=shown)

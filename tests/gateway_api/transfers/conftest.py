@@ -74,6 +74,7 @@ class Lab:
         options = {"slots": SLOTS, "streams": 2, "reconcile_every": 0.3, **options}
         self.engine = self.new_engine(folder, **options)
         self.store.progress, self.store.on_new = self.engine.progress, self.engine.look
+        self.store.on_queued = self.engine.look_at_queued
         self.engine.start()
         return self.engine
 
@@ -98,7 +99,7 @@ class Lab:
         request = TransferRequest.model_validate({"files": files, **options})
         allow = {"may_read": lambda name: None, "may_write": lambda name: None, "check_url": lambda url: None}
         read = submission.read(request, **allow)
-        return self.store.submit(owner, read, key=key, fingerprint=submission.fingerprint(request))[0]
+        return self.store.submit(owner, read, key=key, fingerprint=submission.fingerprint(request)).transfer.id
 
     def wait(self, transfer: str, seconds: float = 120) -> Transfer:
         """The transfer once it is finished."""

@@ -32,7 +32,14 @@ def read(wanted: TransferRequest) -> Submission:
 
 def submit(store: TransferStore, owner: str = "ada", key: str | None = None, **options: Any) -> tuple[str, bool]:
     wanted = request(**options)
-    return store.submit(owner, read(wanted), key=key, fingerprint=fingerprint(wanted))
+    return accepted(store, wanted, owner, key=key, fingerprint=fingerprint(wanted))
+
+
+def accepted(
+    store: TransferStore, wanted: TransferRequest, owner: str = "ada", *, key: str | None = None, fingerprint: str = "f"
+) -> tuple[str, bool]:
+    answer = store.submit(owner, read(wanted), key=key, fingerprint=fingerprint)
+    return answer.transfer.id, answer.replayed
 
 
 def many(count: int) -> TransferRequest:
@@ -49,7 +56,7 @@ def second(any_lab: Lab) -> Iterator[TransferStore]:
 
 def test_what_was_submitted_is_there(any_lab: Lab) -> None:
     wanted = request(("a:/x", "b:/x"), ("https://example.org/y?key=1", "b:/"), ("a:/run/", "b:/run/"), label="Run 7")
-    transfer, replayed = any_lab.store.submit("ada", read(wanted), key=None, fingerprint="f")
+    transfer, replayed = accepted(any_lab.store, wanted)
     found = any_lab.store.get(transfer, "ada")
     assert not replayed
     assert (found.id, found.owner, found.label, found.state) == (transfer, "ada", "Run 7", TransferState.ACTIVE)
@@ -155,7 +162,7 @@ def test_what_is_no_cursor_is_refused(lab: Lab, cursor: str) -> None:
 
 def test_files_and_events_are_paged(any_lab: Lab) -> None:
     wanted = many(25)
-    transfer, _ = any_lab.store.submit("ada", read(wanted), key=None, fingerprint="f")
+    transfer, _ = accepted(any_lab.store, wanted)
     any_lab.store.ask(transfer, None, Wish.PAUSE)
     seen, after = [], None
     while True:
@@ -177,7 +184,7 @@ def test_wishes_of_transfers_of_any_length(any_lab: Lab, count: int) -> None:
     any_lab.posix("b")
     for number in range(min(count, 20)):
         (source / f"f{number}").write_bytes(b"x")
-    transfer, _ = any_lab.store.submit("ada", read(many(count)), key=None, fingerprint="f")
+    transfer, _ = accepted(any_lab.store, many(count))
     store = any_lab.store
     begun = time.monotonic()
     assert store.ask(transfer, None, Wish.PAUSE).state is TransferState.PAUSED
@@ -225,7 +232,7 @@ def test_a_cancelled_transfer_stays_cancelled(any_lab: Lab, wish: Wish) -> None:
 
 def test_a_transfer_cancelled_before_anything_was_listed_is_cancelled(any_lab: Lab) -> None:
     wanted = request(("a:/run/", "b:/run/"))
-    transfer, _ = any_lab.store.submit("ada", read(wanted), key=None, fingerprint="f")
+    transfer, _ = accepted(any_lab.store, wanted)
     found = any_lab.store.ask(transfer, None, Wish.CANCEL)
     assert (found.state, found.listing) == (TransferState.CANCELLED, False)
     assert found.finished is not None
@@ -248,8 +255,8 @@ def test_retrying_moves_only_what_failed(any_lab: Lab) -> None:
 
 
 def test_counts_are_of_all_transfers(any_lab: Lab) -> None:
-    any_lab.store.submit("ada", read(many(3)), key=None, fingerprint="f")
-    paused, _ = any_lab.store.submit("bo", read(many(4)), key=None, fingerprint="f")
+    accepted(any_lab.store, many(3))
+    paused, _ = accepted(any_lab.store, many(4), "bo")
     any_lab.store.ask(paused, None, Wish.PAUSE)
     counts = any_lab.store.counts()
     assert (counts["queued"], counts["paused"], counts["done"]) == (3, 4, 0)
@@ -260,7 +267,7 @@ def test_the_longest_paths_are_stored(any_lab: Lab) -> None:
 
     long = "/".join("".join(random.Random(n).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=250)) for n in range(16))
     wanted = request((f"a:/{long}", f"b:/{long}"))
-    transfer, _ = any_lab.store.submit("ada", read(wanted), key=None, fingerprint="f")
+    transfer, _ = accepted(any_lab.store, wanted)
     assert any_lab.file(transfer).destination == f"b:/{long}"
 
 

@@ -51,7 +51,7 @@ class Database:
         self.is_sqlite, self._file = self.url.get_backend_name() == "sqlite", SqliteFile(self.url)
         self._writer = _sqlite(url, "BEGIN IMMEDIATE") if self.is_sqlite else _server(url)
         self._reader = _sqlite(url, "BEGIN") if self.is_sqlite else self._writer
-        self._jobs: queue.Queue[tuple[Job[Any], Future[Any]] | None] = queue.Queue()
+        self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self.on_commit: list[Callable[[], None]] = []
         """Each is called after each commit, from the writer's thread; must be quick and not raise."""
         self._closed, self._own, self._clock = False, threading.local(), Clock()
@@ -64,11 +64,15 @@ class Database:
 
         Raises what the job raises (its own changes are then undone), or ``DatabaseUnavailable``.
         """
+        return self.begin_write(job).result()
+
+    def begin_write(self, job: Job[T]) -> Future[T]:
+        """The same without waiting: what it returns, or raises, comes later. Callbacks run in the writer's thread."""
         if self._closed:
             raise DatabaseUnavailable("the database is closed")
         future: Future[T] = Future()
         self._jobs.put((job, future))
-        return future.result()
+        return future
 
     def write_apart(self, job: Job[T]) -> T:
         """As ``write``, but not kept waiting by the turn of another gateway (which may be frozen in it): for a job that

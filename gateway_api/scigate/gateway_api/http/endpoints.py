@@ -25,7 +25,7 @@ from ..resources import (
     Verify,
 )
 from ..transfers.wishes import Wish
-from .route import Answer, Call, Query
+from .route import Answer, Begun, Call, Query
 
 TRANSFER = "/api/v1/transfers/{id}"
 FILE = "/api/v1/files/{storage}/{path}"
@@ -137,6 +137,11 @@ def move(gateway: Gateway, call: Call) -> Answer:
 
 def submit(gateway: Gateway, call: Call) -> Answer:
     return submitted(gateway.submit(call.actor, as_kind(TransferRequest, call.body), call.idempotency_key), call.url)
+
+
+def begin_submit(gateway: Gateway, call: Call) -> Begun | None:
+    begun = gateway.begin_submit(call.actor, as_kind(TransferRequest, call.body), call.idempotency_key)
+    return None if begun is None else (begun, lambda accepted: submitted(gateway.end_submit(accepted), call.url))
 
 
 def submitted(answer: Submitted, url: Callable[..., str]) -> Answer:

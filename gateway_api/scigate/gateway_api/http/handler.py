@@ -227,11 +227,18 @@ class JsonHandler(Handler):
         body = read_json(bytes(self._body), model) if isinstance(model, type) else None
         key = idempotency_key(self.request.headers.get("Idempotency-Key"))
         call = Call(self.actor, self.params, self.query, body, key, self.site.url)
-        endpoint: Endpoint = self.route.endpoint  # type: ignore[assignment]  # else this is not its handler
-        if self.site.reads_alone and self.route.quick(self.query):
-            self.write_answer(endpoint(self.site.gateway, call))
-        else:
-            self.write_answer(await self.run(endpoint, self.site.gateway, call))
+        self.write_answer(await self._answer(call))
+
+    async def _answer(self, call: Call) -> Answer:
+        """Asked here where that takes nothing, from a database on this machine; else in a thread."""
+        gateway, route = self.site.gateway, self.route
+        endpoint: Endpoint = route.endpoint  # type: ignore[assignment]  # else this is not its handler
+        if self.site.reads_alone and route.quick(self.query):
+            return endpoint(gateway, call)
+        if self.site.reads_alone and route.begun and (begun := route.begun(gateway, call)):
+            commit, answer = begun
+            return answer(await self.site.commits.result(commit))
+        return await self.run(endpoint, gateway, call)
 
     get = head = post = put = delete = dispatch
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel
@@ -48,6 +49,8 @@ class Answer:
 
 
 Endpoint: TypeAlias = "Callable[[Gateway, Call], Answer]"
+Begun: TypeAlias = "tuple[Future[Any], Callable[[Any], Answer]]"
+"""What is waited for, and what then makes the answer of it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Route:
     ``endpoint`` is a plain function, called in a thread; or a tornado handler where bytes are streamed.
     ``storage``: it may wait for a storage, so it runs in threads apart from those that only ask the database.
     ``quick``: whether its answer to a query takes so little, from a database on this machine, that a thread costs more.
+    ``begun``: the same as ``endpoint`` in a moment, with an answer that comes when a commit is durable; None: not so.
     ``browser``: a page that a browser opens, see ``token_in``.
     ``harmless``: it changes nothing although its method says so, see ``check_writes``.
     ``overridable``: a POST with ``X-HTTP-Method-Override`` may stand for it.
@@ -82,6 +86,7 @@ class Route:
     """Request headers that matter beyond the usual: name → what it does."""
     storage: bool = False
     quick: Callable[[Query], bool] = lambda query: False
+    begun: Callable[[Gateway, Call], Begun | None] | None = None
     browser: bool = False
     harmless: bool = False
     overridable: bool = False

@@ -60,7 +60,7 @@ _ROUTES: Final = (
     Route("POST", f"{V1}/moves", Rule.STORAGE_WRITE, "Rename a file within its storage", do.move,
           Entry, body=MoveRequest, storage=True),
     Route("POST", f"{V1}/transfers", Rule.USER, "Submit a transfer", do.submit, Submitted, 202,
-          body=TransferRequest, headers=_KEY),
+          body=TransferRequest, headers=_KEY, begun=do.begin_submit),
     Route("POST", f"{V1}/transfers/bulk", Rule.USER,
           "Submit a transfer of very many files: a line of JSON with source and destination for each",
           ManifestHandler, Submitted, 202, query=do.ManifestQuery, body="application/x-ndjson", headers=_KEY,

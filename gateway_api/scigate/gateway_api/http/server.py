@@ -21,6 +21,7 @@ from ..gateway import Gateway
 from ..policy import Rule
 from ..problems import Problem
 from ..settings import Settings
+from .commits import Commits
 from .events.fanout import Fanout
 from .handler import Handler, JsonHandler, NotFoundHandler, host_of, url_path
 from .hub.parts import HubParts
@@ -48,6 +49,8 @@ class Site:
         gateway.events.actor_named = users.named
         self.reads_alone = False
         """Whether the event loop may read the database by itself: then it waits for nobody."""
+        self.commits: Commits
+        """Set by the event loop."""
         self.body_max = settings.limits.body_max
         self.pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api")
         self.storage_pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="api-storage")
@@ -188,7 +191,7 @@ class HttpServer:
             max_body_size=2 * self._site.body_max, max_buffer_size=2 * self._site.body_max + MiB,
         )  # fmt: skip
         server.add_sockets(sockets)
-        self._site.reads_alone = self._site.gateway.reads_alone()
+        self._site.reads_alone, self._site.commits = self._site.gateway.reads_alone(), Commits()
         self._site.fanout.start()
         self._ready.set_result(sockets[0].getsockname()[1])
         await self._stopping.wait()

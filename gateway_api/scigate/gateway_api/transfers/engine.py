@@ -146,6 +146,13 @@ class Engine:
         """There may be something new to do."""
         self._wake.set()
 
+    def look_at_queued(self) -> None:
+        """Files of transfers are queued. While all slots are taken nobody has to look: whoever leaves one does."""
+        with self._lock:
+            free = self._shares[0].is_free
+        if free:
+            self.look()
+
     def look_soon(self) -> None:
         """The same for what comes in crowds: the first is looked at at once, those that follow it together."""
         self._soon = True  # before the look at ``_gathering``: either we wake the dispatcher, or it sees this

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -13,13 +15,13 @@ from sqlalchemy.exc import IntegrityError
 
 from ..db import points
 from ..db.bulk import BulkStatement
-from ..db.database import Database
+from ..db.database import Database, DatabaseUnavailable
 from ..db.paging import cursor, newest, next_cursor
 from ..db.schema import transfer
 from ..events import journal
 from ..events.cloudevents import event_of
 from ..problems import not_found
-from ..resources import Cause, Event, FileState, Page, Rates, Transfer, TransferFile, TransferState
+from ..resources import Cause, Event, FileState, Page, Rates, Submitted, Transfer, TransferFile, TransferState
 from ..uploads.arrivals import Hindrance
 from ..uploads.hindrances import cause_told
 from . import intake, views, wishes
@@ -80,6 +82,14 @@ class NoProgress:
         return []
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A transfer that is durable; ``replayed``: since before."""
+
+    row: Any
+    replayed: bool
+
+
 class TransferStore:
     """All transfers. ``owner`` None means: those of everybody. What is foreign is answered like what is not there."""
 
@@ -91,6 +101,8 @@ class TransferStore:
         self.progress: Progress = progress or NoProgress()
         self.expected = ExpectedRates()
         self.on_new: Callable[[], None] = lambda: None
+        self.on_queued: Callable[[], None] = lambda: None
+        """The same for what is nothing but files in the queue."""
         self.hindrance: Callable[[str], Hindrance | None] = lambda upload: None
 
     def accepted(self, owner: str, key: str | None, fingerprint: str) -> str | None:
@@ -98,29 +110,59 @@ class TransferStore:
         with self._database.read() as connection:
             return None if key is None else intake.replay(connection, owner, key, fingerprint)
 
-    def submit(self, owner: str, submission: Submission, *, key: str | None, fingerprint: str) -> tuple[str, bool]:
-        """Accept a submission; returns the transfer's id and whether the key had been accepted before."""
-        transfer_id = intake.new_id()
+    def submit(self, owner: str, submission: Submission, *, key: str | None, fingerprint: str) -> Submitted:
+        """Accept a submission, or say what was accepted under this key before."""
+        return self.shown(self.begin_submit(owner, submission, key=key, fingerprint=fingerprint).result())
 
-        def job(connection: Connection) -> tuple[str, bool]:
+    def begin_submit(
+        self, owner: str, submission: Submission, *, key: str | None, fingerprint: str
+    ) -> Future[Accepted]:
+        """The same without waiting for the commit: what is ``shown`` comes when it is durable."""
+        transfer_id = intake.new_id()
+        tell = self.on_new if any(pair.source.is_folder for pair in submission.pairs) else self.on_queued
+
+        def job(connection: Connection) -> Accepted:
             now = self._database.now(connection)
             if key is not None and (before := intake.replay(connection, owner, key, fingerprint)):
-                return before, before != transfer_id  # equal: our own commit, whose answer was lost
-            if key is None and _row(connection, transfer_id) is not None:
-                return transfer_id, False
+                # equal: our own commit, whose answer was lost
+                return Accepted(_row(connection, before), replayed=before != transfer_id)
+            if key is None and (ours := _row(connection, transfer_id)) is not None:
+                return Accepted(ours, replayed=False)
             intake.store(connection, transfer_id, owner, submission, now)
             if key is not None:
                 binding = {"owner": owner, "key": key, "fingerprint": fingerprint, "transfer": transfer_id}
                 intake.remember(connection, {**binding, "created": now})
             points.written(connection, "transfer.submitted")
-            return transfer_id, False
+            return Accepted(_row(connection, transfer_id), replayed=False)
 
-        try:
-            answer = self._database.write(job)
-        except IntegrityError:  # another gateway has accepted the same key in the same moment: now it is seen
-            answer = self._database.write(job)
-        self.on_new()
-        return answer
+        return self._begin_twice(job, tell)
+
+    def _begin_twice(self, job: Callable[[Connection], Accepted], tell: Callable[[], None]) -> Future[Accepted]:
+        """If another gateway has accepted the same key in the same moment, its transfer is seen the second time."""
+        accepted = Future[Accepted]()
+
+        def begin(ended: Callable[[Future[Accepted]], None]) -> None:
+            try:
+                self._database.begin_write(job).add_done_callback(ended)
+            except DatabaseUnavailable as error:
+                accepted.set_exception(error)
+
+        def ended(done: Future[Accepted], last: bool = False) -> None:
+            error = done.exception()
+            if error is None:
+                tell()
+                accepted.set_result(done.result())
+            elif last or not isinstance(error, IntegrityError):
+                accepted.set_exception(error)
+            else:
+                begin(partial(ended, last=True))
+
+        begin(ended)
+        return accepted
+
+    def shown(self, accepted: Accepted) -> Submitted:
+        """The answer to a submit: the transfer as it was when it was accepted."""
+        return Submitted(transfer=self._view(accepted.row), replayed=accepted.replayed)
 
     def begin_manifest(self, owner: str, lines: Lines) -> Incoming:
         """See ``Manifests.begin``."""
