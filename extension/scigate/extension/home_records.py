@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from scigate.gateway_api.client.download import sync_folder
+
 from .home_routes import JOB
 
 Kind = Literal["send", "fetch"]
@@ -60,7 +62,7 @@ class Records:
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
-        _sync(self._folder)
+        sync_folder(self._folder)
 
     def load(self) -> Iterator[Promise]:
         """All promises; what cannot be read is none."""
@@ -93,11 +95,3 @@ class Records:
 
     def _done(self, id: str) -> Path:
         return self._folder / f"{id}.done"
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scigate.gateway_api.client import Check
+from urllib.parse import urlsplit
+
+from scigate.gateway_api.client import Check, access
 
 
 def right(name: str, message: str, next_step: str | None = None) -> Check:
@@ -13,3 +15,8 @@ def right(name: str, message: str, next_step: str | None = None) -> Check:
 def wrong(name: str, message: str, next_step: str) -> Check:
     """Something is to be put right."""
     return Check(name=name, ok=False, message=message, next_step=next_step)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether this address is of this machine."""
+    return access.is_loopback(urlsplit(url).hostname or "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from scigate.gateway_api.client import Check
 from traitlets.config.loader import Config
 
 from . import rights
-from .checks import right, wrong
+from .checks import is_loopback, right, wrong
 from .classes import chosen_class
 from .configuration import CULLER, REPORTED, REPORTS_OF_SERVERS, base_url
 from .merging import ConfigurationError, current
@@ -133,7 +132,7 @@ def _servers(c: Config, service: dict[str, Any]) -> Iterator[Check]:
     elif told != wanted:
         step = "Set base_url, bind_url and the gateway's url before configure(c) is called."
         yield wrong("servers", f"notebook servers look for the gateway at {told}, and it is at {wanted}", step)
-    elif _is_loopback(told) and not _is_local(spawner):
+    elif is_loopback(told) and not _is_local(spawner):
         step = f"{spawner.__name__} starts servers elsewhere: pass a url to configure() that they can reach."
         yield wrong("servers", f"notebook servers look for the gateway at {told}, which is their own machine", step)
     else:
@@ -204,18 +203,10 @@ def _transport(c: Config) -> Check:
     if current(c.JupyterHub, "ssl_cert", ""):
         return right("transport", "the proxy speaks TLS")
     host = current(c.JupyterHub, "ip", None) or urlsplit(current(c.JupyterHub, "bind_url", "http://:8000")).hostname
-    if host and _is_loopback(f"http://{host}"):
+    if host and is_loopback(f"http://{host}"):
         return right("transport", f"the proxy listens on {host} only")
     step = "Set ssl_key and ssl_cert, or have it listen on 127.0.0.1 behind a proxy that speaks TLS."
     return wrong("transport", "passwords and tokens go over the network without encryption", step)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_local(spawner: type) -> bool:

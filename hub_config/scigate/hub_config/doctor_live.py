@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Iterator
 from typing import Any, Final
@@ -12,7 +11,7 @@ import httpx
 from scigate.gateway_api.client import Check
 
 from . import rights
-from .checks import right, wrong
+from .checks import is_loopback, right, wrong
 
 PATIENCE: Final = 10.0  # seconds
 NAME: Final = "scigate"
@@ -27,10 +26,10 @@ def look_at_hub(url: str, token: str | Check, *, may_be_down: bool = False) -> I
     ``token`` is one that may be shown to it, or why none is. Redirects are not followed, so it goes nowhere else.
     """
     url = url.rstrip("/").removesuffix("/hub") + "/"
-    if url.startswith("http:") and not _is_loopback(url):
+    if url.startswith("http:") and not is_loopback(url):
         yield wrong("transport", f"{url}: passwords and tokens go over the network without encryption", "Use https.")
     trust = ssl.create_default_context()  # of this system, or of $SSL_CERT_FILE
-    options: dict[str, Any] = {"timeout": PATIENCE, "trust_env": not _is_loopback(url), "follow_redirects": False}
+    options: dict[str, Any] = {"timeout": PATIENCE, "trust_env": not is_loopback(url), "follow_redirects": False}
     try:
         with httpx.Client(base_url=url, verify=trust, **options) as http:
             yield from _hub(http, url, token)
@@ -132,11 +131,3 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -96,7 +96,7 @@ class PartFile:
             _rename_if_absent(self.path, self.destination)
         self.etag = None
         self._journal.remove()
-        _sync_folder(self.destination.parent)
+        sync_folder(self.destination.parent)
 
 
 def part_path(destination: Path) -> Path:
@@ -237,7 +237,8 @@ def _rename_if_absent(part: Path, destination: Path) -> None:
     part.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
