@@ -37,7 +37,7 @@ LINE_MAX: Final = 1 << 20  # bytes
 PATIENCE: Final = 10.0  # seconds for the head of a request
 LINGER: Final = 2.0  # seconds in which a body is thrown away, so that its sender reads our answer
 STOP: Final = 10.0  # seconds that the gateway gets; ending it by force is safe too, and the hub waits for us
-MOST: Final = 500  # connections at once
+MOST: Final = 500  # connections at once; a new one is worth more than the oldest, which only waits
 QUEUE: Final = 1024  # connections that wait to be accepted
 PR_SET_PDEATHSIG: Final = 1
 
@@ -153,7 +153,7 @@ class StandIn:
         self._prefix = prefix
         self.outage = Outage()
         self._server: asyncio.Server | None = None
-        self._connections = 0
+        self._held: dict[asyncio.StreamWriter, None] = {}  # the oldest first
 
     async def open(self, listener: socket.socket) -> None:
         """Accept connections; nothing if it does already. ``listener`` itself stays open whatever happens here."""
@@ -169,13 +169,16 @@ class StandIn:
             self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        while len(self._held) >= MOST:
+            oldest = next(iter(self._held))
+            del self._held[oldest]
+            oldest.transport.abort()
+        self._held[writer] = None
         try:
-            if self._connections <= MOST:
-                with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError):
-                    await self._answer(reader, writer)
+            with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError):
+                await self._answer(reader, writer)
         finally:
-            self._connections -= 1
+            self._held.pop(writer, None)
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 access_log = logging.getLogger("scigate.access")
 T = TypeVar("T")
 NOBODY: Final = Actor("", "", roles=frozenset(), proof="none")
-BODY_TIMEOUT: Final = 30.0  # seconds for a JSON body
+BODY_TIMEOUT: Final = 30.0  # seconds for a body that is read as a whole, or dropped
 DRAINED: Final = 1 << 20  # a refused body up to this size is read, so that the client sees the answer
 CHECKSUM_MISMATCH: Final = "Checksum Mismatch"
 """The phrase of 460, which tus 1.0 has added to HTTP."""
@@ -209,7 +209,6 @@ class JsonHandler(Handler):
             )
         if self._content_length() > self.site.body_max:
             raise too_large(self.site.body_max)
-        self.request.connection.set_body_timeout(BODY_TIMEOUT)  # type: ignore[union-attr]
         return None
 
     def data_received(self, chunk: bytes) -> None:

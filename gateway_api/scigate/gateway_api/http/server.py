@@ -23,7 +23,7 @@ from ..problems import Problem
 from ..settings import Settings
 from .commits import Commits
 from .events.fanout import Fanout
-from .handler import Handler, JsonHandler, NotFoundHandler, host_of, url_path
+from .handler import BODY_TIMEOUT, Handler, JsonHandler, NotFoundHandler, host_of, url_path
 from .hub.parts import HubParts
 from .listening import listening_sockets
 from .route import Route
@@ -188,6 +188,7 @@ class HttpServer:
         application = SiteApplication(self._site)
         server = HTTPServer(
             application, chunk_size=MiB, max_header_size=HEADERS_MAX, idle_connection_timeout=IDLE,
+            body_timeout=BODY_TIMEOUT,
             max_body_size=2 * self._site.body_max, max_buffer_size=2 * self._site.body_max + MiB,
         )  # fmt: skip
         server.add_sockets(sockets)
