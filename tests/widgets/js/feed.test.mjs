@@ -27,7 +27,11 @@ async function wire() {
     whole = false;
     for (const socket of sockets) socket.destroy();
   }
-  return { port: server.address().port, cut, mend: () => (whole = true), count: () => sockets.size / 2 };
+  /** Like a laptop that slept: what is connected stays so, and nothing comes any more. */
+  function freeze() {
+    for (const socket of sockets) socket.unpipe().pause();
+  }
+  return { port: server.address().port, cut, freeze, mend: () => (whole = true), count: () => sockets.size / 2 };
 }
 
 async function ask(method, path, body) {
@@ -38,12 +42,12 @@ async function ask(method, path, body) {
 
 const send = async (name) => (await ask("PUT", `/api/v1/files/archive/feed/${name}`, "some bytes")).transfer.id;
 
-async function feedThrough({ port }) {
+async function feedThrough({ port }, patience = {}) {
   const where = async () => {
     const { ticket } = await ask("POST", "/api/v1/tickets/page");
     return { url: `ws://127.0.0.1:${port}/api/v1/events/ws`, protocols: ["scigate.v1", `ticket.${ticket}`] };
   };
-  const feed = createFeed(where, { random: () => 0 });
+  const feed = createFeed(where, { random: () => 0, ...patience });
   const ended = new AbortController();
   after(() => (ended.abort(), feed.rest()));
   const subscribe = (topic, listener) => feed.subscribe(topic, { signal: ended.signal, ...listener });
@@ -105,6 +109,27 @@ test("events come, none is missed or doubled when the wire is cut, and one socke
   await wait(300);
   assert.equal(first.length, heard);
 });
+
+for (const [how, patience, wake] of [
+  ["is noticed by its silence", { silence: 2000 }, () => {}],
+  ["is not waited for when the page is looked at again", { late: 0 }, (feed) => feed.hurry()],
+])
+  test(`a connection that is dead without a word ${how}`, async () => {
+    const line = await wire();
+    const feed = await feedThrough(line, patience);
+    const events = [];
+    let ready = false;
+    feed.subscribe("transfers", { onEvent: (event) => events.push(event), onReady: () => (ready = true) });
+    await until("ready", () => ready);
+    const before = await send(`${how}-before`);
+    await until("the first is done", () => done(events, before));
+    line.freeze();
+    const meanwhile = await send(`${how}-meanwhile`);
+    wake(feed);
+    await until("the second is done", () => done(events, meanwhile));
+    const ids = events.map(({ id }) => Number(id));
+    assert.deepEqual(ids, [...new Set(ids)].sort((a, b) => a - b), "each once, in order");
+  });
 
 test("another topic on the same socket; a foreign one is refused in words", async () => {
   const line = await wire();

@@ -1,6 +1,7 @@
 /** Events of the gateway over ONE WebSocket, for everybody on the page. Reconnects and goes on where it was. */
 
 const SILENCE = 40_000; // ms; a heartbeat comes every 15 s (docs/reference/events.md)
+const LATE = 20_000; // ms; a heartbeat that should have come while nobody looked
 const LONGEST_WAIT = 30_000; // ms between two tries to connect
 const LINGER = 5_000; // ms for which the socket stays without listeners
 const PROGRESS = "scigate.transfer.progress";
@@ -8,12 +9,15 @@ const PROGRESS = "scigate.transfer.progress";
 /**
  * @param {() => Promise<{url: string, protocols: string[]}>} where
  * @param onRefused  called when the gateway closed before it opened: the ticket may have ended
+ * @param silence  after so many ms without a word the connection is dead; `late`: so many when a page wakes up
  */
-export function createFeed(where, { onRefused = () => {}, random = Math.random } = {}) {
+export function createFeed(where, options = {}) {
+  const { onRefused = () => {}, random = Math.random, silence = SILENCE, late = LATE } = options;
   const topics = new Map(); // topic → {listeners, after, asked, ready}
   let socket = null;
   let state = "idle"; // idle, connecting, live, offline
   let tries = 0;
+  let heard = 0; // when something came last, by the clock: the others stand still while a computer sleeps
   let retry, watchdog, lingering;
 
   function setState(value) {
@@ -48,6 +52,7 @@ export function createFeed(where, { onRefused = () => {}, random = Math.random }
       for (const [name, topic] of topics) ask(name, topic);
     };
     opened.onmessage = ({ data }) => {
+      if (socket !== opened) return; // given up; its successor tells the same
       tries = 0;
       alive();
       take(JSON.parse(data));
@@ -62,8 +67,9 @@ export function createFeed(where, { onRefused = () => {}, random = Math.random }
 
   /** Every sign of life winds the clock up again; when it runs down, a proxy on the way is dead. */
   function alive() {
+    heard = Date.now();
     clearTimeout(watchdog);
-    watchdog = setTimeout(lost, SILENCE);
+    watchdog = setTimeout(lost, silence);
   }
 
   function lost() {
@@ -174,8 +180,9 @@ export function createFeed(where, { onRefused = () => {}, random = Math.random }
     setState("idle");
   }
 
-  /** The network is back, or the page is looked at again: do not wait for the clock. */
+  /** The network is back, or the page is looked at again: do not wait for the clocks. */
   function hurry() {
+    if (state === "live" && Date.now() - heard > late) lost();
     if (state !== "offline") return;
     tries = 0;
     connect();
