@@ -9,21 +9,17 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from scigate.gateway_api.client import GatewayError
 from scigate.gateway_api.units import parse_size
-from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing
 
 from . import (
     cases,
     hub,
     load,
     load_report,
-    machine,
     overheads,
     overheads_report,
     report,
@@ -34,6 +30,7 @@ from . import (
 )
 from .compare import REST, Comparison, Plan
 from .others import AwsCli, S5cmd, Script, programs, version_of
+from .outcome import FAILURES, described, own_folder, write
 from .peers import RCLONE_FLAGS, Peer, Rclone, SciGate
 from .summary import summarise
 from .uploads_report import PAGE, RESULTS, ROOT
@@ -59,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _write_page(options.page or PAGE, json.loads(options.page_from.read_text()))
             return 0
         result = run(options)
-    except (cases.BenchmarkFailed, GatewayError, ServerMissing, ServerFailed) as error:
+    except FAILURES as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     _publish(result, options)
@@ -68,36 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """All chosen cases, in a folder of their own that is gone afterwards."""
-    folder = options.folder.absolute()
-    _claim(folder)
-    memory = MEMORY / f"scigate-{folder.name.strip('.')}-{random.getrandbits(32):08x}"
-    try:
-        return _compare_all(options, folder, memory)
-    finally:
-        shutil.rmtree(folder)
-        shutil.rmtree(memory, ignore_errors=True)
-
-
-def _claim(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        raise cases.BenchmarkFailed(
-            f"{folder} is there already: another benchmark is running, or one was killed. Remove it, or take --folder"
-        ) from None
+    with own_folder(options.folder) as folder:
+        memory = MEMORY / f"scigate-{folder.name.strip('.')}-{random.getrandbits(32):08x}"
+        try:
+            return _compare_all(options, folder, memory)
+        finally:
+            shutil.rmtree(memory, ignore_errors=True)
 
 
 def _compare_all(options: argparse.Namespace, folder: Path, memory: Path) -> dict[str, Any]:
     plan, media, chosen = _plan(options), Media(folder, folder, folder, options.tls), _peers(options)
     media = _placed(media, memory, options, plan)
-    result: dict[str, Any] = {
-        "name": _name(options),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "setup": {"rounds": plan.rounds, "seed": plan.seed, "cold": plan.cold, **media.describe()},
-        "machine": machine.machine() | {"load": machine.load()},
-        "versions": machine.versions() | {name: version_of(name) for name in ("s5cmd", "awscli", "boto3", "s3fs")},
-        "rclone": {"flags": list(RCLONE_FLAGS), "startup": round(Rclone().startup(folder), 3)},
-    }
+    setup = {"rounds": plan.rounds, "seed": plan.seed, "cold": plan.cold, **media.describe()}
+    result = described(_name(options), setup)
+    result["versions"] |= {name: version_of(name) for name in ("s5cmd", "awscli", "boto3", "s3fs")}
+    result["rclone"] = {"flags": list(RCLONE_FLAGS), "startup": round(Rclone().startup(folder), 3)}
     comparison = Comparison(plan, chosen, media, Sources(media.local / "source"), _tell)
     result["cases"] = [
         summarise(case, comparison.run(case), {peer.name: why for peer in chosen if (why := peer.cannot(case))})
@@ -167,8 +149,7 @@ def _tell(line: str) -> None:
 
 def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
     """The page shows the full comparison; that of a part, or of a quick run, only where it is asked for."""
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{result['name']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(result, options.results)
     if page := options.page or (PAGE if result["name"] == "full" else None):
         _write_page(page, result)
     print(report.table(result["cases"]))

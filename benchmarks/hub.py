@@ -5,27 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 import psutil
-from scigate.gateway_api.client import Gateway, GatewayError
+from scigate.gateway_api.client import Gateway
 from scigate.gateway_api.units import parse_size
 from scigate.hub_config.testing import Hub
 from scigate.storage_backends.backend import GiB, MiB
 
-from . import machine
 from .cases import BenchmarkFailed, write_random
 from .measure import MemoryPeak, Stopwatch
+from .outcome import add_outputs, described, kept, own_folder, publish
 from .report import size as readable
-from .uploads_report import PAGE, RESULTS, ROOT, join
+from .uploads_report import ROOT
 
 HEADING: Final = "## Through a hub's proxy"
 WAYS: Final = ("direct", "proxy")
@@ -51,34 +49,14 @@ Measured on {machine}, {started}; load average {load} at the beginning. Commit {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write what was measured; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        result = run(options)
-    except (BenchmarkFailed, GatewayError, RuntimeError) as error:
-        print(f"bench hub: {error}", file=sys.stderr)
-        return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    if page := options.page or (PAGE if options.name == "hub" else None):
-        page.write_text(join(page.read_text() if page.exists() else "", section(result)))
-    print(section(result))
-    return 0
+    return publish("hub", options, kept("hub", options, run, RuntimeError), section)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """In a folder of its own that is gone afterwards."""
-    folder: Path = options.folder.absolute()
-    if folder.exists():
-        raise BenchmarkFailed(f"{folder} is there already: remove it, or take another --folder")
-    folder.mkdir(mode=0o700, parents=True)
     setup = {"size": int(str(options.size)), "rounds": options.rounds}
-    result: dict[str, Any] = {
-        "name": options.name, "started": datetime.now(UTC).isoformat(timespec="seconds"), "setup": setup,
-        "machine": machine.machine() | {"load": machine.load()}, "versions": machine.versions(),
-    }  # fmt: skip
-    try:
-        return result | _measure(folder, **setup)
-    finally:
-        shutil.rmtree(folder)
+    with own_folder(options.folder) as folder:
+        return described(options.name, setup) | _measure(folder, **setup)
 
 
 def _measure(folder: Path, *, size: int, rounds: int) -> dict[str, Any]:
@@ -155,7 +133,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=parse_size, default=2 * GiB, help="of the file [default: 2 GiB]")
     add("--rounds", type=int, default=3, help="how often each way is measured [default: 3]")
     add("--folder", type=Path, default=ROOT / ".bench" / "hub", help="a folder to be made on the disk to measure")
-    add("--name", default="hub", help="of the result [default: hub]")
-    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
-    add("--page", type=Path, metavar="FILE", help="where the section goes [default: docs/, for its usual name]")
+    add_outputs(parser, "hub")
     return parser

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from scigate.gateway_api.client import GatewayError
-
-from . import load_queue, machine
+from . import load_queue
 from .cases import BenchmarkFailed
 from .load_gateway import Asked, LoadedGateway, free_gateway, held_gateway
 from .load_report import section
-from .uploads_report import PAGE, RESULTS, ROOT, join
+from .outcome import add_outputs, described, kept, own_folder, publish
+from .uploads_report import ROOT
 
 GETS, SUBMITS = 1500, 500  # per second: what is aimed at
 CONNECTIONS: Final = (16, 64)
@@ -33,38 +29,19 @@ LISTED: Final = 20  # transfers on a page of the list
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write what was measured; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        result = run(options)
-    except (BenchmarkFailed, GatewayError) as error:
-        print(f"bench load: {error}", file=sys.stderr)
-        return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    if page := options.page or (PAGE if options.name == "load" else None):
-        page.write_text(join(page.read_text() if page.exists() else "", section(result, _soak(options.results))))
-    print(section(result, _soak(options.results)))
-    return 0
+    return publish("load", options, kept("load", options, run), lambda result: section(result, _soak(options.results)))
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """All parts, in a folder of their own that is gone afterwards."""
-    folder: Path = options.folder.absolute()
-    if folder.exists():
-        raise BenchmarkFailed(f"{folder} is there already: remove it, or take another --folder")
-    folder.mkdir(mode=0o700, parents=True)
     setup = _setup(options)
-    result: dict[str, Any] = {
-        "name": options.name, "started": datetime.now(UTC).isoformat(timespec="seconds"), "setup": setup,
-        "machine": machine.machine() | {"load": machine.load()}, "versions": machine.versions(),
-    }  # fmt: skip
-    try:
+    with own_folder(options.folder) as folder:
+        result = described(options.name, setup)
         for name, part in _parts(setup).items():
             if not options.parts or name in options.parts.split(","):
                 _tell(f"load: {name}")
-                with _emptied(folder / name) as own:
+                with own_folder(folder / name) as own:
                     result[name] = part(own)
-    finally:
-        shutil.rmtree(folder)
     return result
 
 
@@ -133,15 +110,6 @@ def _soak(results: Path) -> dict[str, Any] | None:
     return json.loads(measured.read_text()) if measured.exists() else None
 
 
-@contextmanager
-def _emptied(folder: Path) -> Iterator[Path]:
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -156,9 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--million", type=int, metavar="N", help="files of the large submit [default: 1000000]")
     add("--parts", default="", metavar="NAME,…", help="only these: gets, submits, queued, active, million")
     add("--folder", type=Path, default=ROOT / ".bench" / "load", help="a folder to be made on the disk to measure")
-    add("--name", default="load", help="of the result [default: load]")
-    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
-    add("--page", type=Path, metavar="FILE", help="where the section goes [default: docs/, for a result named load]")
+    add_outputs(parser, "load")
     return parser
 
 

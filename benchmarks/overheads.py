@@ -7,30 +7,27 @@ where that has room, so that a disk's moods are no part of it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from scigate.gateway_api.client import Gateway, GatewayError
+from scigate.gateway_api.client import Gateway
 from scigate.storage_backends.backend import MiB
-from scigate.storage_backends.testing.servers import S3Server, ServerFailed, ServerMissing, seaweedfs
+from scigate.storage_backends.testing.servers import S3Server, seaweedfs
 
-from . import machine
 from .cases import BenchmarkFailed
 from .gateway import RunningGateway, gateway
 from .measure import MemoryPeak, Stopwatch, cpu_of
+from .outcome import add_outputs, described, kept, own_folder, publish
 from .overheads_report import section
 from .places import Bucket, Folder, Place
-from .uploads_report import PAGE, RESULTS, join
 from .workspace import MEMORY
 
 SMALL: Final = 100  # bytes of a small file: the file is measured, not its bytes
@@ -43,39 +40,22 @@ LOOKED_AT_OFTEN: Final = 10.0  # seconds
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write what was measured; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        result = run(options)
-    except (BenchmarkFailed, GatewayError, ServerMissing, ServerFailed) as error:
-        print(f"bench overheads: {error}", file=sys.stderr)
-        return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    if page := options.page or (PAGE if options.name == "overheads" else None):
-        page.write_text(join(page.read_text() if page.exists() else "", section(result)))
-    print(section(result))
-    return 0
+    return publish("overheads", options, kept("overheads", options, run), section)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """All parts, in folders of their own that are gone afterwards."""
     counts = [int(number) for number in options.files.split(",")]
-    result: dict[str, Any] = {
-        "name": options.name, "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "setup": {"files": counts, "size": options.size * MiB, "rounds": options.rounds, "small": SMALL},
-        "machine": machine.machine() | {"load": machine.load()}, "versions": machine.versions(),
-    }  # fmt: skip
+    setup = {"files": counts, "size": options.size * MiB, "rounds": options.rounds, "small": SMALL}
+    result = described(options.name, setup)
     wanted = options.parts.split(",") if options.parts else ["linear", "verification", "parts"]
-    folder = MEMORY / f"scigate-overheads-{os.getpid()}"
-    folder.mkdir(mode=0o700)
-    try:
+    with own_folder(MEMORY / f"scigate-overheads-{os.getpid()}") as folder:
         if "linear" in wanted:
             result["linear"] = [_linear(folder / str(number), number) for number in counts]
         if {"verification", "parts"} & {*wanted}:
             (folder / "s3").mkdir()
             with seaweedfs(folder / "s3") as server:
                 result |= _of_large(wanted, folder, server, options)
-    finally:
-        shutil.rmtree(folder)
     return result
 
 
@@ -212,7 +192,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=int, default=1024, metavar="MIB", help="of the large file [default: 1024]")
     add("--rounds", type=int, default=3, help="how often each is measured [default: 3]")
     add("--parts", default="", metavar="NAME,…", help="only these: linear, verification, parts")
-    add("--name", default="overheads", help="of the result [default: overheads]")
-    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
-    add("--page", type=Path, metavar="FILE", help="where the section goes [default: docs/, for its usual name]")
+    add_outputs(parser, "overheads")
     return parser

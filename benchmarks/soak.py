@@ -12,7 +12,6 @@ import json
 import os
 import random
 import secrets
-import shutil
 import sys
 import threading
 import time
@@ -26,14 +25,13 @@ from statistics import median
 from typing import Any, Final
 
 from scigate.storage_backends.backend import MiB
-from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing, seaweedfs
+from scigate.storage_backends.testing.servers import seaweedfs
 
-from . import machine
-from .cases import BenchmarkFailed
+from .outcome import add_outputs, described, kept, own_folder
 from .places import Bucket
 from .soak_faults import Life, Network, fill, free_port, settings, small_disk
 from .soak_work import Crowd, Reader, make_sources, web_server
-from .uploads_report import RESULTS, ROOT
+from .uploads_report import ROOT
 
 LOOK: Final = 5.0  # seconds between two looks at the process, unless faults are more frequent
 WARM: Final = 600.0  # seconds of a life that do not count: libraries are loaded, pools, caches and rings fill
@@ -65,27 +63,16 @@ class Fault:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Soak, and write what was seen; the exit code is 1 when something was wrong."""
     options = _parser().parse_args(arguments)
-    try:
-        result = run(options)
-    except (BenchmarkFailed, ServerMissing, ServerFailed) as error:
-        print(f"bench soak: {error}", file=sys.stderr)
+    if (result := kept("soak", options, run)) is None:
         return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps({name: result[name] for name in ("memory", "descriptors", "wal", "counts", "wrong")}, indent=1))
     return 1 if result["wrong"] else 0
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """In a folder of its own that is gone afterwards."""
-    folder: Path = options.folder.absolute()
-    if folder.exists():
-        raise BenchmarkFailed(f"{folder} is there already: remove it, or take another --folder")
-    folder.mkdir(mode=0o700, parents=True)
-    try:
+    with own_folder(options.folder) as folder:
         return _soak(folder, options)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _soak(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -97,11 +84,9 @@ def _soak(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         _drained(stage)
         stage.reader.again()
         leftovers = _leftovers(stage)
-    book = stage.crowd.book
+    book, setup = stage.crowd.book, {name: getattr(options, name) for name in ("minutes", "every", "pause", "seed")}
     return {
-        "name": options.name, "started": started,
-        "setup": {name: getattr(options, name) for name in ("minutes", "every", "pause", "seed")},
-        "machine": machine.machine() | {"load": machine.load()}, "versions": machine.versions(),
+        **described(options.name, setup), "started": started,
         "memory": _growth(looks, lambda look: look.rss), "descriptors": _growth(looks, lambda look: look.descriptors),
         "wal": max(look.wal for look in looks), "lives": looks[-1].life, "faults": [asdict(one) for one in faults],
         "counts": dict(sorted(book.counts.items())), "slowest_transfer": round(book.slowest, 1),
@@ -271,8 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--pause", type=float, default=1.0, help="seconds between two acts of one person [default: 1]")
     add("--seed", type=int, default=random.getrandbits(32), help="draws the faults and the files")
     add("--folder", type=Path, default=ROOT / ".bench" / "soak", help="a folder to be made on the disk to measure")
-    add("--name", default="soak", help="of the result [default: soak]")
-    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
+    add_outputs(parser, "soak", page=False)
     return parser
 
 

@@ -20,6 +20,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from scigate.gateway_api.demo.service import COMMAND
+from scigate.storage_backends.testing.servers import free_ports
 
 from .cases import BenchmarkFailed
 
@@ -167,8 +168,7 @@ def fill(disk: Path) -> float:
 
 def free_port() -> int:
     """A port that nobody has now, so that each life can have the same."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def settings(port: int, state: Path, token_hash: str, storages: dict[str, dict[str, object]], pulls: int) -> str:

@@ -18,22 +18,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from scigate.gateway_api.client import GatewayError
 from scigate.gateway_api.demo import witness
 from scigate.gateway_api.units import parse_size
 from scigate.storage_backends.backend import GiB, MiB
 from scigate.storage_backends.credential import Secret
 from scigate.storage_backends.registry import BackendRegistry
-from scigate.storage_backends.testing.servers import S3Server, ServerFailed, ServerMissing, seaweedfs
+from scigate.storage_backends.testing.servers import S3Server, seaweedfs
 
-from . import machine
 from .cases import DATA, BenchmarkFailed, write_random
 from .gateway import DESTINATION, RunningGateway, gateway
 from .measure import MemoryPeak, Stopwatch, cpu_of
+from .outcome import add_outputs, described, kept, own_folder, publish
 from .places import Bucket, Folder
 from .sending import Connection, Tus
 from .summary import spread
-from .uploads_report import PAGE, RESULTS, ROOT, join, section
+from .uploads_report import ROOT, section
 from .workspace import MEMORY
 
 POLL: Final = 0.02  # seconds between two looks at whether it is DONE
@@ -72,36 +71,19 @@ class SecondLeg:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write what was measured; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        result = run(options)
-    except (BenchmarkFailed, GatewayError, ServerMissing, ServerFailed) as error:
-        print(f"bench uploads: {error}", file=sys.stderr)
-        return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    if page := options.page or (PAGE if options.name == "uploads" else None):
-        page.write_text(join(page.read_text() if page.exists() else "", section(result)))
-    print(section(result))
-    return 0
+    return publish("uploads", options, kept("uploads", options, run), section)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Both legs, in a folder of their own that is gone afterwards."""
-    folder: Path = options.folder.absolute()
-    if folder.exists():
-        raise BenchmarkFailed(f"{folder} is there already: remove it, or take another --folder")
-    folder.mkdir(mode=0o700, parents=True)
-    try:
+    setup = {name: getattr(options, name) for name in ("size", "sizes", "rounds", "rate", "seed")}
+    with own_folder(options.folder) as folder:
         _require_space(folder, 3 * max(options.size, *options.sizes) + GiB)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         first = first_leg(folder, options)
         second, block = second_leg(folder, options)
-    finally:
-        shutil.rmtree(folder)
-    setup = {name: getattr(options, name) for name in ("size", "sizes", "rounds", "rate", "seed")}
-    own = {"machine": machine.machine() | {"load": machine.load()}, "versions": machine.versions()}
     legs = {"first_leg": _summary(first), "second_leg": [asdict(one) for one in second], "block_seconds": block}
-    return {"name": options.name, "started": started, "setup": setup, **own, **legs}
+    return described(options.name, setup) | {"started": started} | legs
 
 
 def first_leg(folder: Path, options: argparse.Namespace) -> list[FirstLeg]:
@@ -296,9 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=3, metavar="N", help="how often each is run [default: 3]")
     add("--seed", type=int, default=random.getrandbits(32), help="draws the order of the runs")
     add("--folder", type=Path, default=ROOT / ".bench" / "uploads", help="a folder to be made on the disk to measure")
-    add("--name", default="uploads", help="of the result [default: uploads]")
-    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
-    add("--page", type=Path, metavar="FILE", help="where the table goes [default: docs/, for a result named uploads]")
+    add_outputs(parser, "uploads")
     return parser
 
 

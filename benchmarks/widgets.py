@@ -8,9 +8,7 @@ is what the page's own thread used; it also holds when the machine is busy with 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +17,8 @@ from statistics import median
 from typing import Any, Final
 
 from . import machine
-from .uploads_report import RESULTS, ROOT
+from .outcome import add_outputs, kept
+from .uploads_report import ROOT
 
 PROMISED: Final = 100.0  # milliseconds for a batch of events
 JS: Final = ROOT / "widgets" / "js"
@@ -36,13 +35,8 @@ WHAT: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write what was measured; the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        result = run(options)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"bench widgets: {error}", file=sys.stderr)
+    if (result := kept("widgets", options, run, OSError, subprocess.CalledProcessError)) is None:
         return 1
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(table(result))
     return 0
 
@@ -141,6 +135,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--moving", type=int, default=200, metavar="N", help="in each batch of events [default: 200, what is told]")
     add("--rounds", type=int, default=5, metavar="N", help="[default: 5]")
     add("--chromium", default="/usr/bin/chromium", metavar="FILE", help="[default: Debian's]")
-    add("--name", default="widgets", help="of the result [default: widgets]")
-    add("--results", type=Path, default=RESULTS, metavar="FOLDER", help="where the JSON goes")
+    add_outputs(parser, "widgets", page=False)
     return parser
