@@ -60,6 +60,30 @@ def test_status_says_in_words_how_the_gateway_is(open_page: Callable[..., Any]) 
     assert "scigate.toml" in status.locator(".scigate-about").inner_text()
 
 
+LONG = "archive-of-the-community-with-a-long-name"
+CUT_OFF = """(section) => [...section.querySelectorAll("*")]
+  .filter((one) => !one.closest("thead, caption, svg, .scigate-hidden"))
+  .filter((one) => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== "inline")
+  .map((one) => one.outerHTML)"""
+
+
+def test_in_a_side_bar_all_of_the_status_can_be_read(open_page: Callable[..., Any]) -> None:
+    def name_it(route: Any) -> None:
+        answer = route.fetch().json()
+        answer["items"][0] |= {"name": LONG, "nearest": True, "read_only": True, "state": "unknown"}
+        answer["items"][0] |= {"expected_rate": 123_456_789.0, "space": {"free": 1 << 50, "total": 1 << 51}}
+        route.fulfill(json=answer)
+
+    page = open_page("status", watch=lambda page: page.route("**/api/v1/storages*", name_it))
+    status = page.locator("section.scigate-status")
+    for width in (220, 250, 420, 560, 900):
+        page.locator("main").evaluate("(main, width) => { main.style.width = `${width}px`; }", width)
+        if width <= 420:
+            assert status.evaluate(CUT_OFF) == []
+        for text in ("nearest", "read only", "Not tried yet", "about 118 MiB/s", "1 PiB"):
+            assert status.locator(f"tr[data-id={LONG}]").get_by_text(text).first.is_visible()
+
+
 def test_transfers_appear_move_and_end_by_themselves(open_page: Callable[..., Any], running: Any) -> None:
     page = open_page("transfers")
     page.wait_for_selector(".scigate-transfers .scigate-foot", state="attached")
@@ -268,6 +292,7 @@ def test_after_a_cut_it_says_so_comes_back_and_has_missed_nothing(open_page: Cal
 def test_axe_finds_nothing_serious(
     theme: str, open_page: Callable[..., Any], running: Any, missing: Callable[[str], Any]
 ) -> None:
+    width = {"light": "auto", "dark": "250px"}[theme]  # as in a side bar
     axe = ROOT / "widgets" / "js" / "node_modules" / "axe-core" / "axe.min.js"
     if not axe.is_file():
         missing("needs axe-core, which npm puts into widgets/js/node_modules: remove the bundles, then ./run bundles")
@@ -277,6 +302,7 @@ def test_axe_finds_nothing_serious(
     page.locator(f"tr[data-id='{sent}'] .scigate-opener").click()
     page.locator(".scigate-files-of tbody tr").wait_for()
     page.locator(".scigate-status tbody tr").first.wait_for()
+    page.locator("main").evaluate("(main, width) => { main.style.width = width; }", width)
     page.add_script_tag(path=axe)
     found = page.evaluate("axe.run('main', { resultTypes: ['violations'] })")["violations"]
     serious = [one for one in found if one["impact"] in ("serious", "critical")]

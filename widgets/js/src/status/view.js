@@ -71,15 +71,13 @@ function trouble(text, nextStep) {
 export function storagesTable(storages, status) {
   const about = h("p", { class: "scigate-quiet scigate-small scigate-about" }, aboutGateway(status));
   if (!storages.length) return h("div", { class: "scigate-stack" }, noStorages(), about);
-  const heads = ["Storage", "State", "Bandwidth to expect", "Free space"].map((text) =>
-    h("th", { scope: "col" }, text),
-  );
+  const heads = ["Storage", "State", "Bandwidth to expect", "Free space"].map((text) => h("th", { scope: "col", role: "columnheader" }, text));
   const table = h(
     "table",
-    { class: "scigate-table" },
+    { class: "scigate-table", role: "table" }, // also where it is shown as blocks, in a side bar
     h("caption", { class: "scigate-hidden" }, "Storages, and what to expect of them"),
-    h("thead", {}, h("tr", {}, heads)),
-    h("tbody", {}, storages.map(storageRow)),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)),
+    h("tbody", { role: "rowgroup" }, storages.map(storageRow)),
   );
   return h("div", { class: "scigate-stack" }, h("div", { class: "scigate-scroll" }, table), about);
 }
@@ -95,13 +93,16 @@ function storageRow(storage) {
   const name = h("span", { class: "scigate-clip", title: visible(storage.summary ?? "") }, visible(storage.name));
   return h(
     "tr",
-    { "data-id": storage.name },
-    h("th", { scope: "row" }, h("span", { class: "scigate-storage" }, name, nearest, readOnly)),
-    h("td", {}, storageState(storage)),
-    h("td", {}, storage.expected_rate ? `about ${rate(storage.expected_rate)}` : quiet("not known yet")),
-    h("td", {}, space(storage.space)),
+    { "data-id": storage.name, role: "row" },
+    h("th", { scope: "row", role: "rowheader" }, h("span", { class: "scigate-storage" }, name, nearest, readOnly)),
+    h("td", { role: "cell" }, storageState(storage)),
+    cell("Bandwidth", storage.expected_rate ? `about ${rate(storage.expected_rate)}` : quiet("not known yet")),
+    cell("Free space", space(storage.space)),
   );
 }
+
+/** What it is stands beside it where there is no room for columns. */
+const cell = (label, ...content) => h("td", { role: "cell", "data-label": label }, ...content);
 
 function storageState({ state, cause }) {
   const words = { up: ["good", "Up"], down: ["bad", "Down"], unknown: ["", "Not tried yet"] };

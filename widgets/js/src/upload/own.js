@@ -2,7 +2,7 @@
 
 import { crc64 } from "./crc64.js";
 
-const PIECE = 4 << 20; // bytes read at once: a few milliseconds of the page's time
+const PIECE = 4 << 20; // bytes read at once: a few milliseconds of the page’s time
 
 /** What the gateway has is not what this file holds. */
 export class Differs extends Error {
