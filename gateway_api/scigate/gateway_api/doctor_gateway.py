@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
+from scigate.storage_backends.dates import http_date
 
 from .client import Gateway, GatewayError
 from .client.access import DEFAULT_URL, check_url, find_token, is_loopback
@@ -84,9 +84,8 @@ def _as_user(url: str, env: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _clocks(answer: httpx.Response) -> Check:
-    try:
-        theirs = parsedate_to_datetime(answer.headers["Date"])
-    except (KeyError, ValueError):
+    theirs = http_date(answer.headers.get("Date"))
+    if theirs is None:
         return Check(name="clocks", ok=True, message="the gateway does not tell its time")
     apart = abs(datetime.now(UTC) - theirs)
     if apart > SKEW:

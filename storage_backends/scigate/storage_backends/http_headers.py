@@ -9,11 +9,11 @@ import base64
 import binascii
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from .backend import Digests
+from .dates import http_date
 from .web_url import last_segment, safe_name
 from .wire import Headers, Target
 
@@ -78,7 +78,7 @@ def strong_etag(headers: Headers) -> str | None:
 
 
 def modified(headers: Headers) -> datetime | None:
-    return _date(headers.get("last-modified", ""))
+    return http_date(headers.get("last-modified", ""))
 
 
 def version_of(headers: Headers, size: int | None) -> str | None:
@@ -130,7 +130,7 @@ def retry_after(headers: Headers, now: datetime) -> timedelta | None:
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return timedelta(seconds=int(value)) if len(value) <= 4 and int(value) <= 3600 else LONGEST_WAIT
-    when = _date(value)
+    when = http_date(value)
     return None if when is None else min(max(when - now, timedelta()), LONGEST_WAIT)
 
 
@@ -174,14 +174,6 @@ def _quoted(value: str) -> str:
         return plain.encode("latin-1").decode("utf-8")  # not allowed, but what servers send
     except UnicodeDecodeError:
         return plain
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(value)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
 
 
 def _repr_digest(field: str) -> dict[str, str]:

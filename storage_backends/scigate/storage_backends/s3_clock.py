@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
+
+from .dates import http_date
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -30,11 +31,8 @@ class ServerClock:
 
     def hear(self, date: str | None) -> float | None:
         """The ``Date`` of an answer: how many seconds its clock is ahead of ours; None if it does not tell."""
-        try:
-            told = parsedate_to_datetime(date) if date else None
-        except ValueError:
-            return None
-        if told is None:
+        told = http_date(date)
+        if told is None or told.timestamp() < 0:  # no clock starts before 1970
             return None
         self._ahead = told.timestamp() - self._ours()
         return self._ahead

@@ -8,11 +8,10 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from .backend import Buffer, Digests, Entry, KiB, MiB
+from .dates import http_date
 from .digests import ALGORITHMS, digest, start
 from .errors import DigestMismatch, NotFound, SourceChanged, StorageError, Truncated, Unreachable
 from .s3_clock import ServerClock
@@ -52,7 +51,7 @@ class Object:
         return Entry(
             path,
             size=self.size,
-            modified=_date(self.headers.get("last-modified")),
+            modified=http_date(self.headers.get("last-modified")),
             version=self.etag or None,
             digests=vouched(self.headers),
             identity=self.identity,
@@ -298,13 +297,6 @@ def md5_of(data: Buffer) -> str:
 def in_base64(digest: str) -> str:
     """A hexadecimal digest as S3 headers want it."""
     return base64.b64encode(bytes.fromhex(digest)).decode()
-
-
-def _date(value: str | None) -> datetime | None:
-    try:
-        return parsedate_to_datetime(value) if value else None
-    except ValueError:
-        return None
 
 
 def exists(data: DataPlane, key: str, path: str) -> Object | None:

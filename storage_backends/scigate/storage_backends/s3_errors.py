@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from .dates import http_date
 from .errors import (
     AccessDenied,
     AlreadyExists,
@@ -147,10 +147,10 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
     if value.isascii() and value.isdigit():
         wish = timedelta(seconds=int(value)) if len(value) < 10 else RETRY_AFTER_MAX
     else:
-        try:
-            wish = parsedate_to_datetime(value) - now
-        except (ValueError, TypeError):
+        when = http_date(value)
+        if when is None:
             return None
+        wish = when - now
     return min(wish, RETRY_AFTER_MAX) if wish > timedelta(0) else None
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
+from .dates import usable
 from .errors import Unreachable
 
 PAGE_MAX: Final = 16 << 20  # 1,000 keys of 1,024 bytes, percent-encoded, fit several times
@@ -89,7 +90,7 @@ def _objects(root: Element, space: str, encoded: bool) -> Iterator[Found]:
         fields = {child.tag: child.text or "" for child in item}
         try:
             size = int(fields[f"{space}Size"])
-            modified = datetime.fromisoformat(fields[f"{space}LastModified"])
+            modified = usable(datetime.fromisoformat(fields[f"{space}LastModified"]))
             key = fields[f"{space}Key"]
         except (KeyError, ValueError):
             raise Unreachable("the storage listed an object without a name, size or time") from None

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from .conftest import Running
+from .conftest import Running, finished
 
 V1 = "/api/v1"
 LAST = "9999-12-31T23:59:59.999999Z"
@@ -43,6 +43,38 @@ def test_times_that_are_over_or_never_come_are_refused_in_words(gateway: Running
     ):
         assert answer.status_code == 422, answer.text
         assert "deadline" in answer.text or "not_before" in answer.text
+
+
+def _described(**said: str) -> str:
+    return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in said.items())
+
+
+@pytest.mark.parametrize("deadline", [NEVER, "2500-01-01T00:00:00Z"])
+def test_no_upload_keeps_its_room_for_ever(gateway: Running, deadline: str) -> None:
+    ada = gateway.client("ada")
+    described = {"destination": "mem:/x", "deadline": deadline}
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "1", "Upload-Metadata": _described(**described)}
+    files = [{"path": "x", "size": 1}]
+    for answer in (
+        ada.post(f"{V1}/uploads", headers=tus),
+        ada.post(f"{V1}/manifests", json={"destination": "mem:/f/", "files": files, "deadline": deadline}),
+        ada.put(f"{V1}/files/mem/x", params={"deadline": deadline}, content=b"x"),
+    ):
+        assert answer.status_code == 422, answer.text
+        assert "more than 31 days from now" in answer.text
+
+
+@pytest.mark.parametrize("modified", ["0001-01-01T00:00:00Z", NEVER, "1969-12-31T23:59:59.5Z"])
+def test_a_file_may_be_as_old_as_the_calendar(gateway: Running, modified: str) -> None:
+    ada = gateway.client("ada")
+    for storage in ("mem", "lab"):
+        answer = ada.put(
+            f"{V1}/files/{storage}/old", params={"modified": modified, "overwrite": "overwrite"}, content=b"x"
+        )
+        assert finished(ada, answer.headers["Location"])["state"] == "DONE"
+        assert ada.get(f"{V1}/files/{storage}/").status_code == 200
+        assert ada.get(f"{V1}/files/{storage}/old").content == b"x"
+        assert ada.get(f"{V1}/files/{storage}/", params={"archive": "zip"}).status_code == 200
 
 
 @pytest.mark.parametrize("modified", [LAST, BEYOND, BEFORE])

@@ -221,7 +221,7 @@ def _problem(response: httpx.Response) -> dict[str, Any]:
 
 def _retry_after(response: httpx.Response) -> timedelta | None:
     value = response.headers.get("Retry-After", "")
-    return timedelta(seconds=int(value)) if value.isdecimal() else None
+    return timedelta(seconds=int(value)) if value.isascii() and value.isdigit() and len(value) < 8 else None
 
 
 def _not_a_gateway(response: httpx.Response, reason: str) -> GatewayError:

@@ -6,10 +6,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Final
 
+from scigate.storage_backends.dates import http_date
 from scigate.storage_backends.errors import ErrorKind, StorageError
 
 from ..resources import Cause
@@ -81,12 +81,8 @@ def _wish(value: str | None, now: datetime) -> float:
     most = WISH_MOST.total_seconds()
     if value.isascii() and value.isdigit():
         return min(float(value[:12]), most)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return min(max(0.0, (until - now).total_seconds()), most)
+    until = http_date(value)
+    return 0.0 if until is None else min(max(0.0, (until - now).total_seconds()), most)
 
 
 @dataclass(frozen=True, slots=True)

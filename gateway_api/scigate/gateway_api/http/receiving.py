@@ -44,7 +44,7 @@ class BodyHandler(Handler):
         self._watch = PeriodicCallback(self._look, TICK)
         self._watch.start()
         self.request.connection.set_max_body_size(BODY_MAX)  # type: ignore[union-attr]
-        self.request.connection.set_body_timeout(None)  # type: ignore[union-attr,arg-type]  # ``_look`` does it
+        self.request.connection.set_body_timeout(None)  # type: ignore[union-attr]  # ``_look`` does it
 
     async def take(self, buffers: list[bytes]) -> None:
         """Do something with a piece. What goes wrong it answers itself."""

@@ -11,6 +11,8 @@ LATEST: Final = timedelta(days=31)
 """So long a transfer may wait for its time at most."""
 LATEST_UPLOAD: Final = timedelta(days=7)
 """The same of an upload, whose bytes take room at the gateway meanwhile."""
+LATEST_UPLOAD_DEADLINE: Final = timedelta(days=31)
+"""So long its delivery is tried at most, for the same reason; a transfer takes no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,9 @@ def agree(
     deadline: datetime | None,
     now: datetime,
     keeps_trying: timedelta = KEEPS_TRYING,
+    *,
     latest: timedelta = LATEST,
+    latest_deadline: timedelta | None = None,
 ) -> tuple[Times, list[dict[str, str]]]:
     """The times of a transfer, and what is wrong with them. One without a zone is UTC."""
     not_before, deadline = _with_zone(not_before), _with_zone(deadline)
@@ -38,6 +42,9 @@ def agree(
     elif deadline is not None and deadline <= begins:
         said = f"the transfer is to begin on {_text(begins)}, which is not before its deadline {_text(deadline)}"
         errors.append(_error("not_before", said, "Let it begin earlier, or name a later deadline."))
+    if deadline is not None and latest_deadline is not None and deadline > now + latest_deadline:
+        said = f"the deadline {_text(deadline)} is more than {latest_deadline.days} days from now"
+        errors.append(_error("deadline", said, "Name an earlier one, or none."))
     if begins > now + latest:
         said = f"the transfer is to begin on {_text(begins)}, which is more than {latest.days} days from now"
         errors.append(_error("not_before", said, f"Let it begin within {latest.days} days."))

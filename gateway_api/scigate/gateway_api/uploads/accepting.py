@@ -17,7 +17,7 @@ from ..problems import Problem, conflict, not_found
 from ..resources import FileRequest, Label, Overwrite, TransferRequest, Verify
 from ..transfers import intake
 from ..transfers.submission import Pair, Submission, refused
-from ..transfers.times import LATEST_UPLOAD, Times, agree
+from ..transfers.times import LATEST_UPLOAD, LATEST_UPLOAD_DEADLINE, Times, agree
 from .creation import Planned
 from .model import Kind
 from .rows import PUT, refuse_elsewhere, refuse_gone
@@ -129,7 +129,14 @@ def _times(sender: Sender, wanted: Wanted) -> Times:
     """When it is delivered. One that names no deadline gives its sender the time to send. ``Problem`` 422."""
     now, patience = datetime.fromtimestamp(sender.now, UTC), timedelta(seconds=sender.expires - sender.now)
     keeps_trying = patience + sender.terms.retry_for
-    times, wrong = agree(wanted.not_before, wanted.deadline, now, keeps_trying, LATEST_UPLOAD)
+    times, wrong = agree(
+        wanted.not_before,
+        wanted.deadline,
+        now,
+        keeps_trying,
+        latest=LATEST_UPLOAD,
+        latest_deadline=LATEST_UPLOAD_DEADLINE,
+    )
     if wrong:
         raise refused(wrong)
     return times
