@@ -206,6 +206,44 @@ def test_another_destination_policy_or_file_begins_anew(gateway: Gateway, large:
     assert "CANCELLED" in uploads_to(gateway, "lab:/anew"), "the upload of the file as it was is ended"
 
 
+def rewrite(path: Path) -> None:
+    """Other bytes, as many, and the time of change set back: what rsync --inplace --times does."""
+    before = path.stat()
+    path.write_bytes(os.urandom(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_file_that_only_looks_the_same_is_sent_anew(gateway: Gateway, gateway_process: Any, large: Path) -> None:
+    with pytest.raises(Stopped):
+        gateway.put(large, "lab:/alike", sent=stopping(20 * MB))
+    large.chmod(0o600)  # touches it too, but not its bytes
+    resumed: list[int] = []
+    with pytest.raises(Stopped):
+        gateway.put(large, "lab:/alike", sent=stopping(30 * MB), resumed=resumed.append)
+    assert sum(resumed) >= REQUEST
+    rewrite(large)
+    resumed, sent = [], []
+    delivered(gateway.put(large, "lab:/alike", sent=sent.append, resumed=resumed.append))
+    assert (resumed, sum(sent)) == ([], 40 * MB)
+    assert (gateway_process.files("lab") / "alike").read_bytes() == large.read_bytes()
+
+
+def test_a_file_of_a_folder_that_only_looks_the_same_is_not_taken_for_sent(
+    gateway: Gateway, gateway_process: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("first", "second"):
+        (folder / name).write_bytes(os.urandom(2 * REQUEST))
+    with pytest.raises(Stopped):
+        gateway.put(folder, "lab:/alike-folder", overwrite="overwrite", sent=stopping(3 * REQUEST))
+    time.sleep(0.5)  # the threads of the first run see that they are to stop
+    for name in ("first", "second"):
+        rewrite(folder / name)
+    gateway.put(folder, "lab:/alike-folder", overwrite="overwrite").wait(60, progress=False)
+    assert tree(gateway_process.files("lab") / "alike-folder") == tree(folder)
+
+
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is rewritten"])
 def test_a_file_that_changes_meanwhile_is_never_delivered(
     gateway: Gateway, gateway_process: Any, large: Path, state_home: Path, change: str

@@ -17,9 +17,9 @@ from . import records
 from .arguments import request as checked_request
 from .errors import AccessRefused, FileChanged, GatewayError, GatewayUnreachable, LocalFileError, RequestRefused
 from .handle import TransferGroup, TransferHandle
-from .putting import SecondLeg, deliver, drop, go_on, label_of
+from .putting import SecondLeg, deliver, drop, go_on, is_of, label_of
 from .records import Begun, Record
-from .sending import Sending
+from .sending import GONE, Sending
 from .session import Session, parse
 from .threads import in_threads
 from .upload import How, LocalFile, look, walk
@@ -97,13 +97,21 @@ class _Folder:
         file = self._files[begun.name]
         if begun.name not in self._record.sent:
             return False
-        if begun.seen != file.seen:
+        if not self._is_of(begun, file):
             self._record.forget(begun.name)
         else:
             self._leg(begun)
             self._how.resumed(file.size)
             self._how.sent(file.size)
         return True
+
+    def _is_of(self, begun: Begun, file: LocalFile) -> bool:
+        try:
+            return is_of(self._session, begun, file)
+        except RequestRefused as error:
+            if error.status not in GONE:
+                raise
+            return False
 
     def _is_fresh(self, name: str) -> bool:
         return name not in self._record.begun and str(self._files[name].path) not in self.refused
@@ -132,7 +140,7 @@ class _Folder:
         )
         made = parse(FolderUpload, answer)
         begun = [
-            Begun(name, upload.id, made.transfer.id, file.seen)
+            Begun(name, upload.id, made.transfer.id, file.seen, file.touched)
             for name, upload, file in zip(names, made.uploads, files, strict=True)
         ]
         self._record.add(begun)

@@ -27,12 +27,14 @@ STALE: Final = timedelta(days=8)  # longer than any gateway keeps an upload that
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An upload that the gateway knows: of which file, as it was ``seen``, and as part of which transfer."""
+    """An upload that the gateway knows: of which file, as it was ``seen`` and when it was ``touched`` last (-1: that is
+    not known), and as part of which transfer."""
 
     name: str  # below the folder that is put; of a single file: ""
     upload: str
     transfer: str
     seen: tuple[int, int, int]
+    touched: int = -1
 
 
 class Record:

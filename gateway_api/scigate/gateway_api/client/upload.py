@@ -66,6 +66,7 @@ class LocalFile:
 
     path: Path
     seen: tuple[int, int, int]  # inode, size, mtime: all equal means that nobody wrote in between
+    touched: int  # ctime, which nobody can set back; but it also changes when nobody writes (chmod, a new name)
 
     @property
     def size(self) -> int:
@@ -118,7 +119,7 @@ def look(path: Path) -> LocalFile:
     if not path.is_file():
         raise LocalFileError(f"{str(path)!r} is not a regular file.", next_step="Name a file or a folder.")
     with _reading(path) as file:
-        return LocalFile(path, _seen(file.fileno()))
+        return LocalFile(path, _seen(file.fileno()), os.fstat(file.fileno()).st_ctime_ns)
 
 
 def changed(path: Path) -> FileChanged:
