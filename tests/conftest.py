@@ -8,7 +8,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import processes
 
 if TYPE_CHECKING:
     from scigate.storage_backends.testing.servers import S3Server
@@ -144,15 +145,8 @@ def shared_server(
 
 @pytest.fixture
 def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
-    return _free_port()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port on which nobody listens."""
+    return processes.free_port()
 
 
 @pytest.fixture(scope="session")
@@ -223,7 +217,7 @@ def _database(server: str, template: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _postgresql(postgres: Path, folder: Path) -> Iterator[str]:
-    password, port = secrets.token_hex(16), _free_port()
+    password, port = secrets.token_hex(16), processes.free_port()
     (folder / "password").write_text(password)
     as_user = _unprivileged(folder)
     data, log = folder / "data", folder / "log"

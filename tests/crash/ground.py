@@ -17,6 +17,8 @@ from typing import Final
 
 from scigate.storage_backends.testing.servers import S3Server, program
 
+from tests.processes import free_port
+
 from .case import Bucket, Content
 
 MB: Final = 1_000_000
@@ -107,14 +109,6 @@ def _await_port(port: int) -> None:
                 return
         time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port}")
-
-
-def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True)

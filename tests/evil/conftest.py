@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.processes import free_port
 
 from .canary_tree import CanaryTree
 from .gateway import Evil, running
@@ -77,11 +78,3 @@ def dress(lab: Path) -> None:
     for name, target in links.items():
         (lab / name).symlink_to(target)
     os.mkfifo(lab / "fifo")
-
-
-def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

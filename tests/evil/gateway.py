@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+
+from tests.processes import await_answer, stop
 
 from .wire import Wire
 
@@ -158,27 +158,9 @@ def started(folder: Path, port: int, environment: Mapping[str, str] | None = Non
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder,
             env={**command_environment(folder), **(environment or {})},
         )  # fmt: skip
-    _await(f"http://127.0.0.1:{port}/readyz", process, log)
-    return Evil(folder, port, process, log)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and patience."""
-    process.send_signal(signal.SIGTERM)
     try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
+        await_answer(f"http://127.0.0.1:{port}/readyz", process, log)
+    except AssertionError:
         process.kill()
-        process.wait()
-
-
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.05)
-    process.kill()
-    raise AssertionError(f"the gateway did not start:\n{log.read_text(errors='replace')[-4000:]}")
+        raise
+    return Evil(folder, port, process, log)

@@ -22,9 +22,10 @@ import pytest
 from scigate.gateway_api.http.routes import ROUTES
 
 from tests.evidence import record
+from tests.processes import free_port
 
 from .commands import said_by
-from .conftest import Starter, free_port
+from .conftest import Starter
 from .gateway import COMMAND, TOKENS, Evil, command_environment
 from .test_bombs import spoken
 from .wire import Reply

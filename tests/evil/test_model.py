@@ -21,8 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from tests.crash.process import GatewayProcess, Nursery
 from tests.evidence import record
+from tests.processes import free_port
 
-from .conftest import free_port
 from .gateway import TOKENS
 from .gateway import settings as settings_text
 from .wire import Reply, Wire

@@ -18,8 +18,9 @@ import pytest
 
 from tests.evidence import record
 from tests.gateway_api.transfers.test_egress import VECTORS
+from tests.processes import free_port
 
-from .conftest import Starter, free_port
+from .conftest import Starter
 from .gateway import Evil
 
 V1 = "/api/v1"

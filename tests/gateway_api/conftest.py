@@ -7,14 +7,10 @@ import http.server
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+
+from tests.processes import await_answer, free_port, stop
 
 TOKENS = {name: f"token-of-{name}-{'x' * 20}" for name in ("ada", "bo", "root")}
 COMMAND = "from scigate.gateway_api.cli import main; main()"
@@ -99,7 +97,7 @@ def slow_url(gateway_process: RunningGateway) -> Iterator[str]:
 
 @contextmanager
 def _gateway(folder: Path, extra: str = "", port: int | None = None) -> Iterator[RunningGateway]:
-    port, web_port = port or _free_port(), _free_port()
+    port, web_port = port or free_port(), free_port()
     (folder / "scigate.toml").write_text(_settings(folder, port, web_port) + extra)
     log = folder / "gateway.log"
     command = [sys.executable, "-c", COMMAND, "serve", "--config", str(folder / "scigate.toml")]
@@ -107,10 +105,10 @@ def _gateway(folder: Path, extra: str = "", port: int | None = None) -> Iterator
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder)
     try:
         url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process, log)
+        await_answer(f"{url}/readyz", process, log)
         yield RunningGateway(url, folder, process, web_port)
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _settings(folder: Path, port: int, web_port: int) -> str:
@@ -149,30 +147,3 @@ allow = ["127.0.0.1:{web_port}"]
 
 {users}
 """
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.05)
-    pytest.fail(f"the gateway did not start:\n{log.read_text(errors='replace')[-4000:]}", pytrace=False)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

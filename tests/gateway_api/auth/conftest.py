@@ -13,8 +13,9 @@ import httpx
 import pytest
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import Service, build
+from scigate.storage_backends.testing.servers import free_ports
 
-from .hub_process import BASE, PREFIX, TRUST, RealHub, free_ports, running
+from .hub_process import BASE, PREFIX, TRUST, RealHub, running
 
 
 @dataclass

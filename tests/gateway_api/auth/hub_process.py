@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+
+from tests.processes import stop
 
 TRUST: Final = ssl.create_default_context()
 """Of all clients here; to read all certificates for each of them takes longer than the tests."""
@@ -172,12 +173,7 @@ def running(hub: RealHub, proxy_port: int) -> Iterator[None]:
         assert process.poll() is None, log.read_text()
         yield
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, signal.SIGINT)
 
 
 def answers(url: str) -> bool:
@@ -193,14 +189,3 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.05)
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listened on a moment ago."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports

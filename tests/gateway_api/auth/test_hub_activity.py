@@ -12,9 +12,10 @@ from scigate.gateway_api.auth import hub_activity as module
 from scigate.gateway_api.auth.hub_activity import Activity
 from scigate.gateway_api.settings import HubSection
 from scigate.storage_backends.credential import Secret
+from scigate.storage_backends.testing.servers import free_ports
 
 from .conftest import Beside
-from .hub_process import EVE, free_ports, quoted, wait_until
+from .hub_process import EVE, quoted, wait_until
 
 SOON = timedelta(seconds=0.1)
 

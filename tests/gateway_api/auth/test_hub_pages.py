@@ -12,9 +12,10 @@ import httpx
 import pytest
 from scigate.gateway_api.http.hub.routes import PAGES
 from scigate.gateway_api.policy import Rule
+from scigate.storage_backends.testing.servers import free_ports
 
 from .conftest import Beside, gateway_beside
-from .hub_process import BASE, EVE, PREFIX, TRUST, free_ports
+from .hub_process import BASE, EVE, PREFIX, TRUST
 
 COOKIE = "service-scigate"
 STATUSES = {

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from scigate.gateway_api.actor import Actor, Role
 from scigate.gateway_api.auth import hub as module
+from scigate.storage_backends.testing.servers import free_ports
 
 from .conftest import Beside, gateway_beside, problem
-from .hub_process import EVE, PREFIX, free_ports, wait_until
+from .hub_process import EVE, PREFIX, wait_until
 
 V1 = "/api/v1"
 ACCESS = "access:services!service=scigate"

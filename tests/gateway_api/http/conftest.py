@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -84,17 +85,25 @@ allow = ["127.0.0.1:9"] # where nobody listens
     return path
 
 
+@contextmanager
+def serving(settings: Path) -> Iterator[Running]:
+    """A gateway with these settings, which lie in its folder."""
+    service = build(Settings.load(settings))
+    service.start()
+    running = Running(service, settings.parent)
+    try:
+        yield running
+    finally:
+        for client in running.clients:
+            client.close()
+        service.stop()
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Storages lab, frozen (read-only), mem, adas, community; users ada, bo and root. Shared by a module's tests."""
-    folder = tmp_path_factory.mktemp("gateway")
-    service = build(Settings.load(write_settings(folder)))
-    service.start()
-    running = Running(service, folder)
-    yield running
-    for client in running.clients:
-        client.close()
-    service.stop()
+    with serving(write_settings(tmp_path_factory.mktemp("gateway"))) as running:
+        yield running
 
 
 @pytest.fixture

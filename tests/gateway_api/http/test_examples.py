@@ -26,10 +26,8 @@ from scigate.gateway_api.http.openapi_responses import keys
 from scigate.gateway_api.http.route import Route
 from scigate.gateway_api.http.routes import ROUTES
 from scigate.gateway_api.policy import Rule
-from scigate.gateway_api.settings import Settings
-from scigate.gateway_api.wiring import build
 
-from .conftest import TOKENS, Running, finished, write_settings
+from .conftest import TOKENS, Running, finished, serving, write_settings
 
 RECORDING = bool(os.environ.get("SCIGATE_RECORD_EXAMPLES"))
 HOOK = "https://example.org/scigate"
@@ -98,13 +96,8 @@ secret_key = {{ file = "{folder}/key" }}
     (folder / "key").write_text("none")
     path = write_settings(folder, extra)
     path.write_text(path.read_text().replace('"127.0.0.1:9"]', f'"127.0.0.1:9", "{receiver.partition("//")[2]}"]'))
-    service = build(Settings.load(path))
-    service.start()
-    running = Running(service, folder)
-    yield running
-    for client in running.clients:
-        client.close()
-    service.stop()
+    with serving(path) as running:
+        yield running
 
 
 @pytest.fixture

@@ -12,10 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from scigate.gateway_api import presence
-from scigate.gateway_api.settings import Settings
-from scigate.gateway_api.wiring import build
 
-from .conftest import Running, finished, problem, write_settings
+from .conftest import Running, finished, problem, serving, write_settings
 
 V1 = "/api/v1"
 MIB = 1 << 20
@@ -33,13 +31,8 @@ report = "https://git.example.org/gateway/issues/new"
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("numbers")
     (folder / "archive").mkdir()
-    service = build(Settings.load(write_settings(folder, SETTINGS.format(folder=folder))))
-    service.start()
-    running = Running(service, folder)
-    yield running
-    for client in running.clients:
-        client.close()
-    service.stop()
+    with serving(write_settings(folder, SETTINGS.format(folder=folder))) as running:
+        yield running
 
 
 def storages(client: httpx.Client) -> dict[str, dict[str, Any]]:

@@ -20,11 +20,9 @@ from scigate.gateway_api.client import Gateway
 from scigate.gateway_api.client.block_journal import BlockJournal
 from scigate.gateway_api.client.download import part_path
 from scigate.gateway_api.client.session import file_path
-from scigate.gateway_api.settings import Settings
-from scigate.gateway_api.wiring import build
 from scigate.storage_backends.testing.servers import S3Server
 
-from .conftest import TOKENS, Running, problem, write_settings
+from .conftest import TOKENS, Running, problem, serving, write_settings
 
 FILES = "/api/v1/files"
 DATA = os.urandom(3_000_000)
@@ -105,13 +103,8 @@ secret_key = {{ file = {json.dumps(str(folder / "key"))} }}
 """
         for name, line in {"direct": "presign_downloads = true", "through": ""}.items()
     )
-    service = build(Settings.load(write_settings(folder, extra + '[limits]\npresign_lifetime = "2m"\n')))
-    service.start()
-    running = Running(service, folder)
-    yield running
-    for client in running.clients:
-        client.close()
-    service.stop()
+    with serving(write_settings(folder, extra + '[limits]\npresign_lifetime = "2m"\n')) as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,8 @@ from typing import Any, Final, NoReturn
 import httpx
 import pytest
 from scigate.widgets.portlet import STATIC
+
+from tests.processes import free_port, stop
 
 ROOT: Final = Path(__file__).parents[3]
 TOKEN: Final = "token-of-ada-" + "x" * 20
@@ -79,12 +80,7 @@ class Process:
         process, self.running = self.running, None
         if process is None:
             return
-        process.send_signal(how)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=30)
+        stop(process, how)
 
     def wait_for(self, url: str) -> None:
         """Until it answers there."""
@@ -177,7 +173,7 @@ def make_site(folder: Path, app: str = "jupyter_server") -> Site:
     """Start a gateway, and a Jupyter Server that forwards to it, in ``folder``; ``app`` is what has pages there."""
     for name in ("lab", "archive", "h3a", "home", "pages", "jupyter"):
         (folder / name).mkdir()
-    port, jupyter_port = _free_port(), _free_port()
+    port, jupyter_port = free_port(), free_port()
     digest = sha256(TOKEN.encode()).hexdigest()
     (folder / "scigate.toml").write_text(SETTINGS.format(folder=folder, port=port, digest=digest))
     gateway_url, url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{jupyter_port}/"
@@ -241,13 +237,6 @@ def _write_pages(folder: Path) -> None:
     config = json.dumps({"baseUrl": "/", "token": TOKEN})
     for name, theme in THEMES.items():
         (folder / f"{name}.html").write_text(PAGE.replace("CONFIG", config).replace("THEME", theme))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
