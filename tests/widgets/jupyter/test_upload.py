@@ -158,6 +158,7 @@ def test_a_file_that_only_looks_the_same_is_sent_anew(
     assert (site.folder / "lab/rewritten/rewritten.bin").read_bytes() == path.read_bytes()
     assert begun[0] == 0
     panel.get_by_text("not the beginning of this file").first.wait_for()
+    assert len(tab.workers) == 1, "what is read is read beside the page"
     assert site.client().get(f"transfers/{earlier}").json()["state"] == "CANCELLED"
 
 

@@ -71,7 +71,9 @@ function trouble(text, nextStep) {
 export function storagesTable(storages, status) {
   const about = h("p", { class: "scigate-quiet scigate-small scigate-about" }, aboutGateway(status));
   if (!storages.length) return h("div", { class: "scigate-stack" }, noStorages(), about);
-  const heads = ["Storage", "State", "Bandwidth to expect", "Free space"].map((text) => h("th", { scope: "col", role: "columnheader" }, text));
+  const heads = ["Storage", "State", "Bandwidth to expect", "Free space"].map((text) =>
+    h("th", { scope: "col", role: "columnheader" }, text),
+  );
   const table = h(
     "table",
     { class: "scigate-table", role: "table" }, // also where it is shown as blocks, in a side bar

@@ -1,5 +1,6 @@
 /** Whether what an upload holds already is the beginning of a file. */
 
+import { percent } from "../lib/format.js";
 import { hex } from "./crc64.js";
 import { whyEnded } from "./ended.js";
 import { Differs } from "./own.js";
@@ -7,22 +8,19 @@ import { PAUSES, isTemporary, whyFailed, whyWaiting } from "./resend.js";
 
 /**
  * Compares the bytes that are at the gateway with those of the file, and raises `Differs` or a Problem.
- * @param own  the file's digest; `onCompare(whether)` hears that it is read for that; `onTrouble` as of `pipe`
+ * @param own  the file's digest; `onCompare(percent)` hears how much of that is done, null: all; `onTrouble` as of `pipe`
  */
 export async function compare(file, own, id, page, { signal, onCompare, onTrouble }) {
   // Who still sends to it is ended by HEAD: then nothing comes behind what is compared.
   const head = { method: "HEAD", as: "response", headers: { "Tus-Resumable": "1.0.0" } };
-  const ask = (options) => patiently(() => page.api(`uploads/${id}`, { ...options, signal }), id, page, signal, onTrouble);
+  const ask = (options) =>
+    patiently(() => page.api(`uploads/${id}`, { ...options, signal }), id, page, signal, onTrouble);
   await ask(head);
   const { durable } = await ask();
   if (!durable || durable.bytes > file.size) throw new Differs();
-  onCompare(true);
-  try {
-    const crc = await own.upTo(durable.bytes, { signal });
-    if (hex(crc) !== durable.crc64nvme) throw new Differs();
-  } finally {
-    onCompare(false);
-  }
+  const onRead = (bytes) => onCompare(percent(bytes, durable.bytes));
+  const crc = await own.upTo(durable.bytes, { signal, onRead }).finally(() => onCompare(null));
+  if (hex(crc) !== durable.crc64nvme) throw new Differs();
 }
 
 /** Asks again while that can help. */

@@ -20,7 +20,7 @@ export class Sending extends EventTarget {
   state = "preparing";
   problem = null; // why it failed
   trouble = null; // why nothing moves at the moment, in words
-  comparing = false; // whether a file is read to compare it with what has arrived
+  comparing = null; // percent of what has arrived that was compared with the file, while it is
   note = null; // why it was begun anew, in words
   refused = []; // {path, problem} of files that the gateway does not take
   transfers = new Map(); // id → what is last known of it
@@ -186,7 +186,7 @@ export class Sending extends EventTarget {
         signal: stop.signal,
         onMove: (bytes) => this.#moved(part, bytes),
         onTrouble: (text) => this.#show("trouble", text),
-        onCompare: (comparing) => this.#show("comparing", comparing),
+        onCompare: (done) => this.#show("comparing", done),
       });
       part.here ||= part.isProven;
     } catch (problem) {

@@ -50,7 +50,8 @@ function state(one) {
   if (one.state === "paused") return { tone: "warn", title: "Paused", text: "What has arrived is kept." };
   if (one.trouble) return { tone: "warn", title: "Interrupted", text: one.trouble };
   if (one.state === "preparing") return { tone: "busy", title: "Asking the gateway", text: "" };
-  if (one.comparing) return { tone: "busy", title: "Comparing", text: "The file is compared with what has arrived." };
+  if (typeof one.comparing === "number")
+    return { tone: "busy", title: "Comparing", text: `The file with what has arrived of it: ${one.comparing} %.` };
   if (one.state === "sending")
     return { tone: "busy", title: "Sending", text: "Keep this page open until the gateway has it." };
   return delivered(one);
