@@ -36,8 +36,12 @@ _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"
 def redact(text: str) -> str:
     """``text`` without what looks like a token, password, signature or key."""
     lower = text.lower()
-    if text.isascii() and not any(hint in lower for hint in _HINTS):
-        return text
+    if text.isascii():
+        for hint in _HINTS:
+            if hint in lower:
+                break
+        else:
+            return text
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -47,7 +51,8 @@ class JsonLines(logging.Formatter):
     """A record as one line of JSON, redacted as a whole, so that tracebacks and extra fields are too."""
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = {key: value for key, value in vars(record).items() if key not in _OWN and value is not None}
+        its = vars(record)
+        extra = {key: its[key] for key in its if key not in _OWN and its[key] is not None}
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -87,5 +92,8 @@ def configure(level: int = logging.INFO) -> None:
     handler = StandardError()
     handler.setFormatter(Lines() if sys.stderr.isatty() else JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # What no line shows need not be found out (Python, "Logging HOWTO", Optimization).
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for noisy in ("tornado.access", "httpx", "botocore", "urllib3", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

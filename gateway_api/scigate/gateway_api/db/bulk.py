@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -29,6 +28,7 @@ class BulkStatement:
     def __init__(self, statement: ClauseElement) -> None:
         self._statement = statement
         self._compiled: dict[str, tuple[str, list[str] | None, Mapping[str, Any]]] = {}
+        self._row: Callable[[Iterable[Any]], Any] | None = None
 
     def run(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run it on every row (values by name); returns how many rows of the table it touched in all."""
@@ -42,9 +42,10 @@ class BulkStatement:
         given = {**constants, **values}
         if order is None:
             return connection.exec_driver_sql(sql, given).all()
-        cursor = run_on_sqlite(connection, sql, tuple(given[name] for name in order))
-        made = _row_of(tuple(column[0] for column in cursor.description))
-        return [made(row) for row in _fetched(cursor, sql)]
+        cursor = run_on_sqlite(connection, sql, [given[name] for name in order])
+        if self._row is None:
+            self._row = _row_of([column[0] for column in cursor.description])
+        return [self._row(row) for row in _fetched(cursor, sql)]
 
     def _for(self, connection: Connection) -> tuple[str, list[str] | None, Mapping[str, Any]]:
         """The statement for this database, the order of its values if they have no names, and those that it has."""
@@ -112,8 +113,7 @@ def _told(sql: str, error: sqlite3.Error) -> BaseException:
     return DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True)
 
 
-@lru_cache(maxsize=256)
-def _row_of(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+def _row_of(names: Sequence[str]) -> Callable[[Iterable[Any]], Any]:
     """Makes rows with these columns."""
     kind: Any = namedtuple("Row", names)  # type: ignore[misc]
     make: Callable[[Iterable[Any]], Any] = kind._make

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, Transaction, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -95,7 +95,8 @@ class Database:
         if happened := self._file.what_has_happened():
             raise DatabaseUnavailable(happened)
         try:
-            with getattr(self._own, "reader", self._reader).connect() as connection:
+            own: _OwnReader | None = getattr(self._own, "reader", None)
+            with own.begun() if own else self._reader.connect() as connection:
                 yield connection
         except (DBAPIError, NoConnectionFree) as error:
             raise DatabaseUnavailable(f"the database cannot be read: {_why(error)}") from error
@@ -106,8 +107,8 @@ class Database:
         """From now on this thread reads by a connection that is its own, so that it waits for nobody; whether that
         is so: SQLite's readers wait neither for writers nor for a network."""
         if self.is_sqlite:
-            self._own.reader = _sqlite(self.url, "BEGIN", StaticPool)
-            self._private.append(self._own.reader)
+            self._own.reader = _OwnReader(self.url)
+            self._private.append(self._own.reader.engine)
         return self.is_sqlite
 
     def check(self) -> None:
@@ -317,7 +318,28 @@ def _server(url: str) -> Engine:
     )
 
 
-def _sqlite(url: str | URL, begin: str, pool: type[Pool] = QueuePool) -> Engine:
+class _OwnReader:
+    """The connection of a thread that reads all the time: it stays checked out, and to SQLAlchemy it is in one long
+    transaction, which takes 20 µs less than another one for each snapshot."""
+
+    def __init__(self, url: URL) -> None:
+        self.engine = _sqlite(url, None, StaticPool)
+        self._connection = self.engine.connect()
+        self._connection.begin()
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[Connection]:
+        """With a snapshot of its own."""
+        tell_sqlite(self._connection, "BEGIN")
+        try:
+            yield self._connection
+        finally:
+            if cast("sqlite3.Connection", self._connection.connection.driver_connection).in_transaction:
+                tell_sqlite(self._connection, "ROLLBACK")
+
+
+def _sqlite(url: str | URL, begin: str | None, pool: type[Pool] = QueuePool) -> Engine:
+    """``begin``: how a transaction begins; None: whoever uses it sees to that."""
     arguments = {"timeout": PATIENCE, "check_same_thread": False}
     engine = create_engine(url, connect_args=arguments, poolclass=pool, hide_parameters=True)
 
@@ -335,6 +357,7 @@ def _sqlite(url: str | URL, begin: str, pool: type[Pool] = QueuePool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        tell_sqlite(connection, begin)
+        if begin:
+            tell_sqlite(connection, begin)
 
     return engine

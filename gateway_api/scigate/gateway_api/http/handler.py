@@ -60,7 +60,7 @@ class Handler(RequestHandler):
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         for name, value in HEADERS.items():
-            self.set_header(name, value)
+            self._headers[name] = value  # ``set_header`` would look through them for what must not be in a header
 
     def compute_etag(self) -> None:
         """No automatic ETag: where there is one, it is the storage's version."""
