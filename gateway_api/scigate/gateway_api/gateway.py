@@ -14,6 +14,7 @@ from scigate.storage_backends.errors import (
     DigestMismatch,
     NotRegular,
     Permanent,
+    SourceChanged,
     Unsupported,
 )
 from scigate.storage_backends.location import check_path
@@ -334,6 +335,8 @@ def _moved(storage: OpenStorage, source: str, destination: str, if_absent: bool)
     known = before.digests.keys() & after.digests.keys()
     if after.size != before.size or any(before.digests[name] != after.digests[name] for name in known):
         raise DigestMismatch("the copy differs from the source; the source was kept", path=destination)
+    if backend.stat(source).version != before.version:
+        raise SourceChanged("the source was written to while it was copied; both files were kept", path=source)
     backend.delete(source)
     return after
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Final
 
 from .backend import GiB, MiB
 from .crash_points import reached
+from .errors import ErrorKind, StorageError, Throttled
 from .s3_control import ControlPlane, Part
 from .s3_data import CONTENT_TYPE, IDENTITY, DataPlane, Object
 from .s3_options import PARTS_MAX
@@ -18,7 +21,11 @@ from .wire import Headers
 ONE_REQUEST_MAX: Final = 5 * GiB  # CopyObject
 PART_PREFERRED: Final = 512 * MiB
 AT_ONCE: Final = 8
+PART_DELAYS: Final = (0.2, 1.0, 3.0, 8.0)
+"""Seconds after which a part that was refused is asked for again: beginning anew would copy all the others again."""
+LONGEST_DELAY: Final = 15.0  # seconds, of a storage's own wish; who stops the copy waits as long
 
+_WORTH_A_TRY: Final = frozenset({ErrorKind.TRANSIENT, ErrorKind.THROTTLED})
 _META: Final = "x-amz-meta-"
 _KEPT: Final = {
     "cache-control": "CacheControl",
@@ -98,11 +105,28 @@ class CopyJob:
         return parts
 
     def _copy_part(self, upload: str, numbered: tuple[int, range]) -> Part:
+        for delay in PART_DELAYS:
+            try:
+                return self._copy_part_once(upload, numbered)
+            except StorageError as error:
+                if error.kind not in _WORTH_A_TRY:
+                    raise
+                time.sleep(_longer(delay, error))
+        return self._copy_part_once(upload, numbered)
+
+    def _copy_part_once(self, upload: str, numbered: tuple[int, range]) -> Part:
         number, span = numbered
         found = self.found
         part = self.control.copy_part(found.key, self.key, self.path, upload, number, etag=found.etag, span=span)
         reached("s3.copy:part")
         return part
+
+
+def _longer(delay: float, error: StorageError) -> float:
+    """Half as long again at most, so that parts that were refused together do not come back together."""
+    wish = error.retry_after if isinstance(error, Throttled) else None
+    wished = min(wish.total_seconds(), LONGEST_DELAY) if wish else 0.0
+    return max(delay, wished) * random.uniform(1, 1.5)  # noqa: S311 nothing secret
 
 
 def ranges(size: int, preferred: int = PART_PREFERRED) -> list[range]:

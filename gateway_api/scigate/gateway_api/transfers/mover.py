@@ -11,7 +11,7 @@ from typing import Final
 from scigate.storage_backends.backend import Backend, Draft, Entry, KiB, PartReceipt
 from scigate.storage_backends.digests import ALGORITHMS
 from scigate.storage_backends.digests import start as digests
-from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged, StorageError
+from scigate.storage_backends.errors import AlreadyExists, DigestMismatch, Fenced, NotFound, SourceChanged
 
 from ..resources import FileState, Overwrite, Proof, Verify
 from .awaiting import await_end, is_growing
@@ -21,6 +21,7 @@ from .ledger import Held, Move
 from .looking import abandon, holds_same, or_made_before, refuse_broken_promise, source_entry, verdict, was_published
 from .machine import What
 from .planner import Verdict, block_length, cut
+from .removal import remove_wrong
 from .runtime import Runtime, at, combine, crc64nvme_of, guarded
 from .tasks import DoneBlock, OldDraft, Task
 
@@ -352,16 +353,9 @@ def prove(runtime: Runtime, task: Task, destination: Backend, entry: Entry, dige
         if stored is None:
             stored = crc64nvme_of(guarded(runtime, task, destination.read(task.destination_path)))
         if stored != digest:
-            _remove_wrong(destination, task.destination_path)
-            raise DigestMismatch("the storage holds other bytes than were sent; they were removed", path=entry.path)
+            outcome = remove_wrong(destination, replace(entry, path=task.destination_path))
+            raise DigestMismatch(f"the storage holds other bytes than were sent; {outcome}", path=entry.path)
     return grade
-
-
-def _remove_wrong(destination: Backend, path: str) -> None:
-    try:
-        destination.delete(path)
-    except StorageError:
-        log.error("wrong bytes could not be removed from %r", path)
 
 
 def _proof_of_copy(runtime: Runtime, task: Task, source: Entry, made: Entry, storage: Backend) -> Proof:
@@ -382,9 +376,10 @@ def _proof_of_copy(runtime: Runtime, task: Task, source: Entry, made: Entry, sto
 def _require_same(
     storage: Backend, task: Task, source: Entry, made: Entry, *, before: str | None = None, after: str | None = None
 ) -> None:
-    """Compare a copy with its source, in their sizes and digests. One that differs in these is removed."""
+    """Compare a copy with its source, in their sizes and digests. One that differs in these is removed, if it is ours
+    still."""
     if made.size != source.size:
         raise SourceChanged("the source changed while it was copied", path=task.source_path)
     if after != before:
-        _remove_wrong(storage, task.destination_path)
-        raise DigestMismatch("the copy differs from its source; it was removed", path=task.destination_path)
+        outcome = remove_wrong(storage, replace(made, path=task.destination_path))
+        raise DigestMismatch(f"the bytes of the copy differ from its source; {outcome}", path=task.destination_path)
