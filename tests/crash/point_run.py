@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import select
 import threading
@@ -27,6 +28,7 @@ REACHED_IN: Final = 60.0  # seconds from the start of a gateway until its point 
 SOON: Final = 20.0  # the same where something has to happen in the right moment, and it is tried again
 TRIES: Final = 3
 SLOWLY: Final = 90.0  # the same of what waits for something to expire
+APART: Final = 1.0  # seconds between requests for a later occurrence: several in one commit were one occurrence
 AHEAD: Final = 5.0  # seconds after which a request begins that is for later, once the gateway answers
 DEADLINE: Final = 20.0  # seconds that a request has that shall be too late
 
@@ -70,7 +72,7 @@ class PointRun(Run):
                 try:
                     for target, tries in zip(self._targets, self._prepared, strict=True):
                         for its in tries:
-                            clients += [pool.submit(self._begin, one) for one in its]
+                            clients += [pool.submit(self._begin, one, APART * behind) for behind, one in enumerate(its)]
                             if self._kill_at(target, its):
                                 break
                         else:
@@ -87,7 +89,10 @@ class PointRun(Run):
         self.result.points = dict(counts(self._record))
         return self.result
 
-    def _begin(self, one: Operation | Tidying) -> None:
+    def _begin(self, one: Operation | Tidying, behind: float) -> None:
+        if behind:
+            self._until_it_answers()
+            self._over.wait(behind)
         if isinstance(one, Tidying):
             one.do(self._client, self._over)
         else:
@@ -144,16 +149,14 @@ class PointRun(Run):
 
     def _happens(self, scene: Scene, its: Sequence[Operation | Tidying], gateway: GatewayProcess) -> threading.Thread:
         def run() -> None:
-            for word in [scene.when, *scene.then.split()]:
+            for one, word in itertools.product(its, [scene.when, *scene.then.split()]):
+                assert isinstance(one, Operation)
                 if word == "term":
                     gateway.stop(0)
-                    continue
-                for one in its:
-                    assert isinstance(one, Operation)
-                    if word.isupper():
-                        self._await(one, word, gateway)
-                    else:
-                        self._wish(one, word, gateway)
+                elif word.isupper():
+                    self._await(one, word, gateway)
+                else:
+                    self._wish(one, word, gateway)
 
         thread = threading.Thread(target=run, name="happens")
         thread.start()
