@@ -8,7 +8,8 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -26,7 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 from scigate.storage_backends.backend import GiB
-from scigate.storage_backends.testing.servers import S3Server, ServerFailed, ServerMissing, seaweedfs
+from scigate.storage_backends.testing.servers import ServerFailed, ServerMissing, seaweedfs, starting_seaweedfs
 
 from ..client import Gateway, GatewayError, Transfer
 from ..client.progress import size as readable
@@ -103,19 +104,21 @@ def _jupyter(console: Console, place: Path, *, hub: bool) -> int:
         observatory, _ = copy_data(place, lab)
         web = stack.enter_context(http_server(observatory))
         console.print(f"Started  an HTTP server with real data       {web}")
-        s3 = stack.enter_context(_seaweedfs(place))
+        with console.status("starting an S3 server and Jupyter"), ThreadPoolExecutor(1) as beside:
+            s3, wait = stack.enter_context(starting_seaweedfs(_s3_folder(place)))
+            waiting, start = beside.submit(wait), jupyter.hub if hub else jupyter.lab
+            home = stack.enter_context(start(place, jupyter.Storages(lab, s3, web)))
+            waiting.result()
         console.print(f"Started  SeaweedFS, an S3 server             {s3.endpoint}")
-        storages, start = jupyter.Storages(lab, s3, web), jupyter.hub if hub else jupyter.lab
-        with console.status("starting Jupyter"):
-            home = stack.enter_context(start(place, storages))
         _invite_to_jupyter(console, home, hub=hub)
         _wait_for_the_end()
         return 0
 
 
-def _seaweedfs(place: Path) -> AbstractContextManager[S3Server]:
-    (place / "seaweedfs").mkdir()
-    return seaweedfs(place / "seaweedfs")
+def _s3_folder(place: Path) -> Path:
+    folder = place / "seaweedfs"
+    folder.mkdir()
+    return folder
 
 
 def _invite_to_jupyter(console: Console, home: jupyter.Home, *, hub: bool) -> None:
@@ -141,7 +144,7 @@ def _set_up(stack: ExitStack, console: Console, place: Path, size: int) -> tuple
     inputs = _inputs(console, place, lab, size)
     web = stack.enter_context(http_server(inputs.observatory))
     console.print(f"Started  an HTTP server with these data   {web}")
-    s3 = stack.enter_context(_seaweedfs(place))
+    s3 = stack.enter_context(seaweedfs(_s3_folder(place)))
     console.print(f"Started  SeaweedFS, an S3 server          {s3.endpoint}")
     service = stack.enter_context(gateway(place, lab, s3, web))
     os.environ["XDG_STATE_HOME"] = str(place / "client")  # what our client keeps of its uploads goes with the rest

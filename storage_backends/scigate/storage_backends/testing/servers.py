@@ -114,6 +114,19 @@ def seaweedfs(
 
     ``certificate`` (certificate and key file) makes it speak TLS; ``domain`` adds ``<bucket>.<domain>`` addresses.
     """
+    with starting_seaweedfs(folder, certificate=certificate, ca_file=ca_file, domain=domain) as (server, wait):
+        wait()
+        yield server
+
+
+@contextmanager
+def starting_seaweedfs(
+    folder: Path, *, certificate: tuple[Path, Path] | None = None, ca_file: Path | None = None, domain: str = ""
+) -> Iterator[tuple[S3Server, Callable[[], None]]]:
+    """As ``seaweedfs``, for who has more to start: it is ready, with its bucket, when the second, once called, returns.
+
+    That one raises ``ServerFailed`` if it does not start.
+    """
     weed = program("weed")
     key, secret = _identity(folder)
     ports = free_ports(8)
@@ -131,8 +144,7 @@ def seaweedfs(
     endpoint = f"{'https' if certificate else 'http'}://127.0.0.1:{ports[-1]}"
     with _running(command, folder) as process:
         server = S3Server("seaweedfs", endpoint, key, secret, process.pid, ca_file)
-        _await(process, folder, lambda: _is_ready(server))
-        yield server
+        yield server, lambda: _await(process, folder, lambda: _is_ready(server))
 
 
 def _weed_options(folder: Path, ports: Sequence[int]) -> dict[str, str]:
