@@ -108,7 +108,7 @@ async function gatewayWith(file) {
   page.api = async (path, options = {}) => {
     if (path.endsWith("/cancel")) return page.asked.push({ path });
     const answer = await api(path, options);
-    return path === "uploads/u" ? { durable } : { ...answer, arrived: { bytes: file.size } };
+    return { ...answer, arrived: { bytes: file.size }, durable };
   };
   return page;
 }

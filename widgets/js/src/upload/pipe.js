@@ -15,16 +15,17 @@ const LOOK = 5_000;
 /**
  * Sends what is missing of `file` into the upload `id`, whose gateway compares the digest of all with the file's own.
  * @param page  the page's session and API
- * @param fresh  nothing of it is there; else what is there is compared first; `here`: that is all
+ * @param fresh  nothing of it is there; else what is there is compared first
+ * @param whole  of an upload of which all is there: its count of bytes and its digest
  * @param own  the file's OwnDigest
  * @param onMove  hears how many bytes have gone; `onTrouble` why nothing goes, null when it goes again
  * @returns true when all is at the gateway, false when `signal` stopped it. Raises `{title, detail, nextStep, status}`,
  *   and `Differs` when what is there is of another file.
  */
-export async function pipe(file, id, page, { fresh, here, own, signal, onCompare, ...told }) {
+export async function pipe(file, id, page, { fresh, whole, own, signal, onCompare, ...told }) {
   try {
-    if (!fresh) await compare(file, own, id, page, { signal, onCompare, onTrouble: told.onTrouble });
-    return here || (await send(file, id, page, { fresh, own, signal, ...told }));
+    if (!fresh) await compare(file, own, id, page, { whole, signal, onCompare, onTrouble: told.onTrouble });
+    return Boolean(whole) || (await send(file, id, page, { fresh, own, signal, ...told }));
   } catch (problem) {
     if (signal.aborted) return false;
     throw problem.name === "NotReadableError" ? whyFailed("unreadable") : problem;

@@ -24,7 +24,7 @@ export class Sending extends EventTarget {
   note = null; // why it was begun anew, in words
   refused = []; // {path, problem} of files that the gateway does not take
   transfers = new Map(); // id → what is last known of it
-  #parts = []; // {file, own, path, id, sent, here, isProven}
+  #parts = []; // {file, own, path, id, sent, here, whole, isProven}
   #isReplaced = false; // whether what had arrived was given up already
   #isCreated = false; // whether the gateway knows of every file, not only of the first manifests
   #creating = null;
@@ -157,12 +157,12 @@ export class Sending extends EventTarget {
   }
 
   /** Of one of many that ended otherwise its transfer tells; a single one that did is begun anew. */
-  #add({ id, state, arrived }, { file, path }, isOneOfMany = false) {
+  #add({ id, state, arrived, durable }, { file, path }, isOneOfMany = false) {
     if (GONE.has(state) && !isOneOfMany) throw new Forgotten();
     const here = HERE.has(state) || GONE.has(state);
     const isProven = GONE.has(state) || file.size === 0;
     const sent = here ? file.size : arrived.bytes;
-    this.#parts.push({ id, file, own: new OwnDigest(file), path, here, isProven, sent });
+    this.#parts.push({ id, file, own: new OwnDigest(file), path, here, whole: here && durable, isProven, sent });
   }
 
   async #send(stop) {
@@ -181,7 +181,7 @@ export class Sending extends EventTarget {
     try {
       part.isProven = await pipe(part.file, part.id, this.page, {
         fresh: part.sent === 0,
-        here: part.here,
+        whole: part.whole,
         own: part.own,
         signal: stop.signal,
         onMove: (bytes) => this.#moved(part, bytes),
