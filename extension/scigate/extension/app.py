@@ -91,6 +91,11 @@ class ScigateExtension(ExtensionApp):
         return Path(self.home).expanduser().absolute() if self.home_storage and self.home else None
 
     @property
+    def shows_hidden(self) -> bool:
+        """Whether this server shows hidden files: Jupyter's own setting (``ContentsManager.allow_hidden``)."""
+        return bool(getattr(getattr(self.serverapp, "contents_manager", None), "allow_hidden", False))
+
+    @property
     def with_hub(self) -> bool:
         """Whether the gateway is the hub's, asked with the token of this server."""
         return bool(self.gateway_url and os.environ.get(HUB_TOKEN))
@@ -153,7 +158,7 @@ class ScigateExtension(ExtensionApp):
             return None
         from .home import Home
 
-        return Home(self.connections, door, upstream, self.home_folder, self.state_folder)
+        return Home(self.connections, door, upstream, self.home_folder, self.state_folder, hidden=self.shows_hidden)
 
     def _remote(self) -> Upstream:
         from scigate.gateway_api.client import GatewayError
@@ -170,7 +175,8 @@ class ScigateExtension(ExtensionApp):
 
     def _host(self) -> Hosted:
         settings_file = Path(self.settings_file).expanduser() if self.settings_file else None
-        hosted = Hosted(Place(self.state_folder, self.home_folder, settings_file), self._told)
+        place = Place(self.state_folder, self.home_folder, settings_file, hidden=self.shows_hidden)
+        hosted = Hosted(place, self._told)
         self._tell(hosted.expected_url)
         return hosted
 

@@ -24,14 +24,17 @@ KNOWN: Final = 10_000  # ids of which it is remembered whose they are
 
 
 class Home:
-    """``service`` is the hub's gateway, ``door`` the small one of the files below ``root``."""
+    """``service`` is the hub's gateway, ``door`` the small one of the files below ``root``, with or without
+    the ``hidden`` ones."""
 
-    def __init__(self, connections: Connections, service: Door, upstream: Upstream, root: Path, state: Path) -> None:
+    def __init__(
+        self, connections: Connections, service: Door, upstream: Upstream, root: Path, state: Path, *, hidden: bool
+    ) -> None:
         folder = state / f"home-{_server_name()}"
         self._connections, self.service = connections, service
-        self.root, self._folder = root, folder
-        self.door = Hosted(Place(folder, root, reads_settings=False))
-        self.jobs = Jobs(Records(folder / "jobs"), root, lambda: Gateway(upstream.url, upstream.token))
+        self.root, self.hidden, self._folder = root, hidden, folder
+        self.door = Hosted(Place(folder, root, reads_settings=False, hidden=hidden))
+        self.jobs = Jobs(Records(folder / "jobs"), root, lambda: Gateway(upstream.url, upstream.token), hidden=hidden)
         self._whose: OrderedDict[str, Whose] = OrderedDict()
 
     def resume(self) -> bool:

@@ -126,9 +126,9 @@ class SubmitHandler(LookedAtHandler):
             kind: Kind = "send" if is_home(pairs[0][0]) else "fetch"
             _check_wishes(asked, kind)
             if kind == "send":
-                pairs = to_send(self.home.root, pairs, refused)
+                pairs = to_send(self.home.root, pairs, refused, hidden=self.home.hidden)
             for _, destination in pairs if kind == "fetch" else ():
-                local_path(self.home.root, destination)
+                local_path(self.home.root, destination, hidden=self.home.hidden)
         except (GatewayError, TypeError) as error:  # TypeError: a member has the name of an argument
             raise as_refusal(
                 error if isinstance(error, GatewayError) else InvalidArgument("It is no transfer.")

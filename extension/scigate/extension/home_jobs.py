@@ -66,8 +66,8 @@ class Job:
 class Jobs:
     """All of them, each in a thread of its own; of those that fetch a few at a time."""
 
-    def __init__(self, records: Records, root: Path, connect: Callable[[], Gateway]) -> None:
-        self._records, self._root, self._connect = records, root, connect
+    def __init__(self, records: Records, root: Path, connect: Callable[[], Gateway], *, hidden: bool = False) -> None:
+        self._records, self._root, self._connect, self._hidden = records, root, connect, hidden
         self._room = threading.Semaphore(FETCHES)
         self._lock = threading.Lock()
         self.all: dict[str, Job] = {}
@@ -223,7 +223,7 @@ class Jobs:
     def _fetch(self, job: Job) -> None:
         promise = job.promise
         with self._connect() as gateway:
-            files = to_fetch(gateway, self._root, promise.files)
+            files = to_fetch(gateway, self._root, promise.files, hidden=self._hidden)
             there = self._there(promise.id, files)
             job.progress.expect(files, there)
             promise.failed = 0

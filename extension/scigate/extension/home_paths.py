@@ -16,21 +16,32 @@ MOST_SENT: Final = 10_000
 MOST_FETCHED: Final = 100_000
 
 
-def local_path(root: Path, text: str) -> Path:
-    """Where ``home:/…`` is. ``Refusal`` if a link leads out of the root."""
+def local_path(root: Path, text: str, *, hidden: bool) -> Path:
+    """Where ``home:/…`` is. ``Refusal`` if a link leads out of the root, or if it is hidden and those are not shown."""
     path = root / location(text).path
+    if not hidden and is_hidden(location(text).path):
+        raise Refusal(404, "not-found", f"There is no file {text!r}: names that begin with '.' are hidden here.",
+                      next_step="Choose another name, or set c.ContentsManager.allow_hidden.")  # fmt: skip
     if not path.resolve().is_relative_to(root.resolve()):
         raise Refusal(422, "invalid-name", f"{text!r} leads out of the files of this server.",
                       next_step="Name what is below the server's root folder.")  # fmt: skip
     return path
 
 
-def to_send(root: Path, pairs: list[tuple[str, str]], refused: dict[str, str]) -> list[tuple[str, str]]:
+def is_hidden(path: str) -> bool:
+    """Whether one of its names begins with a dot, as Jupyter's contents manager asks it."""
+    return any(name.startswith(".") for name in path.split("/"))
+
+
+def to_send(
+    root: Path, pairs: list[tuple[str, str]], refused: dict[str, str], *, hidden: bool
+) -> list[tuple[str, str]]:
     """(local path, destination) of each file; folders with all below them, but no links: ``refused`` says why.
     ``Refusal`` if there is nothing, or more than one transfer holds."""
     found: list[tuple[str, str]] = []
     for source, destination in pairs:
-        found += _below(local_path(root, source), source, destination, refused)
+        below = _below(local_path(root, source, hidden=hidden), source, destination, refused)
+        found += [pair for pair in below if hidden or not is_hidden(Path(pair[0]).relative_to(root).as_posix())]
         if len(found) > MOST_SENT:
             raise Refusal(
                 422, "too-many-files", f"These are more than {MOST_SENT} files.",
@@ -41,7 +52,7 @@ def to_send(root: Path, pairs: list[tuple[str, str]], refused: dict[str, str]) -
     return found
 
 
-def to_fetch(gateway: Gateway, root: Path, pairs: list[tuple[str, str]]) -> list[tuple[str, str, int]]:
+def to_fetch(gateway: Gateway, root: Path, pairs: list[tuple[str, str]], *, hidden: bool) -> list[tuple[str, str, int]]:
     """(source, local path, size) of each file; folders with all below them. ``GatewayError``, ``Refusal``."""
     found: list[tuple[str, str, int]] = []
     taken: set[str] = set()
@@ -53,7 +64,7 @@ def to_fetch(gateway: Gateway, root: Path, pairs: list[tuple[str, str]]) -> list
                 raise Refusal(422, "same-destination", f"Two files would be fetched to {target!r}.",
                               next_step="Give each a place of its own.")  # fmt: skip
             taken.add(target)
-            found.append((name, str(local_path(root, target)), size))
+            found.append((name, str(local_path(root, target, hidden=hidden)), size))
             if len(found) > MOST_FETCHED:
                 raise Refusal(
                     422, "too-many-files", f"These are more than {MOST_FETCHED} files.",

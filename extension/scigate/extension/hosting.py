@@ -33,12 +33,14 @@ FAILED_FOR: Final = 5.0  # seconds in which a failed start is not tried again
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is hosted: ``settings_file`` None: none; ``home`` None: no files of this server."""
+    """What is hosted: ``settings_file`` None: none; ``home`` None: no files of this server; ``hidden``: also those of
+    them whose name begins with a dot."""
 
     state_dir: Path
     home: Path | None
     settings_file: Path | None = None
     reads_settings: bool = True
+    hidden: bool = False
 
 
 class Hosted:
@@ -145,7 +147,7 @@ def settings(place: Place, port: int, token: str) -> Settings:
     found = Settings.load(place.settings_file) if place.reads_settings else Settings()
     storages = dict(found.storages)
     if place.home is not None:
-        storages.setdefault(HOME, home_storage(place.home))
+        storages.setdefault(HOME, home_storage(place.home, hidden=place.hidden))
     proof = {"token_hash": "sha256:" + sha256(token.encode()).hexdigest(), "roles": ["user", "curator", "admin"]}
     return found.model_copy(
         update={
@@ -158,13 +160,13 @@ def settings(place: Place, port: int, token: str) -> Settings:
     )
 
 
-def home_storage(root: Path) -> StorageSection:
+def home_storage(root: Path, *, hidden: bool) -> StorageSection:
     """The files of this Jupyter Server as a storage."""
     from scigate.gateway_api.settings import Settings
 
     quoted = json.dumps(str(root), ensure_ascii=False)
     text = f'[storages.{HOME}]\ntype = "posix"\nroot = {quoted}\nsummary = "The files of this Jupyter Server"\n'
-    return Settings.parse(text).storages[HOME]
+    return Settings.parse(f"{text}hidden = {str(hidden).lower()}\n").storages[HOME]
 
 
 def user_name() -> str:

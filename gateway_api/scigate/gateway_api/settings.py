@@ -153,6 +153,7 @@ class StorageSection(Section):
     site: str | None = None
     users: tuple[Subject, ...] = ("*",)
     read_only: bool = False
+    hidden: bool = Field(default=True, description="false: files and folders whose name begins with '.' are not there")
     max_active: AtLeastOne | None = None
     min_rate: Size | None = Field(default=None, description="bytes per second; slower for a minute counts as stalled")
     presign_downloads: bool = False

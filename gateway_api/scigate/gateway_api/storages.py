@@ -165,7 +165,7 @@ def _composed(backend: Backend, section: StorageSection, meter: Meter) -> Backen
     No limit on requests at once: a read holds its place until it ends, so transfers from A to B and from B to A could
     each wait for a place that the other holds. The scheduler bounds how much moves at a storage.
     """
-    return compose(backend, min_rate=section.min_rate, meter=meter, read_only=section.read_only)
+    return compose(backend, min_rate=section.min_rate, meter=meter, read_only=section.read_only, hidden=section.hidden)
 
 
 class Probes:

@@ -8,6 +8,7 @@ from ..backend import Backend
 from ..crash_points import is_armed
 from .chaos import ChaosLayer, Fault
 from .crash import CrashLayer
+from .hidden import HiddenLayer
 from .layer import Layer
 from .limit import LimitLayer
 from .meter import Meter, MeterLayer, Totals
@@ -29,14 +30,15 @@ def compose(
     retry: bool = True,
     folder: str = "",
     read_only: bool = False,
+    hidden: bool = True,
 ) -> Backend:
     """The backend with its layers. From the inside out, and why:
 
     crash points, while a plan for them is armed, stand next to the storage; ``faults`` look like the storage's own;
     ``min_rate`` (bytes per second) judges what the storage really gives;
     ``meter`` counts every single request, also the second try of one; ``concurrency`` bounds those requests;
-    ``retry`` pauses without holding a slot; ``folder`` names paths as its users know them; ``read_only`` comes
-    first of all, so that nothing refused costs anything.
+    ``retry`` pauses without holding a slot; ``folder`` names paths as its users know them, of which ``hidden``
+    false hides those that begin with a dot; ``read_only`` comes first of all, so that nothing refused costs anything.
     """
     if is_armed():
         backend = CrashLayer(backend)
@@ -52,4 +54,6 @@ def compose(
         backend = RetryLayer(backend)
     if folder:
         backend = SubtreeLayer(backend, folder)
+    if not hidden:
+        backend = HiddenLayer(backend)
     return ReadOnlyLayer(backend) if read_only else backend
