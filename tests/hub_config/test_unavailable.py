@@ -21,6 +21,8 @@ def test_the_page_shows_data_as_text() -> None:
     assert head[0] == "HTTP/1.1 503 Service Unavailable"
     assert "&lt;b&gt;scigate.toml&lt;/b&gt; cannot be used." in body
     assert f"Content-Length: {len(body)}" in head
+    assert '<a href="">Try again</a>' in body
+    assert "http-equiv" not in body, "who has it read aloud would lose their place again and again"
 
 
 def test_programs_get_problem_details() -> None:

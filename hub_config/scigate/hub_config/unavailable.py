@@ -15,10 +15,9 @@ RETRY_AFTER: Final = 2  # seconds
 PAGE: Final = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>SciGate does not run</title>
-<meta http-equiv="refresh" content="5">
 <style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 42rem; margin: 4rem auto; padding: 0 1rem; }}
 pre {{ white-space: pre-wrap; padding: 1rem; border: 1px solid; border-radius: .3rem; }}</style></head>
-<body><h1>SciGate does not run</h1><pre>{reason}</pre><p>{next_step}</p></body>
+<body><h1>SciGate does not run</h1><pre>{reason}</pre><p>{next_step}</p><p><a href="">Try again</a></p></body>
 </html>
 """
 

@@ -118,8 +118,18 @@ def test_the_page_tells_how_the_gateway_is_and_what_moves(beside: Beside, alice:
     assert "Failed" in page
     assert "Done" in page
     assert 'class="why"' in page, "why it failed"
-    assert '<meta http-equiv="refresh" content="10">' in page
-    assert "refresh" not in [name for name, _ in Page(alice.get(PREFIX + "?refresh=0").text).attributes]
+
+
+def test_the_page_renews_itself_only_for_who_asks_for_that(alice: httpx.Client) -> None:
+    """Who has it read aloud would lose their place again and again (WCAG 2.2, 2.2.1)."""
+    still, again, renewed = (alice.get(PREFIX + query) for query in ("", "?refresh=0", "?refresh=1"))
+    for page in (still, again):
+        assert "Refresh" not in page.headers
+        assert {("href", PREFIX), ("href", f"{PREFIX}?refresh=1")} <= set(Page(page.text).attributes)
+    assert renewed.headers["Refresh"] == "10"
+    assert "Keep it as it is" in renewed.text
+    for page in (still, renewed):
+        assert "http-equiv" not in [name for name, _ in Page(page.text).attributes]
 
 
 def test_others_transfers_are_not_shown_not_even_to_an_admin(beside: Beside, alice: httpx.Client) -> None:

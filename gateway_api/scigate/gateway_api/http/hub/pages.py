@@ -29,7 +29,7 @@ FORM_MAX: Final = 4096  # bytes
 class HomeQuery(Query):
     """How the page is shown."""
 
-    refresh: bool = Field(default=True, description="0: it stays as it is")
+    refresh: bool = Field(default=False, description="1: it renews itself, which who reads it aloud cannot use")
 
 
 class SignInQuery(Query):
@@ -89,6 +89,8 @@ class Home(HubPage):
         own = replace(self.actor, roles=self.actor.roles - {Role.ADMIN})  # an admin's own, not everybody's
         status = await self.run(gateway.status, own)
         transfers = await self.run(_newest, gateway, own)
+        if query.refresh:
+            self.set_header("Refresh", str(views.REFRESH))
         links = views.Links(home=self.site.url("/"), sign_out=self.site.url("/sign-out"), hub=self.hub_auth.hub_prefix)
         self.show(views.home(self.actor, status, transfers, links, xsrf=self._token(), refresh=query.refresh))
 
