@@ -386,3 +386,20 @@ def test_it_stops_while_the_database_is_away(lab: Lab, monkeypatch: pytest.Monke
         patch.setattr(lab.database, "write", away)
         engine.stop(timedelta(seconds=10))
     lab.engine = None
+
+
+def test_files_with_a_slot_each_are_claimed_together_and_never_more_than_there_are_slots(lab: Lab) -> None:
+    from scigate.gateway_api.transfers.scheduler import SlotLimits
+
+    source = lab.posix("lab")
+    lab.posix("out")
+    (source / "f").write_bytes(b"x")
+    transfer = lab.submit(*[("lab:/f", f"out:/{number}") for number in range(60)])
+    most: list[int] = []
+    engine = lab.start(slots=SlotLimits(11, 11, 11), batch_files=1)
+    lab.database.on_commit.append(lambda: most.append(engine.active()))
+    assert lab.wait(transfer).files.done == 60
+    assert max(most) <= 11
+    lab.until(lambda: engine.active() == 0)
+    claims = [event for event in lab.store.events(transfer, None, after=0, limit=1000).items if "claim" in event.type]
+    assert len(claims) == 60, "each of them once"

@@ -195,3 +195,22 @@ def test_uploads_have_slots_of_their_own_and_leave_some_to_others() -> None:
     assert uploads.choose([Head(Lane(31, "bo", "lab", "out"), 4, 31)]) is None
     assert moves.choose(staged) is None
     assert [upload_slots(n).per_owner for n in (1, 2, 4)] == [1, 1, 3]
+
+
+def test_a_lane_has_as_much_room_as_its_scarcest_limit_leaves() -> None:
+    limits = SlotLimits(total=9, per_owner=7, per_storage=8, storages={"slow": 3})
+    load, slow, other = Load(), lane("ada", destination="slow"), lane("bo")
+    assert (limits.room(slow, load), limits.room(other, load)) == (3, 7)
+    for taken in (slow, slow, other, other):
+        load.take(taken)
+    assert (limits.room(slow, load), limits.room(other, load)) == (1, 4), "storage 'slow', then storage 'a'"
+    load.take(slow)
+    assert limits.room(slow, load) == 0
+
+
+def test_a_lane_gets_slots_in_one_go_only_when_nobody_waits_beside_it() -> None:
+    share = Share(WIDE, uploads=False)
+    hers, his, upload = lane("ada"), lane("bo"), lane("bo", source="staging@0")
+    assert share.room(hers, [Head(hers, 4, 1)]) == 8
+    assert share.room(hers, [Head(hers, 4, 1), Head(upload, 4, 2)]) == 8, "uploads have slots of their own"
+    assert share.room(hers, [Head(hers, 4, 1), Head(his, 4, 2)]) == 1

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 GATHERED: Final = 0.1  # seconds after a round in which what comes in crowds is gathered for the next one
 TICK: Final = 0.5  # seconds between looks at what nobody tells us of: waiting files, wishes told to other gateways
 WALKS: Final = 2  # folders listed at once
+CLAIMS: Final = 8  # files, each for a slot of its own, whose claims share a commit
 PATIENCE: Final = timedelta(seconds=25)  # that a stop waits for running files
 _STOPS: Final = {"pause": Stop.PAUSE, "cancel": Stop.CANCEL}
 
@@ -94,6 +95,9 @@ class Engine:
         walks = Walks(database, self._lease)
         self._listing = Listing(walks, backend, self.look)
         self._chores, self._each_round = (self._reconciler.run, walks.sweep, *chores), each_round
+        self._claims = ThreadPoolExecutor(CLAIMS, thread_name_prefix="claim")
+        self._one_by_one: int | None = None
+        """The lane whose files took a slot each when something was claimed last: of it many are claimed at once."""
         self._shares = (Share(settings.slots, uploads=False), Share(settings.uploads, uploads=True))
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -120,6 +124,7 @@ class Engine:
             if thread.is_alive():  # not in a gateway that could not start
                 thread.join()
         self._listing.stop()
+        self._claims.shutdown()
         if self._executor.stop(patience):  # else the lease runs out by itself, and what still moves is fenced
             self._give_back()
 
@@ -203,18 +208,27 @@ class Engine:
         heads = self._runtime.work.heads() if free else []
         resting = self._runtime.breaker.resting(time.monotonic())
         with self._lock:
-            chosen = [(share, head) for share in free if (head := share.choose(heads, resting))]
-        for share, head in chosen:
-            self._give(share, head.lane)
+            chosen = [(share, head.lane) for share in free if (head := share.choose(heads, resting))]
+            slots = [
+                min(CLAIMS, share.room(lane, heads)) if lane.id == self._one_by_one else 1 for share, lane in chosen
+            ]
+        for (share, lane), count in zip(chosen, slots, strict=True):
+            self._give(share, lane, count)
         return bool(chosen)
 
-    def _give(self, share: Share, lane: Lane) -> None:
+    def _give(self, share: Share, lane: Lane, slots: int) -> None:
+        claim = partial(self._runtime.work.claim, lane, self._settings.batch_files, self._settings.batch_bytes)
         with self._runtime.claiming:
-            tasks = self._runtime.work.claim(lane, self._settings.batch_files, self._settings.batch_bytes)
-            if tasks:
+            claims = [self._claims.submit(claim) for _ in range(slots)]
+            wait(claims)
+            claimed = [tasks for each in claims if each.exception() is None and (tasks := each.result())]
+            for tasks in claimed:
                 with self._lock:
                     share.load.take(lane)
                 self._executor.submit(tasks, partial(self._vacate, share, lane))
+        self._one_by_one = lane.id if claimed and max(map(len, claimed)) == 1 else None
+        for each in claims:
+            each.result()  # what has kept one of them from it
 
     def _vacate(self, share: Share, lane: Lane) -> None:
         with self._lock:

@@ -82,12 +82,11 @@ class SlotLimits:
     owners: Mapping[str, int] = field(default_factory=dict)
     storages: Mapping[str, int] = field(default_factory=dict)
 
-    def allow(self, lane: Lane, load: Load) -> bool:
-        return (
-            load.total < self.total
-            and load.by_owner[lane.owner] < self.owners.get(lane.owner, self.per_owner)
-            and all(load.by_storage[name] < self.storages.get(name, self.per_storage) for name in lane.storages)
-        )
+    def room(self, lane: Lane, load: Load) -> int:
+        """How many more slots this lane may have."""
+        own = self.owners.get(lane.owner, self.per_owner) - load.by_owner[lane.owner]
+        of = (self.storages.get(name, self.per_storage) - load.by_storage[name] for name in lane.storages)
+        return max(0, min(self.total - load.total, own, *of))
 
 
 def upload_slots(total: int) -> SlotLimits:
@@ -98,7 +97,7 @@ def upload_slots(total: int) -> SlotLimits:
 def choose(heads: Iterable[Head], load: Load, limits: SlotLimits, resting: Iterable[str] = ()) -> Head | None:
     """The head that gets the next slot, or None. ``resting`` storages are left alone."""
     tired = set(resting)
-    open_heads = [h for h in heads if limits.allow(h.lane, load) and not tired.intersection(h.lane.storages)]
+    open_heads = [h for h in heads if limits.room(h.lane, load) and not tired.intersection(h.lane.storages)]
     if not open_heads:
         return None
     owner = min({h.lane.owner for h in open_heads}, key=lambda o: (load.by_owner[o], load.served.get(o, 0), o))
@@ -120,7 +119,15 @@ class Share:
 
     def choose(self, heads: Iterable[Head], resting: Iterable[str] = ()) -> Head | None:
         """See ``choose``; among the lanes that are its own."""
-        return choose([head for head in heads if head.lane.is_upload is self.uploads], self.load, self.limits, resting)
+        return choose(self._own(heads), self.load, self.limits, resting)
+
+    def room(self, lane: Lane, heads: Iterable[Head]) -> int:
+        """How many slots the next files of a lane may have before anybody else's turn comes: of the only lane that has
+        files all that there are, else one."""
+        return self.limits.room(lane, self.load) if len(self._own(heads)) == 1 else 1
+
+    def _own(self, heads: Iterable[Head]) -> list[Head]:
+        return [head for head in heads if head.lane.is_upload is self.uploads]
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from scigate.storage_backends.errors import ErrorKind, Fenced
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, insert, literal_column, or_, select, tuple_, update
 
 from ..db import points
 from ..db.bulk import BulkInsert, BulkStatement
@@ -50,12 +50,10 @@ class Work:
         """The first file of every lane that has one: a loose index scan, cheap at any length of the queue. Lanes of
         uploads that are on another gateway's disk are left to it."""
         found: list[Head] = []
-        queued = select(file.c.lane, file.c.rank, file.c.seq).where(file.c.state == FileState.QUEUED)
         with self._database.read() as connection:
             last = -1
-            while row := connection.execute(
-                queued.where(file.c.lane > last).order_by(file.c.lane, file.c.rank, file.c.seq).limit(1)
-            ).one_or_none():
+            while rows := _HEAD.rows(connection, last=last):
+                (row,) = rows
                 last, its = row.lane, self._lane(connection, row.lane)
                 if not self._receiving.is_elsewhere(its.source):
                     found.append(Head(its, row.rank, row.seq))
@@ -252,7 +250,7 @@ class Work:
     def _take(self, connection: Connection, chosen: Lane, rows: Sequence[Any], now: float) -> list[Task]:
         moves = [_claim(row, self.worker) for row in rows]
         held = {h.seq: h for h in write_moves_that_still_fit(connection, moves, now)}
-        old = _old_drafts(connection, list(held))
+        old = _old_drafts(connection, [seq for seq, its in held.items() if its.epoch > 1])
         tasks = [_task(row, held[row.seq], chosen, old.get(row.seq, ())) for row in rows if row.seq in held]
         _rule_out(connection, [task.held.seq for task in tasks if task.old_drafts and not task.adoptable])
         _INTENTS.run(connection, [_intent(task, now) for task in tasks])
@@ -376,6 +374,12 @@ def _block_row(held: Held, done: DoneBlock) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_HEAD: Final = BulkStatement(
+    select(file.c.lane, file.c.rank, file.c.seq)
+    .where(file.c.state == literal_column(f"'{FileState.QUEUED}'"), file.c.lane > bindparam("last"))
+    .order_by(file.c.lane, file.c.rank, file.c.seq)
+    .limit(1)
+)
 _INTENTS: Final = BulkInsert(
     insert(draft).values({name: bindparam(name) for name in ("file", "epoch", "key", "storage", "path", "created")})
 )
