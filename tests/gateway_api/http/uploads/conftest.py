@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from scigate.gateway_api.settings import Settings
-from scigate.gateway_api.wiring import build
 
-from ..conftest import TOKENS, Running, write_settings
+from ..conftest import TOKENS, Running, serving, write_settings
 
 UPLOADS = "/api/v1/uploads"
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -142,18 +140,9 @@ def staged(running: Running) -> list[Path]:
     return [path for path in (running.folder / "state" / "staging").rglob("*") if path.is_file()]
 
 
-@contextlib.contextmanager
-def gateway_with(folder: Path, extra: str) -> Iterator[Running]:
+def gateway_with(folder: Path, extra: str) -> AbstractContextManager[Running]:
     """A gateway of its own, with these settings."""
-    service = build(Settings.load(write_settings(folder, extra)))
-    service.start()
-    running = Running(service, folder)
-    try:
-        yield running
-    finally:
-        for client in running.clients:
-            client.close()
-        service.stop()
+    return serving(write_settings(folder, extra))
 
 
 def data(size: int) -> bytes:
