@@ -100,8 +100,9 @@ class Descriptor:
         self.close()
 
     def __del__(self) -> None:
-        with suppress(OSError):  # of a file system that is gone; the number is free again all the same (close(2))
-            self.close()
+        if self.fd >= 0:  # not closed yet, which few are
+            with suppress(OSError):  # of a file system that is gone; the number is free again all the same (close(2))
+                self.close()
 
     def close(self) -> None:
         """Close it now; only for who holds it alone."""

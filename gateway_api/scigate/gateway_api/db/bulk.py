@@ -9,6 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -33,7 +36,7 @@ class BulkStatement:
     def run(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
         """Run it on every row (values by name); returns how many rows of the table it touched in all."""
         sql, order, _ = self._for(connection)
-        values: Any = [tuple(row[name] for name in order) for row in rows] if order else list(rows)
+        values: Any = list(map(_taken(tuple(order)), rows)) if order else list(rows)
         return _done(connection, sql, values) if values else 0
 
     def rows(self, connection: Connection, **values: Any) -> Sequence[Any]:
@@ -69,12 +72,43 @@ class BulkInsert(BulkStatement):
         left = list(rows)
         if order is None:  # psycopg sends them all in one go by itself
             return super().run(connection, left)
-        before, values, one = sql.rpartition("VALUES ")
-        many, done = before + values + ", ".join([one] * AT_ONCE), 0
+        done = 0
         while len(left) >= AT_ONCE:
             taken, left = left[:AT_ONCE], left[AT_ONCE:]
-            done += run_on_sqlite(connection, many, tuple(row[name] for row in taken for name in order)).rowcount
+            done += run_on_sqlite(connection, _of_rows(sql, AT_ONCE), _values(taken, order)).rowcount
         return done + super().run(connection, left)
+
+    def told(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Run it on every row; what its RETURNING tells, by names, of those that were written. For SQLite (3.35)."""
+        sql, order, _ = self._for(connection)
+        assert order is not None
+        found: list[Any] = []
+        for start in range(0, len(rows), AT_ONCE):
+            taken = rows[start : start + AT_ONCE]
+            cursor = run_on_sqlite(connection, _of_rows(sql, len(taken)), _values(taken, order))
+            self._row = self._row or _row_of([column[0] for column in cursor.description])
+            found += map(self._row, _fetched(cursor, sql))
+        return found
+
+
+@lru_cache(maxsize=256)
+def _of_rows(sql: str, count: int) -> str:
+    """An INSERT of one row as one of ``count`` rows."""
+    before, values, rest = sql.partition(" VALUES (")
+    one, _, after = rest.partition(")")
+    return before + values + "), (".join([one] * count) + ")" + after
+
+
+def _values(rows: Iterable[Mapping[str, Any]], order: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(chain.from_iterable(map(_taken(tuple(order)), rows)))
+
+
+@lru_cache(maxsize=256)
+def _taken(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Takes the values with these names, in their order."""
+    if len(names) == 1:
+        return lambda row: (row[names[0]],)
+    return itemgetter(*names)
 
 
 def run_on_sqlite(connection: Connection, sql: str, values: Any = (), *, many: bool = False) -> sqlite3.Cursor:

@@ -15,9 +15,10 @@ from scigate.storage_backends.errors import DigestMismatch, Fenced, SourceChange
 from ..resources import FileState, Overwrite, Proof, Verify
 from .lease import LeaseLost
 from .ledger import Held, Move
-from .looking import abandon, known_entry, or_made_before, refuse_broken_promise, source_entry
+from .looking import abandon, is_known, known_entry, or_made_before, refuse_broken_promise, source_entry
 from .machine import What
 from .mover import (
+    MAY_APPEAR,
     TINY,
     Copied,
     appeared,
@@ -88,6 +89,7 @@ class _Batch:
         self._tasks = tasks
         self._on_error = on_error
         self._destination = runtime.backend(tasks[0].destination_storage)
+        self._sync_all = self._destination.extras.sync  # once: layers make their extras anew at every look
         self._threads = 1 if self._is_local() else threads
         self._publishers = 1 if self._destination.limits.local else threads
 
@@ -109,7 +111,7 @@ class _Batch:
 
     def _asks(self, task: Task) -> bool:
         """Whether a look at this file asks a storage, or has one copy it."""
-        return bool(task.old_drafts) or known_entry(task, "") is None or self._must_look(task)
+        return bool(task.old_drafts) or not is_known(task) or self._must_look(task)
 
     def _each(
         self, act: Callable[[A], B | None], things: Sequence[A], task_of: Callable[[A], Task], threads: int
@@ -170,10 +172,11 @@ class _Batch:
             item.copied = copy_inside(self._runtime, replace(task, held=item.held), item.entry, destination)
             return item
         data = self._read(item)
-        read = replace(task, held=item.held, digests=item.digests)
-        if move := appeared(self._runtime, read, item.source, item.entry, destination):
-            self._runtime.work.move(move)
-            return None
+        if task.overwrite in MAY_APPEAR:
+            read = replace(task, held=item.held, digests=item.digests)
+            if move := appeared(self._runtime, read, item.source, item.entry, destination):
+                self._runtime.work.move(move)
+                return None
         with at(task.destination_storage):
             if 0 < destination.limits.put_max >= item.entry.size:
                 digests = {"crc64nvme": item.digester.crc64nvme}
@@ -188,12 +191,12 @@ class _Batch:
     def _syncs_together(self, item: Item) -> bool:
         """Whether a file that the storage could copy by itself is better copied as the others are: a copy is synced
         when it ends, and for a tiny file that takes longer than all the rest."""
-        return self._destination.extras.sync is not None and item.entry.size <= TINY
+        return self._sync_all is not None and item.entry.size <= TINY
 
     def _read(self, item: Item) -> bytearray:
         data = bytearray()
         size = item.entry.size
-        listed = known_entry(item.task, item.path) is not None and not item.held.staged
+        listed = is_known(item.task) and not item.held.staged
         # A listing tells no digest: so the whole is asked for, with which S3 servers send theirs, not a range.
         length = None if listed and size else size
         buffers = item.source.read(item.path, 0, length, version=item.entry.version)
@@ -203,13 +206,14 @@ class _Batch:
                 break
         if len(data) != size:
             raise SourceChanged("the source has another size than was listed", path=item.path)
-        others = ALGORITHMS.keys() & item.entry.digests.keys() - item.digests.keys()
-        found = {name: digest(name, [data]) for name in others}
-        refuse_broken_promise(item.entry, {**item.digests, **found})
+        if item.entry.digests:
+            others = ALGORITHMS.keys() & item.entry.digests.keys() - item.digests.keys()
+            found = {name: digest(name, [data]) for name in others}
+            refuse_broken_promise(item.entry, {**item.digests, **found})
         return data
 
     def _write_draft(self, item: Item, data: bytearray) -> None:
-        deferred = self._destination.extras.sync is not None
+        deferred = self._sync_all is not None
         path, size = item.task.destination_path, item.entry.size
         draft = self._destination.draft(path, size, key=item.task.key, deferred=deferred)
         view = memoryview(data)
@@ -255,9 +259,9 @@ class _Batch:
         return item
 
     def _sync(self) -> None:
-        if self._destination.extras.sync:
+        if self._sync_all:
             with at(self._tasks[0].destination_storage):
-                self._destination.extras.sync()
+                self._sync_all()
 
     def _advance(self, items: list[Item], moves: Sequence[Move]) -> list[Item]:
         """Write the moves; the items that are still ours, with their new state."""

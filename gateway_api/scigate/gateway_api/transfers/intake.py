@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 from ..db import points
-from ..db.bulk import BulkStatement
+from ..db.bulk import BulkInsert, BulkStatement
 from ..db.schema import file, idempotency, lane, path_bytes, transfer, walk
 from ..problems import Problem
 from ..resources import FileState
@@ -90,9 +90,15 @@ def add_files(connection: Connection, rows: list[dict[str, Any]]) -> Sequence[An
     Returns size, state, cause and target of the new ones."""
     if not rows:
         return []
-    told = (file.c.size, file.c.state, file.c.cause, file.c.target)
-    statement = insert_for(connection)(file).on_conflict_do_nothing().returning(*told)
-    return connection.execute(statement, rows).all()
+    if connection.dialect.name == "sqlite":
+        return _FOUND.told(connection, [_plain(row) for row in rows])
+    return connection.execute(insert_for(connection)(file).on_conflict_do_nothing().returning(*_TOLD), rows).all()
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its values as the driver takes them."""
+    paths = {name: path_bytes(row[name]) for name in ("source_path", "destination_path")}
+    return {**row, **paths, "state": str(row["state"])}
 
 
 def lane_of(connection: Connection, owner: str, source: str, destination: str) -> int:
@@ -172,6 +178,16 @@ _FILES: Final = BulkStatement(
         file, "transfer lane rank source_storage source_path destination_storage destination_path target state size"
         " cause next_try created",
     )
+)  # fmt: skip
+_TOLD: Final = (file.c.size, file.c.state, file.c.cause, file.c.target)
+_FOUND: Final = BulkInsert(
+    sqlite.insert(file)
+    .values({name: bindparam(name) for name in (
+        "transfer", "lane", "rank", "source_storage", "source_path", "destination_storage", "destination_path",
+        "target", "state", "size", "source_version", "source_modified", "cause", "created", "finished",
+    )})
+    .on_conflict_do_nothing()
+    .returning(*_TOLD)
 )  # fmt: skip
 _LANE: Final = BulkStatement(
     select(lane.c.id).where(*(lane.c[name] == bindparam(name) for name in ("owner", "source", "destination")))

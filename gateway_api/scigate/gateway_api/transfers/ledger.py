@@ -75,6 +75,7 @@ class _Change:
 
 
 _Steps: TypeAlias = dict[tuple[Any, ...], Step]
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 HELD_COLUMNS: Final = (
     file.c.seq, file.c.transfer, file.c.state, file.c.epoch, file.c.size, file.c.bytes_done, file.c.failures,
@@ -193,9 +194,11 @@ def _update_files(connection: Connection, changes: Sequence[_Change]) -> int:
     for change in changes:
         row = {f"new_{name}": _plain(value) for name, value in change.values.items()}
         by_columns[tuple(sorted(change.values))].append(row)
-        row |= {"new_state": change.after.state.value, "new_epoch": change.after.epoch}
         held = change.move.held
-        row |= {"old_seq": held.seq, "old_state": held.state.value, "old_epoch": held.epoch}
+        row |= {
+            "new_state": str(change.after.state), "new_epoch": change.after.epoch,
+            "old_seq": held.seq, "old_state": str(held.state), "old_epoch": held.epoch,
+        }  # fmt: skip
     return sum(_file_update(columns).run(connection, rows) for columns, rows in by_columns.items())
 
 
@@ -207,11 +210,13 @@ def _file_update(columns: tuple[str, ...]) -> BulkStatement:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _PLAIN:  # nearly always
+        return value
     if isinstance(value, Cause):
         return json.dumps(value.model_dump())
     if isinstance(value, dict):
         return json.dumps(value)
-    return value.value if isinstance(value, StrEnum) else value
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _forget_drafts(connection: Connection, changes: Iterable[_Change]) -> None:

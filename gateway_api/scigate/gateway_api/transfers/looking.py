@@ -47,10 +47,15 @@ def source_entry(runtime: Runtime, task: Task, source: Backend, path: str) -> En
 def known_entry(task: Task, path: str) -> Entry | None:
     """The source as the listing of its folder told; None if that is not enough. Only at the first attempt: later ones
     find here what an earlier one wrote down, without the digests that the source promises."""
-    if task.held.size is None or task.source_version is None or task.held.epoch > 1:
+    if task.held.size is None or not is_known(task):
         return None
     modified = None if task.source_modified is None else datetime.fromtimestamp(task.source_modified, UTC)
     return Entry(path, size=task.held.size, version=task.source_version, modified=modified)
+
+
+def is_known(task: Task) -> bool:
+    """Whether the listing told enough of the source that nobody need ask for it again."""
+    return task.held.size is not None and task.source_version is not None and task.held.epoch <= 1
 
 
 def existing_entry(task: Task, destination: Backend) -> Entry | None:

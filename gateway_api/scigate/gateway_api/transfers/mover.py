@@ -28,6 +28,7 @@ from .tasks import DoneBlock, OldDraft, Task
 log = logging.getLogger(__name__)
 TINY: Final = 256 * KiB
 """Up to here a storage gives all bytes of a file in about the time in which it tells their number."""
+MAY_APPEAR: Final = (Overwrite.NEWER, Overwrite.SKIP_SAME)  # policies that look again at what is at the destination
 REPAIRS: Final = 3  # rounds in which damaged blocks are sent again, before the attempt ends
 
 
@@ -72,7 +73,7 @@ def appeared(runtime: Runtime, task: Task, source: Backend, entry: Entry, destin
     Looked at when all is copied, before it is published; ``task`` has the digests of what was read. What may not be
     replaced at all, the storage itself refuses.
     """
-    if task.overwrite in (Overwrite.NEWER, Overwrite.SKIP_SAME):
+    if task.overwrite in MAY_APPEAR:
         return settled_already(runtime, task, source, entry, destination)
     return None
 

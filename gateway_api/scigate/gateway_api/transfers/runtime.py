@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import TracebackType
 from typing import Final
 
 from awscrt import checksums
@@ -95,14 +95,25 @@ class Runtime:
             sign.published = published
 
 
-@contextmanager
-def at(storage: str) -> Iterator[None]:
+def at(storage: str) -> _At:
     """Errors from inside are of this storage, unless they say otherwise."""
-    try:
-        yield
-    except StorageError as error:
-        error.storage = error.storage or storage or OUTSIDE
-        raise
+    return _At(storage)
+
+
+class _At:
+    """A class of its own, because a generator cost more than what it guards in small calls."""
+
+    __slots__ = ("_storage",)
+
+    def __init__(self, storage: str) -> None:
+        self._storage = storage
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, StorageError):
+            error.storage = error.storage or self._storage or OUTSIDE
 
 
 class Digester:
