@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+from scigate.gateway_api.actor import Actor, Role
+from scigate.gateway_api.gateway import FEW
+from scigate.gateway_api.resources import Submitted, TransferRequest
 
 from .conftest import Running, finished, problem
 
@@ -204,3 +207,24 @@ def test_ids_that_are_none(gateway: Running, id: str) -> None:
     for path in ("", "/files", "/events"):
         assert gateway.raw("GET", f"{TRANSFERS}/{id}{path}")[0] == 404
     assert gateway.raw("POST", f"{TRANSFERS}/{id}/cancel")[0] == 404
+
+
+def test_only_what_needs_no_waiting_is_accepted_without_a_thread(gateway: Running) -> None:
+    """What this says nothing to is asked again where it may wait, and told by that what is wrong with it."""
+    actor = Actor("ada", "ada", roles=frozenset({Role.USER}))
+
+    def begun(*pairs: tuple[str, str], key: str | None = None) -> Submitted | None:
+        files = [{"source": source, "destination": destination} for source, destination in pairs]
+        request = TransferRequest.model_validate({"files": files})
+        cases = gateway.service.gateway
+        found = cases.begin_submit(actor, request, key)
+        return None if found is None else cases.end_submit(found.result(60))
+
+    gateway.service.gateway.look_at(actor, "lab", "")  # now it is open
+    first, again = (begun(("lab:/a", "lab:/began"), key="began") for _ in range(2))
+    assert first and again
+    assert (first.replayed, again.replayed, first.transfer.id) == (False, True, again.transfer.id)
+    assert begun(("http://127.0.0.1/a", "lab:/x")) is None, "the name of its host may have to be resolved"
+    assert begun(("lab:/a", "nowhere:/x")) is None
+    assert begun(("lab:/a", "frozen:/x")) is None, "refused"
+    assert begun(*((f"lab:/{n}", f"lab:/many/{n}") for n in range(FEW + 1))) is None
