@@ -68,7 +68,7 @@ class Office:
         wanted = TransferRequest.model_validate({"files": [{"source": "a:/f", "destination": "b:/f"}]})
         free: Any = {"may_read": lambda name: None, "may_write": lambda name: None, "check_url": lambda url: None}
         read = submission.read(wanted, **free)
-        return [self.transfers.submit(owner, read, key=None, fingerprint="f")[0] for _ in range(count)]
+        return [self.transfers.submit(owner, read, key=None, fingerprint="f").transfer.id for _ in range(count)]
 
 
 @pytest.fixture(autouse=True)
