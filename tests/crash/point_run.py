@@ -28,7 +28,6 @@ REACHED_IN: Final = 60.0  # seconds from the start of a gateway until its point 
 SOON: Final = 20.0  # the same where something has to happen in the right moment, and it is tried again
 TRIES: Final = 3
 SLOWLY: Final = 90.0  # the same of what waits for something to expire
-APART: Final = 1.0  # seconds between requests for a later occurrence: several in one commit were one occurrence
 AHEAD: Final = 5.0  # seconds after which a request begins that is for later, once the gateway answers
 DEADLINE: Final = 20.0  # seconds that a request has that shall be too late
 
@@ -72,7 +71,8 @@ class PointRun(Run):
                 try:
                     for target, tries in zip(self._targets, self._prepared, strict=True):
                         for its in tries:
-                            clients += [pool.submit(self._begin, one, APART * behind) for behind, one in enumerate(its)]
+                            apart = scene_of(target.point).apart
+                            clients += [pool.submit(self._begin, one, apart * turn) for turn, one in enumerate(its)]
                             if self._kill_at(target, its):
                                 break
                         else:

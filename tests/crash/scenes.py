@@ -39,6 +39,8 @@ class Scene:
     """No gateway reaches it twice."""
     slow: bool = False
     """Takes many seconds: only in the full runs."""
+    apart: float = 1.0
+    """Seconds between requests for a later occurrence: what several of them do in one commit is one occurrence."""
     alone: bool = False
     """In a world of its own: what other scenes have left there would be in front of it in the queue."""
 
@@ -136,6 +138,7 @@ PLACES: Final[dict[str, Scene]] = {
     "upload.expired:*": Scene("left", slow=True),
     "upload.released:*": Scene("sent_long", "no room", only=CLOUD),
     "upload.time_given:*": Scene("sent", once=True),
+    "upload.ended:*": Scene("sent", apart=3.0),
     "upload.*": Scene("sent"),
     # storages
     "put:*": Scene("small", only=CLOUD),
