@@ -193,9 +193,10 @@ def test_a_restart_changes_nothing(lab: Lab) -> None:
 def test_bytes_of_an_upload_come_before_its_time_and_move_on_then(any_lab: Lab, noise: Callable[..., bytes]) -> None:
     sender, out = any_lab.uploads(), any_lab.posix("out")
     any_lab.start()
-    when = datetime.now(UTC) + SOON
+    data = noise(30 * MiB)
+    when = datetime.now(UTC) + 3 * SOON  # all of it has to be here by then
     id = sender.announce("aa", "out:/run.dat", 30 * MiB, not_before=when)
-    sender.send("aa", noise(30 * MiB))
+    sender.send("aa", data)
     sender.record("aa")
     sender.complete("aa")
     found = any_lab.store.get(id, None)
@@ -204,7 +205,7 @@ def test_bytes_of_an_upload_come_before_its_time_and_move_on_then(any_lab: Lab, 
     done = any_lab.wait(id)
     assert (done.state, done.cause) == (TransferState.DONE, None)
     assert done.finished >= when
-    assert (out / "run.dat").read_bytes() == noise(30 * MiB)
+    assert (out / "run.dat").read_bytes() == data
     assert any_lab.contradictions() == []
 
 
