@@ -81,8 +81,9 @@ def is_intact(runtime: Runtime, route: Route, draft: Draft, done: DoneBlock) -> 
 def _record(runtime: Runtime, held: Held, finished: list[DoneBlock]) -> Held:
     if not finished:
         return held
-    held = runtime.work.record_blocks(held, finished)
+    # Not counted as moving any more before they are recorded: what is shown may be late, never more than is there.
     runtime.progress.recorded(held.seq, sum(done.block.length for done in finished))
+    held = runtime.work.record_blocks(held, finished)
     finished.clear()
     return held
 
