@@ -92,8 +92,8 @@ def configure(level: int = logging.INFO) -> None:
     handler = StandardError()
     handler.setFormatter(Lines() if sys.stderr.isatty() else JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # What no line shows need not be found out (Python, "Logging HOWTO", Optimization).
-    logging._srcfile = None
+    # What no line shows need not be found out (Python, "Logging HOWTO", Optimization); where it comes from is asked for
+    # by the filter of auth.hub.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for noisy in ("tornado.access", "httpx", "botocore", "urllib3", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

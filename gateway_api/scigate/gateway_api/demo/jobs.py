@@ -103,12 +103,12 @@ def _one(put: TransferHandle | TransferGroup) -> TransferHandle:
 
 
 class _Watched:
-    """Hears how an upload goes, kills the gateway at 70 % of it, and tells where it went on."""
+    """Hears how an upload goes, kills the gateway at 90 % of it, and tells where it went on."""
 
     def __init__(self, scene: Scene, size: int, sent: Sent) -> None:
         self._scene, self._size, self._sent = scene, size, sent
         self._count, self._why = 0, "connection reset"
-        self._crash_at: int | None = size * 7 // 10
+        self._crash_at: int | None = size * 9 // 10  # the reset has been felt by then, however much was on its way
 
     def __call__(self, count: int) -> None:
         before, self._count = self._count, self._count + count

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
+ROOM: Final = 1 << 16  # bytes that wait to be passed on: who sends is not far ahead of what has come
 RESET: Final = struct.pack("ii", 1, 0)  # for SO_LINGER: closing sends RST instead of FIN
 
 
@@ -22,6 +23,7 @@ class CuttingProxy:
         self._left: int | None = cut_after
         self._lock = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)  # of its connections as well
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._accept, name="demo-proxy", daemon=True).start()
 
