@@ -11,6 +11,7 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from scigate.storage_backends.backend import Backend
 from scigate.storage_backends.errors import StorageError
@@ -49,6 +50,7 @@ from .wiring_uploads import GATEWAY_ID, UploadParts
 from .wiring_webhooks import webhooks
 
 log = logging.getLogger(__name__)
+HEARD_WITHIN: Final = 1.0  # seconds: the kernel may give a signal to another thread, and Python acts when this one runs
 
 
 class Service:
@@ -249,7 +251,8 @@ def serve(
     gc.freeze()  # what is there now stays: the collector need not look at it again and again
     try:
         ready(service)
-        stopping.wait()
+        while not stopping.wait(HEARD_WITHIN):
+            pass
     finally:
         service.stop()
 
