@@ -152,6 +152,8 @@ def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
     write(result, options.results)
     if page := options.page or (PAGE if result["name"] == "full" else None):
         _write_page(page, result)
+    if result["name"] == "again":
+        PAGE.write_text(uploads_report.join(PAGE.read_text(), report.again(result)))
     print(report.table(result["cases"]))
     print(
         "\n".join(
@@ -165,7 +167,7 @@ def _write_page(page: Path, result: dict[str, Any]) -> None:
     """With the sections on uploads and load, if they have been measured."""
     text, found = (
         report.page(result),
-        {name: _measured(name) for name in ("uploads", "load", "soak", "overheads", "hub")},
+        {name: _measured(name) for name in ("uploads", "load", "soak", "overheads", "hub", "widgets")},
     )
     if uploaded := found["uploads"]:
         text = uploads_report.join(text, uploads_report.section(uploaded))
@@ -175,6 +177,8 @@ def _write_page(page: Path, result: dict[str, Any]) -> None:
         text = uploads_report.join(text, overheads_report.section(cost))
     if proxied := found["hub"]:
         text = uploads_report.join(text, hub.section(proxied))
+    if drawn := found["widgets"]:
+        text = uploads_report.join(text, widgets.section(drawn))
     page.write_text(text)
 
 

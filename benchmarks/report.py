@@ -54,6 +54,22 @@ Run it yourself: `./run bench` (hours), `./run bench --quick` (smaller loads, a 
 """
 
 
+_AGAIN: Final = """\
+## Measured again
+
+Written by `./run bench --name again` from [{name}.json](../../benchmarks/results/{name}.json): some cases once more, in
+one run, after SciGate had changed; {rounds} rounds, everything else as above.
+
+{table}
+
+| case | speed | speed, durable | CPU seconds of rclone's | peak memory of rclone's |
+|---|---|---|---|---|
+{ratios}
+
+{others}
+
+Measured {started}; load average {load} when the run began. {versions}
+"""
 NAMES: Final = {
     "scigate": "SciGate", "rclone": "rclone", "rclone-default": "rclone, no flags", "s5cmd": "s5cmd",
     "aws-cli": "aws-cli", "boto3": "boto3", "s3fs": "s3fs",
@@ -90,6 +106,16 @@ def page(result: dict[str, Any]) -> str:
         cache="dropped from" if setup["cold"] else "read into",
         digests=sum(case["digests_checked"] for case in result["cases"]),
     )
+
+
+def again(result: dict[str, Any]) -> str:
+    """A section about some cases that were measured later than the rest of the page."""
+    cases = result["cases"]
+    return _AGAIN.format(
+        name=result["name"], rounds=result["setup"]["rounds"], table=table(cases),
+        ratios="\n".join(_ratio_row(case) for case in cases), others=_others(cases), started=result["started"][:10],
+        load=result["machine"]["load"], versions=_versions(result["versions"]),
+    )  # fmt: skip
 
 
 def table(cases: list[dict[str, Any]]) -> str:

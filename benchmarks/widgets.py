@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, Final
 
 from . import machine
-from .outcome import add_outputs, kept
+from .outcome import add_outputs, kept, publish
 from .uploads_report import ROOT
 
 PROMISED: Final = 100.0  # milliseconds for a batch of events
@@ -30,15 +30,27 @@ WHAT: Final = {
     "again": "the list is read again",
     "batch": "a batch of events arrives",
 }
+_SECTION: Final = """\
+## A page with {count:,} transfers
+
+Written by `./run bench widgets` from [{name}.json](../../benchmarks/results/{name}.json). The table of transfers in
+Chromium {chromium}, with {moving} rows that change in each batch of events; {rounds} rounds, milliseconds, medians and
+in brackets the worst. *Painted* is until the next frame has been shown, *processor* what the page's own thread used.
+Aim: below {promised:.0f} ms for a batch.
+
+| | {heads} |
+|{lines}
+{rows}
+
+Measured on {cores} cores ({processor}), {started}; load average {load} at the beginning. Commit {commit}.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write what was measured; the exit code."""
     options = _parser().parse_args(arguments)
-    if (result := kept("widgets", options, run, OSError, subprocess.CalledProcessError)) is None:
-        return 1
-    print(table(result))
-    return 0
+    result = kept("widgets", options, run, OSError, subprocess.CalledProcessError)
+    return publish("widgets", options, result, section)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -56,15 +68,20 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> str:
-    """What was measured, for people."""
-    setup = result["setup"]
-    lines = [f"{setup['count']} transfers, {setup['moving']} of them in each batch; milliseconds, medians (worst)"]
-    for name, what in WHAT.items():
-        found = result["milliseconds"][name]
-        told = ", ".join(f"{part} {found[part]['median']:.0f} ({found[part]['worst']:.0f})" for part in found)
-        lines.append(f"  {what}: {told}")
-    return "\n".join(lines)
+def section(result: dict[str, Any]) -> str:
+    """Markdown for the page of benchmarks, with its heading."""
+    setup, measured, on, seen = result["setup"], result["milliseconds"], result["machine"], result["versions"]
+    rows = [f"| {what} | {' | '.join(map(_cell, measured[name].values()))} |" for name, what in WHAT.items()]
+    heads = list(measured["batch"])
+    return _SECTION.format(
+        **setup, name=result["name"], heads=" | ".join(heads), lines="---|" * (len(heads) + 1), rows="\n".join(rows),
+        promised=result["promised"], chromium=seen["chromium"], cores=on["cores"], processor=on["processor"],
+        started=result["started"][:10], load=on["load"], commit=seen["commit"],
+    )  # fmt: skip
+
+
+def _cell(found: dict[str, float]) -> str:
+    return f"{found['median']:.0f} ({found['worst']:.0f})"
 
 
 def _measure(chromium: str, setup: dict[str, int]) -> tuple[str, list[dict[str, Any]]]:
@@ -135,5 +152,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--moving", type=int, default=200, metavar="N", help="in each batch of events [default: 200, what is told]")
     add("--rounds", type=int, default=5, metavar="N", help="[default: 5]")
     add("--chromium", default="/usr/bin/chromium", metavar="FILE", help="[default: Debian's]")
-    add_outputs(parser, "widgets", page=False)
+    add_outputs(parser, "widgets")
     return parser
