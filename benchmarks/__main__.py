@@ -152,8 +152,8 @@ def _publish(result: dict[str, Any], options: argparse.Namespace) -> None:
     write(result, options.results)
     if page := options.page or (PAGE if result["name"] == "full" else None):
         _write_page(page, result)
-    if result["name"] == "again":
-        PAGE.write_text(uploads_report.join(PAGE.read_text(), report.again(result)))
+    if result["name"] == "again" and (full := _measured("full")):
+        _write_page(PAGE, full)
     print(report.table(result["cases"]))
     print(
         "\n".join(
@@ -167,8 +167,10 @@ def _write_page(page: Path, result: dict[str, Any]) -> None:
     """With the sections on uploads and load, if they have been measured."""
     text, found = (
         report.page(result),
-        {name: _measured(name) for name in ("uploads", "load", "soak", "overheads", "hub", "widgets")},
+        {name: _measured(name) for name in ("uploads", "load", "soak", "overheads", "hub", "widgets", "again")},
     )
+    if some := found["again"]:
+        text = uploads_report.join(text, report.again(some))
     if uploaded := found["uploads"]:
         text = uploads_report.join(text, uploads_report.section(uploaded))
     if loaded := found["load"]:
