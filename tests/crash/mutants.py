@@ -8,39 +8,45 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from . import mutants_storage
 
 
 def acknowledged_before_commit() -> None:
     """The answer goes out before the transfer is stored."""
-    from scigate.gateway_api.resources import Transfer
+    from scigate.gateway_api.resources import Submitted, Transfer
     from scigate.gateway_api.transfers import intake
-    from scigate.gateway_api.transfers.store import TransferStore
+    from scigate.gateway_api.transfers.store import Accepted, TransferStore
 
-    original, get, new_id, lock = TransferStore.submit, TransferStore.get, intake.new_id, threading.Lock()
+    original, get, new_id, lock = TransferStore.begin_submit, TransferStore.get, intake.new_id, threading.Lock()
     pending: set[str] = set()
 
-    def submit(self: TransferStore, *arguments: Any, **more: Any) -> tuple[str, bool]:
-        chosen = new_id()
+    def begin_submit(self: TransferStore, *arguments: Any, **more: Any) -> Future[Accepted]:
+        chosen, accepted = new_id(), Future[Accepted]()
 
         def later() -> None:
             time.sleep(0.7)
             with lock:
                 intake.new_id = lambda: chosen
-                original(self, *arguments, **more)
+                original(self, *arguments, **more).result()
             pending.discard(chosen)
 
         pending.add(chosen)
         threading.Thread(target=later, daemon=True).start()
-        return chosen, False
+        accepted.set_result(Accepted(chosen, replayed=False))
+        return accepted
+
+    def shown(self: TransferStore, accepted: Accepted) -> Submitted:
+        return Submitted(transfer=Transfer.model_construct(id=accepted.row), replayed=False)
 
     def look(self: TransferStore, id: str, owner: str | None) -> Transfer:
         return Transfer.model_construct(id=id) if id in pending else get(self, id, owner)
 
-    TransferStore.submit, TransferStore.get = submit, look  # type: ignore[method-assign]
+    TransferStore.begin_submit, TransferStore.shown = begin_submit, shown  # type: ignore[method-assign]
+    TransferStore.get = look  # type: ignore[method-assign]
 
 
 def drafts_only_forgotten() -> None:
@@ -248,10 +254,10 @@ def everything_refused() -> None:
     """Nothing is accepted, and so nothing is lost: a run that only looks at what was accepted sees no harm."""
     from scigate.gateway_api.transfers.store import TransferStore
 
-    def submit(*_: Any, **__: Any) -> tuple[str, bool]:
+    def begin_submit(*_: Any, **__: Any) -> NoReturn:
         raise RuntimeError("a mistake")
 
-    TransferStore.submit = submit  # type: ignore[method-assign]
+    TransferStore.begin_submit = begin_submit  # type: ignore[method-assign]
 
 
 MUTANTS: Final[dict[str, Callable[[], None]]] = {
