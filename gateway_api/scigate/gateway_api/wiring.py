@@ -23,7 +23,7 @@ from scigate.storage_backends.wire import Pool
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import heap, logs
+from . import logs
 from .db.database import Database, DatabaseUnavailable
 from .db.migrate import migrate
 from .db.sqlite_file import SqliteFile
@@ -82,8 +82,8 @@ class Service:
         store = self._store = TransferStore(self._database, self._surl)
         self._engine = Engine(
             self._database, self._backend, _url_opener(egress, self._outside), _engine_settings(settings), folder,
-            chores=(self._sweep_uploads, self._watermark.keep, heap.give_back), each_round=self._watch_uploads,
-            staging=uploads.source, window=uploads.window(self._backend),
+            chores=(self._sweep_uploads, self._watermark.keep), each_round=self._watch_uploads, staging=uploads.source,
+            window=uploads.window(self._backend),
         )  # fmt: skip
         store.progress, store.expected = self._engine.progress, self._engine.expected
         store.on_new, store.on_queued = self._engine.look, self._engine.look_at_queued
