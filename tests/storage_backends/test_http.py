@@ -8,8 +8,6 @@ import http.server
 import os
 import subprocess
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -31,6 +29,8 @@ from scigate.storage_backends.testing.pytest_suite import BackendConformance
 from scigate.storage_backends.testing.servers import S3Server, free_ports
 from scigate.storage_backends.web_url import InvalidUrl, parse_web_url
 from scigate.storage_backends.wire import Pool
+
+from tests import processes
 
 BY_SECONDS = "Last-Modified counts seconds and these servers have no ETag: a change within one second has no version"
 
@@ -88,20 +88,15 @@ def rclone_server(folder: Path, rclone: Path, port: int) -> Iterator[str]:
     """``rclone serve http``: ranges and Last-Modified, no ETag."""
     command = [rclone, "serve", "http", folder, "--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0s"]
     environment = {**os.environ, "RCLONE_CONFIG": str(folder / "none")}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    log = folder.with_suffix(".log")
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     url = f"http://127.0.0.1:{port}/"
     try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(url, timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None
-                time.sleep(0.02)
+        processes.await_answer(url, process, log)
         yield url
     finally:
-        process.terminate()
-        process.wait(10)
+        processes.stop(process)
 
 
 class OnServer(BackendConformance):

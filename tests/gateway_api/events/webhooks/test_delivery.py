@@ -19,6 +19,7 @@ from tests.gateway_api.events.webhooks.receiver import Message, Receiver, Reques
 
 NewReceiver = Callable[..., Receiver]
 OpenOffice = Callable[..., Office]
+LONG = timedelta(minutes=2)
 
 
 def test_events_come_in_order_and_signed(any_url: str, open_office: OpenOffice, receiver: Receiver) -> None:
@@ -129,7 +130,7 @@ def test_gone_disables_at_once_and_enabling_goes_on_where_it_ended(office: Offic
 def test_days_of_failures_disable_with_a_cause(
     tmp_path: Any, open_office: OpenOffice, new_receiver: NewReceiver
 ) -> None:
-    retries = Retries(timedelta(milliseconds=20), timedelta(milliseconds=50), give_up=timedelta(seconds=1))
+    retries = Retries(timedelta(milliseconds=20), timedelta(milliseconds=50), give_up=timedelta(seconds=3))
     office = open_office(f"sqlite:///{tmp_path / 'scigate.db'}", retries=retries)
     receiver = new_receiver(says(500, Location="x"))
     created = office.make(receiver)
@@ -178,10 +179,10 @@ def test_a_webhook_of_a_user_who_lost_access_stops(office: Office, receiver: Rec
     until(lambda: receiver.accepted)
     del office.users["ada"]
     office.happen(2)
+    view = until(lambda: (view := office.show(created)).state == WebhookState.DISABLED and view)
+    assert view.cause.code == "owner-unknown"
     time.sleep(0.5)  # several looks
     assert len(receiver.messages) == 1
-    view = office.show(created)
-    assert (view.state, view.cause.code) == (WebhookState.DISABLED, "owner-unknown")
     office.users["ada"] = False
     until(lambda: len(receiver.accepted) >= 3)
 
@@ -203,8 +204,11 @@ def test_a_deleted_webhook_gets_nothing(office: Office, receiver: Receiver) -> N
     assert receiver.messages == []
 
 
-def test_dead_receivers_delay_nobody(office: Office, new_receiver: NewReceiver, receiver: Receiver) -> None:
+def test_dead_receivers_delay_nobody(
+    tmp_path: Any, open_office: OpenOffice, new_receiver: NewReceiver, receiver: Receiver
+) -> None:
     """More receivers that hang than there are threads, of one user and of others."""
+    office = open_office(f"sqlite:///{tmp_path / 'scigate.db'}", within=LONG)
     office.users |= {f"user{number}": False for number in range(8)}
     hanging = []
     for number in range(24):
@@ -218,14 +222,14 @@ def test_dead_receivers_delay_nobody(office: Office, new_receiver: NewReceiver, 
     office.make(receiver, BO)
     begun = time.monotonic()
     office.happen(20, "bo")
-    until(lambda: len(receiver.accepted) >= 20)
-    assert time.monotonic() - begun < 10, "the hanging ones are given 15 seconds each"
+    until(lambda: len(receiver.accepted) >= 20, seconds=60)
+    assert time.monotonic() - begun < 60, "the hanging ones are given two minutes each"
 
 
 def test_one_users_slow_receivers_leave_threads_to_others(
     tmp_path: Any, open_office: OpenOffice, new_receiver: NewReceiver, receiver: Receiver
 ) -> None:
-    office = open_office(f"sqlite:///{tmp_path / 'scigate.db'}", turns=Turns(total=3, per_owner=2))
+    office = open_office(f"sqlite:///{tmp_path / 'scigate.db'}", within=LONG, turns=Turns(total=3, per_owner=2))
     slow = []
     for _ in range(5):
         one = new_receiver()
@@ -236,7 +240,7 @@ def test_one_users_slow_receivers_leave_threads_to_others(
     until(lambda: sum(len(one.messages) for one in slow) >= 2)
     office.make(receiver, BO)
     office.happen(3, "bo")
-    until(lambda: len(receiver.accepted) >= 3, seconds=10)
+    until(lambda: len(receiver.accepted) >= 3, seconds=60)
     assert sum(len(one.messages) for one in slow) == 2
 
 
@@ -244,7 +248,7 @@ def test_a_stop_breaks_off_what_hangs_and_counts_no_failure(
     tmp_path: Any, open_office: OpenOffice, new_receiver: NewReceiver
 ) -> None:
     url = f"sqlite:///{tmp_path / 'scigate.db'}"
-    office = open_office(url)
+    office = open_office(url, within=LONG)
     receiver = new_receiver()
     receiver.answer = receiver.hang
     created = office.make(receiver)
@@ -252,7 +256,7 @@ def test_a_stop_breaks_off_what_hangs_and_counts_no_failure(
     until(lambda: receiver.messages)
     begun = time.monotonic()
     office.deliveries.stop()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     assert office.show(created).failures == 0
     receiver.answer = says(200)
     open_office(url)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from scigate.gateway_api.http import server
 from scigate.gateway_api.http.events import fanout as module
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import Service, build
@@ -178,7 +179,10 @@ def test_streams_are_limited_per_user_and_in_all(small_service: Service, tmp_pat
         client.close()
 
 
-def test_a_server_that_stops_ends_its_streams_and_does_not_wait_for_them(tmp_path: Path) -> None:
+def test_a_server_that_stops_ends_its_streams_and_does_not_wait_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DRAIN", 120.0)
     service = build(Settings.load(write_settings(tmp_path)))
     service.start()
     ada = Running(service, tmp_path).client()
@@ -190,7 +194,7 @@ def test_a_server_that_stops_ends_its_streams_and_does_not_wait_for_them(tmp_pat
             while True:
                 follower.next()
         stopping.join()
-    assert time.monotonic() - begun < 4.5, "less than requests get to end"
+    assert time.monotonic() - begun < 60, "less than requests get to end"
     ada.close()
 
 
