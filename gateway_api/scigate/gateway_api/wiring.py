@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import logging
 import os
 import signal
@@ -31,6 +30,7 @@ from .db.watermark import Watermark
 from .entries import surl
 from .gateway import Gateway
 from .http.server import HttpServer, Site
+from .memory import share_heaps, spare_the_collector
 from .metrics import Metrics
 from .presence import Presence
 from .settings import Settings
@@ -243,12 +243,13 @@ def serve(
     """
     logs.configure()
     raise_descriptors()
+    share_heaps()
     service = build(settings, registry)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     service.start()
-    gc.freeze()  # what is there now stays: the collector need not look at it again and again
+    spare_the_collector()
     try:
         ready(service)
         while not stopping.wait(HEARD_WITHIN):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-from typing import Final
 
 import click
 
 from .output import Common, debug, emit, reads_settings, say
-
-COLLECT_AFTER: Final = 20_000  # objects made and not yet gone
 
 
 @click.command("demo")
@@ -55,15 +51,7 @@ def serve(common: Common, port: int | None) -> int:
     return 0
 
 
-def _spare_the_collector() -> None:
-    """What is loaded by now stays: looking through it again and again took a fifth of the time of small files."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 50)
-
-
 def _ready(common: Common, url: str) -> None:
-    _spare_the_collector()
     if common.json:
         emit({"url": url})
     if sys.stderr.isatty():
