@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from importlib.metadata import PackageNotFoundError, distribution, distributions, packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -55,6 +56,15 @@ def test_what_the_dependencies_need_is_pinned_too(project: dict[str, list[str]],
     everything = set(_closure(ours, set()))
     assert len(everything) > 20
     assert sorted(everything - set(pins)) == []
+
+
+def test_what_is_pinned_runs_on_the_oldest_python_there_may_be(root: Path, pins: dict[str, Version]) -> None:
+    """Debian 12 has 3.11.2; a version that needs a later 3.11 stops ./run there, and nowhere else."""
+    oldest = tomllib.loads((root / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    here = [one for one in distributions() if canonicalize_name(one.name) in pins]
+    assert len(here) > 100
+    needs = {f"{one.name} {one.version}": one.metadata["Requires-Python"] for one in here}
+    assert {name: need for name, need in needs.items() if need and f"{oldest}.0" not in SpecifierSet(need)} == {}
 
 
 def test_a_program_of_ours_is_not_needed_twice(project: dict[str, list[str]]) -> None:
