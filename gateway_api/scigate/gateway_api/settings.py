@@ -195,6 +195,7 @@ class LimitsSection(Section):
     upload_expires: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(days=7))] = timedelta(days=1)
     uploads_open: AtLeastOne = 1000
     webhooks_per_user: AtLeastOne = 20
+    connections: AtLeastOne = 16_000
     event_streams: AtLeastOne = 12_000
     event_streams_per_user: AtLeastOne = 100
     archives: AtLeastOne = 32

@@ -25,6 +25,7 @@ from .body import check_escapes, malformed, read_json, read_query
 from .route import Answer, Call, Endpoint, Query, Route
 
 if TYPE_CHECKING:
+    from .connections import Connection
     from .server import Site
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Handler(RequestHandler):
 
     actor = NOBODY
     query: Query
+    _stream: Connection | None = None
     lasts = False
     """Whether it goes on for as long as the client wants, so that its time says nothing about the gateway."""
 
@@ -75,6 +77,8 @@ class Handler(RequestHandler):
                 self.actor = await self.authenticate()
                 if self.actor is not NOBODY:
                     self.site.gateway.presence.seen(self.actor.id)
+                    self._stream = self.request.connection.stream  # type: ignore[union-attr]
+                    self.hold_connection()
                 check_writes(self.actor, self.request.method or "", harmless=self.route.harmless)
             if self.route.rule is Rule.ADMIN:
                 check_admin(self.actor)
@@ -103,8 +107,18 @@ class Handler(RequestHandler):
     def data_received(self, chunk: bytes) -> Any:
         """Take a piece of the body. Here: drop it."""
 
-    def on_finish(self) -> None:
+    def hold_connection(self) -> None:
+        """Of somebody signed in: until the request is over it is not closed to make room for others."""
+        assert self._stream is not None
+        self.site.connections.busy(self._stream)
+
+    def _ended(self) -> None:
         self.site.running.discard(self)
+        if self._stream is not None:
+            self.site.connections.idle(self._stream)
+
+    def on_finish(self) -> None:
+        self._ended()
 
     def log_access(self, seconds: float, note: str = "") -> None:
         """A line of the access log: what was asked and answered, by whom, and how long it took."""
@@ -115,7 +129,7 @@ class Handler(RequestHandler):
         )  # fmt: skip
 
     def on_connection_close(self) -> None:
-        self.site.running.discard(self)
+        self._ended()
         super().on_connection_close()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import resource
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from scigate.storage_backends.backend import MiB
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 
 from ..auth.authentication import Authentication
@@ -23,6 +22,7 @@ from ..policy import Rule
 from ..problems import Problem
 from ..settings import Settings
 from .commits import Commits
+from .connections import Connection, Connections, Listener, descriptors
 from .events.fanout import Fanout
 from .handler import BODY_TIMEOUT, Handler, JsonHandler, NotFoundHandler, host_of, url_path
 from .hub.parts import HubParts
@@ -61,9 +61,10 @@ class Site:
         self.storage_pool = ThreadPoolExecutor(max_workers=64, thread_name_prefix="api-storage")
         self.body_pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="api-body")
         """For bodies on their way to our own disk: waits for nothing but that, so that others can wait for it."""
-        limits = settings.limits
+        limits, files = settings.limits, descriptors()
+        self.connections = Connections(min(limits.connections, max(1, files * 3 // 4)), gateway.metrics)
         self.fanout = Fanout(
-            gateway.events, self._in_thread, most=min(limits.event_streams, _descriptors() // 2),
+            gateway.events, self._in_thread, most=min(limits.event_streams, files // 2),
             most_per_user=limits.event_streams_per_user,
         )  # fmt: skip
         gateway.presence.others.append(self.fanout.users)
@@ -159,14 +160,21 @@ class SiteApplication(Application):
         handler.log_access(seconds)
 
 
-class PromptServer(HTTPServer):
-    """Sends what is written at once. Tornado says so to the kernel anew at the end of each answer, and takes it back at
-    the beginning of the next request, which is two system calls; we never write so little that it is worth waiting."""
+class LimitedServer(HTTPServer):
+    """Tornado's server, with our own connections, of which there is not any number."""
 
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        stream.set_nodelay(True)
-        stream.set_nodelay = _as_it_is  # type: ignore[method-assign]
-        super().handle_stream(stream, address)
+    connections: Connections
+    """To be set before the first socket is added."""
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        for one in sockets:
+            self._sockets[one.fileno()] = one
+            self._handlers[one.fileno()] = Listener(one, self.connections, self._take).stop
+
+    def _take(self, one: socket.socket, address: Any) -> None:
+        host = str(address[0]) if address else ""
+        limits = {"max_buffer_size": self.max_buffer_size, "read_chunk_size": self.read_chunk_size}
+        self.handle_stream(Connection(one, self.connections, host, **limits), address)
 
 
 class HttpServer:
@@ -202,11 +210,12 @@ class HttpServer:
             return
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         application = SiteApplication(self._site)
-        server = PromptServer(
+        server = LimitedServer(
             application, chunk_size=MiB, max_header_size=HEADERS_MAX, idle_connection_timeout=IDLE,
             body_timeout=BODY_TIMEOUT,
             max_body_size=2 * self._site.body_max, max_buffer_size=2 * self._site.body_max + MiB,
         )  # fmt: skip
+        server.connections = self._site.connections
         server.add_sockets(sockets)
         self._site.reads_alone, self._site.commits = self._site.gateway.reads_alone(), Commits()
         self._site.fanout.start()
@@ -216,15 +225,6 @@ class HttpServer:
         await self._site.fanout.stop()
         await _until(lambda: not self._site.running, DRAIN)
         await server.close_all_connections()
-
-
-def _as_it_is(value: bool) -> None:
-    """Nothing changes."""
-
-
-def _descriptors() -> int:
-    """How many files and sockets this process may have open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 async def _until(condition: Callable[[], bool], seconds: float) -> None:

@@ -109,6 +109,7 @@ class SocketHandler(Handler, WebSocketHandler):
     def open(self, *_: str, **__: str) -> None:
         self.set_nodelay(True)
         assert self._connection is not None
+        self.hold_connection()  # the handshake has been answered, which ends other requests
         self._connection.backlog = limit_socket(self.ws_connection.stream.socket)  # type: ignore[union-attr]
 
     async def on_message(self, message: str | bytes) -> None:
