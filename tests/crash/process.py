@@ -55,7 +55,7 @@ class Nursery:
         """End the nursery, and with it every gateway that still runs."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(60)
         self._output.close()
         self._log.close()
 

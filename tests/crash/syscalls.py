@@ -78,7 +78,7 @@ class SyscallRun(Run):
             if injection.fault != "signal=KILL" and died and self._listened() > listened:
                 self.result.violations.append(f"I0 the gateway ended by itself: {injection}")
             gateway.kill()
-            tracer.wait(20)
+            tracer.wait(60)
             self.result.kills += 1
             came = _came(log)
             if not (came or died):

@@ -62,7 +62,7 @@ def rclone_http(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str
         yield server
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _wait_for(url: str) -> None:

@@ -62,7 +62,7 @@ class Mounts:
             subprocess.run(["umount", "-l", place], check=True, capture_output=True)
         if process := self._programs.pop(place, None):
             process.kill()  # it would live for as long as somebody has a file of it open
-            process.wait(10)
+            process.wait(60)
 
     def faulty(self, name: str) -> Faulty:
         """A file system that does what its rules say; see faulty_fs.py."""
@@ -91,7 +91,7 @@ class Mounts:
             self.unmount(place)
         for process in self._programs.values():
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
     def _mount(self, name: str, *words: str) -> Path:
         place = self._folder / name

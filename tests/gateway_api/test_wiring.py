@@ -170,7 +170,7 @@ def test_a_request_that_runs_when_the_gateway_stops_is_answered(
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(httpx.get, f"{service.url}/api/v1/files/lab/file?meta=1", headers=headers)
-        assert begun.wait(10)
+        assert begun.wait(60)
         service.stop()
         assert answer.result().json()["name"] == "file"
 

@@ -60,10 +60,10 @@ def tornado_server(folder: Path) -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     yield f"http://127.0.0.1:{running['port']}/"
     running["loop"].call_soon_threadsafe(running["stop"].set)
-    thread.join(10)
+    thread.join(60)
 
 
 @contextmanager

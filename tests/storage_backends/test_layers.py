@@ -143,14 +143,14 @@ class TestRetry:
 
 class TestLimit:
     def test_lets_no_more_in_than_it_says(self, memory: MemoryBackend) -> None:
-        inside, most, lock = [0], [0], threading.Lock()
+        inside, most, lock, full = [0], [0], threading.Lock(), threading.Barrier(3)
 
         class Counting(Layer):
             def call(self, operation, path, run, size=0):
                 with lock:
                     inside[0] += 1
                     most[0] = max(most[0], inside[0])
-                time.sleep(0.005)
+                full.wait(60)  # as many as it says are let in together
                 with lock:
                     inside[0] -= 1
                 return run()
@@ -170,7 +170,7 @@ class TestLimit:
             time.sleep(0.05)
             assert not waiting.done()
             buffers.close()
-            assert waiting.result(5).size == 3 * MEGABYTE
+            assert waiting.result(60).size == 3 * MEGABYTE
 
     def test_a_read_to_the_end_gives_its_slot_back(self, memory: MemoryBackend) -> None:
         memory.put("file", b"x" * MEGABYTE)
@@ -206,8 +206,8 @@ class TestLimit:
         buffers = limited.read("file")
         next(buffers)
         with ThreadPoolExecutor(1) as threads:
-            threads.submit(buffers.close).result(5)
-            assert threads.submit(limited.stat, "file").result(5).size == 3 * MEGABYTE
+            threads.submit(buffers.close).result(60)
+            assert threads.submit(limited.stat, "file").result(60).size == 3 * MEGABYTE
         assert limited.stat("file").size == 3 * MEGABYTE
 
     def test_an_error_gives_the_slot_back(self, memory: MemoryBackend) -> None:
@@ -218,7 +218,7 @@ class TestLimit:
             with pytest.raises(NotFound):
                 content(limited, "absent")
         with ThreadPoolExecutor(1) as threads:
-            assert threads.submit(limited.put, "file", b"x").result(5).size == 1
+            assert threads.submit(limited.put, "file", b"x").result(60).size == 1
 
     def test_a_scan_holds_nothing_while_its_caller_thinks(self, memory: MemoryBackend) -> None:
         for name in "abc":
@@ -227,7 +227,7 @@ class TestLimit:
         entries = limited.scan()
         next(entries)
         with ThreadPoolExecutor(1) as threads:
-            assert threads.submit(limited.stat, "a").result(5).size == 1
+            assert threads.submit(limited.stat, "a").result(60).size == 1
         assert len(list(entries)) == 2
 
 

@@ -37,7 +37,7 @@ def test_serve_logs_a_broken_plugin_once_as_json(tmp_path: Path, used: bool) -> 
         records = _records(log, process)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
     told = [record["message"] for record in records]
     assert len([message for message in told if "'shelf' set aside" in message and "no tape drive" in message]) == 1
     assert [message for message in told if "'gone'" in message and "make or mount" in message.lower()]

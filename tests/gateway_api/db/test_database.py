@@ -101,7 +101,7 @@ def test_the_failure_of_one_job_does_not_undo_another(database: Database) -> Non
         for job in jobs:
             futures.append(pool.submit(database.write, job))
             time.sleep(0.01)
-        errors = [future.exception(10) for future in futures]
+        errors = [future.exception(60) for future in futures]
     assert first.exception() is None
     assert [type(error) for error in errors] == [
         type(None), KeyError, IntegrityError, type(None), DatabaseUnavailable, type(None),
@@ -132,7 +132,7 @@ def test_a_failure_before_the_first_statement_is_waited_for_not_the_end_of_the_w
 
     monkeypatch.setattr(database._writer, "connect", unwilling)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(database.write, add("ada")).result(10)
+        pool.submit(database.write, add("ada")).result(60)
     assert owners(database) == {"ada"}
 
 
@@ -145,7 +145,7 @@ def test_close_finishes_what_was_given(url: str) -> None:
         futures = [pool.submit(database.write, add(f"user{number}")) for number in range(50)]
         time.sleep(0.01)
         database.close()
-        outcomes = [future.exception(10) for future in futures]
+        outcomes = [future.exception(60) for future in futures]
     again = Database(url)
     stored = owners(again)
     again.close()
@@ -180,7 +180,7 @@ def locked_for(database: Database) -> Iterator[float]:
         assert process.stdout
         process.stdout.readline()
         yield seconds
-        process.wait(10)
+        process.wait(60)
 
 
 @on_sqlite
@@ -212,14 +212,14 @@ def test_a_full_disk_is_said_at_once_to_all_who_share_a_commit(database: Databas
 
     def first_of_all(_: Connection) -> None:
         begun.set()
-        held.wait(10)
+        held.wait(60)
 
     def large(connection: Connection) -> None:
         connection.execute(insert(lane), {"owner": "x" * 1_000_000, "source": "a", "destination": "b"})
 
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(database.write, first_of_all)
-        assert begun.wait(10), "it shares its commit with nobody"
+        assert begun.wait(60), "it shares its commit with nobody"
         waiting = [pool.submit(database.write, large) for _ in range(3)]
         while database._jobs.qsize() < 3:
             time.sleep(0.01)

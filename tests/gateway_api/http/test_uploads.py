@@ -71,9 +71,9 @@ def test_promised_digests_are_checked(ada: httpx.Client, digest: str) -> None:
 def test_a_promise_that_cannot_be_kept_is_refused_before_the_body(
     gateway: Running, ada: httpx.Client, digest: str
 ) -> None:
-    before = len(staged(gateway))
+    before = set(staged(gateway))
     problem(ada.put(f"{FILES}/mem/x", content=DATA, headers={"Repr-Digest": digest}), 422, "invalid-digest")
-    assert len(staged(gateway)) == before
+    assert set(staged(gateway)) <= before, "what was there may have reached its storage"
 
 
 def test_a_chunked_upload(gateway: Running, ada: httpx.Client) -> None:
@@ -134,19 +134,20 @@ def test_an_upload_that_failed_is_kept_for_a_while(
     ],
 )
 def test_where_nothing_can_be_put(gateway: Running, target: str, status: int) -> None:
-    before = len(staged(gateway))
+    before = set(staged(gateway))
     found, headers, _ = gateway.raw("PUT", f"{FILES}/{target}", b"data")
     assert (found, headers["content-type"]) == (status, "application/problem+json")
-    assert len(staged(gateway)) == before
+    assert set(staged(gateway)) <= before
 
 
 def test_a_stranger_is_refused_before_their_body_is_read(gateway: Running) -> None:
+    before = set(staged(gateway))
     client = socket.create_connection(("127.0.0.1", gateway.service.port), timeout=20)
     head = f"PUT {FILES}/lab/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
     client.sendall(head.encode())
     assert client.recv(100).startswith(b"HTTP/1.1 401")
     client.close()
-    assert staged(gateway) == []
+    assert set(staged(gateway)) <= before
 
 
 def test_a_client_that_breaks_off_leaves_nothing(gateway: Running) -> None:

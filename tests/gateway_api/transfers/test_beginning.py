@@ -157,8 +157,8 @@ def test_a_clock_that_is_set_moves_no_time_that_somebody_has_named(any_lab: Lab)
 def test_a_folder_is_listed_when_its_time_has_come(lab: Lab) -> None:
     source, out = lab.posix("lab"), lab.posix("out")
     (source / "run").mkdir()
-    id = lab.submit(("lab:/run/", "out:/run/"), not_before=datetime.now(UTC) + SOON)
     lab.start()
+    id = lab.submit(("lab:/run/", "out:/run/"), not_before=datetime.now(UTC) + 3 * SOON)
     found = lab.store.get(id, None)
     assert (found.state, found.cause.code, found.files.total) == (TransferState.WAITING, "scheduled", 0)
     (source / "run" / "late.dat").write_bytes(b"made while it waited")
@@ -182,7 +182,7 @@ def test_a_restart_changes_nothing(lab: Lab) -> None:
     source, out = lab.posix("lab"), lab.posix("out")
     (source / "f0").write_bytes(b"data")
     lab.start()
-    id = submit(lab, ahead=SOON)
+    id = submit(lab, ahead=3 * SOON)
     lab.stop()
     assert lab.store.get(id, None).cause.code == "scheduled"
     lab.start()
@@ -194,7 +194,7 @@ def test_bytes_of_an_upload_come_before_its_time_and_move_on_then(any_lab: Lab, 
     sender, out = any_lab.uploads(), any_lab.posix("out")
     any_lab.start()
     data = noise(30 * MiB)
-    when = datetime.now(UTC) + 3 * SOON  # all of it has to be here by then
+    when = datetime.now(UTC) + 5 * SOON  # all of it has to be here by then
     id = sender.announce("aa", "out:/run.dat", 30 * MiB, not_before=when)
     sender.send("aa", data)
     sender.record("aa")
@@ -212,14 +212,15 @@ def test_bytes_of_an_upload_come_before_its_time_and_move_on_then(any_lab: Lab, 
 def test_an_upload_of_which_enough_was_here_at_its_time_moves_on(lab: Lab, noise: Callable[..., bytes]) -> None:
     sender, _ = lab.uploads(), lab.posix("out")
     lab.start()
-    when = datetime.now(UTC) + SOON
+    data = noise(60 * MiB)
+    when = datetime.now(UTC) + 5 * SOON  # enough of it has to be here by then
     id = sender.announce("aa", "out:/run.dat", 60 * MiB, not_before=when)
-    sender.send("aa", noise(40 * MiB))
+    sender.send("aa", data[: 40 * MiB])
     sender.record("aa")
     assert lab.file(id).state is FileState.WAITING
     lab.until(lambda: lab.file(id).bytes_done > 0)
     assert datetime.now(UTC) >= when
-    sender.send("aa", noise(60 * MiB)[40 * MiB :])
+    sender.send("aa", data[40 * MiB :])
     sender.complete("aa")
     assert lab.wait(id).state is TransferState.DONE
 

@@ -189,7 +189,7 @@ def test_a_source_that_changes_once_is_copied_anew(lab: Lab, size: int) -> None:
     gate, source, out = gated(lab, b"a" * size, until=size // 2)
     lab.start()
     transfer = lab.submit(("lab:/f", "out:/f"))
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
     source.write_bytes(b"b" * (size + 7))
     gate.opened.set()
     assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
@@ -267,7 +267,7 @@ def test_cancelling_a_copy_leaves_nothing(lab: Lab) -> None:
     gate, _, out = gated(lab, b"x" * 2 * BLOCK, until=BLOCK)
     lab.start()
     transfer = lab.submit(("lab:/f", "out:/f"))
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
     lab.until(lambda: drafts(out) != [])
     asked = lab.store.ask(transfer, None, Wish.CANCEL)
     assert asked.state in (TransferState.CANCELLING, TransferState.CANCELLED)
@@ -281,7 +281,7 @@ def test_pausing_keeps_what_was_copied(lab: Lab) -> None:
     gate, source, out = gated(lab, os.urandom(1024) * (size // 1024), until=2 * BLOCK)
     lab.start(streams=1)
     transfer = lab.submit(("lab:/f", "out:/f"))
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(60)
     lab.store.ask(transfer, None, Wish.PAUSE)
     lab.until(lambda: lab.file(transfer).state is FileState.PAUSED)
     assert lab.store.get(transfer, None).state is TransferState.PAUSED
@@ -306,7 +306,7 @@ def test_what_is_being_published_becomes_done(lab: Lab, wish: Wish, size: int) -
         def call(self, operation: str, path: str, run: Callable[[], Any], size: int = 0) -> Any:
             if operation == "publish":
                 held.set()
-                go.wait(10)
+                go.wait(60)
             return run()
 
     source, out = lab.posix("lab"), lab.posix("out", wrap=SlowPublish)
@@ -314,7 +314,7 @@ def test_what_is_being_published_becomes_done(lab: Lab, wish: Wish, size: int) -
         (source / f"f{number}").write_bytes(b"x" * size)
     engine = lab.start(slots=SlotLimits(1, 1, 1))
     transfer = lab.submit(*[(f"lab:/f{number}", f"out:/f{number}") for number in range(3)])
-    assert held.wait(10)
+    assert held.wait(60)
     lab.store.ask(transfer, None, wish)
     lab.until(lambda: all(sign.why for sign in engine._runtime.signs.values()))
     go.set()
@@ -335,7 +335,7 @@ def test_a_graceful_stop_gives_everything_back_and_the_next_engine_goes_on(any_l
     gate, source, out = gated(lab, os.urandom(1024) * (size // 1024), until=2 * BLOCK)
     lab.start(streams=1)
     transfer = lab.submit(("lab:/f", "out:/f"))
-    assert gate.reached.wait(20)
+    assert gate.reached.wait(60)
     lab.stop()
     assert lab.file(transfer).state is FileState.QUEUED
     assert lab.types(transfer)[-1] == "release"
@@ -353,14 +353,13 @@ def test_a_lost_lease_that_comes_back_loses_no_file(lab: Lab) -> None:
     gate, source, out = gated(lab, b"x" * 2 * BLOCK, until=BLOCK)
     engine = lab.start(lease=1.0)
     transfer = lab.submit(("lab:/f", "out:/f"), ("lab:/f", "out:/g"))
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
 
-    def block(connection: Any) -> None:
-        time.sleep(1.2)
-
-    threading.Thread(target=lab.database.write, args=(block,)).start()
-    lab.until(lambda: not engine._lease.is_held(), 10)
-    lab.until(lambda: not engine._runtime.signs, 10)
+    back = threading.Event()
+    threading.Thread(target=lab.database.write, args=(lambda connection: back.wait(60),)).start()
+    lab.until(lambda: not engine._lease.is_held())
+    lab.until(lambda: not engine._runtime.signs)
+    back.set()
     gate.opened.set()
     assert lab.wait(transfer).state is TransferState.DONE
     assert "lapse" in lab.types(transfer)
@@ -394,7 +393,7 @@ def test_a_draft_that_somebody_removed_is_begun_anew(lab: Lab) -> None:
     gate, source, out = gated(lab, b"x" * 2 * BLOCK, until=BLOCK)
     lab.start()
     transfer = lab.submit(("lab:/f", "out:/f"))
-    assert gate.reached.wait(10)
+    assert gate.reached.wait(60)
     lab.until(lambda: drafts(out) != [])
     for name in drafts(out):
         (out / name).unlink()

@@ -94,7 +94,7 @@ def test_who_waits_is_woken_by_what_it_waits_for(uploads: Uploads) -> None:
     for count in (3, 8):
         assert found == []
         uploads.arrivals.grown("u1", count)
-    waiting.join(10)
+    waiting.join(60)
     assert found == [8]
     assert uploads.source.wait("u1", 9, timedelta(milliseconds=20)) == 8
     assert not uploads.source.wait_complete("u1", timedelta(milliseconds=20))
