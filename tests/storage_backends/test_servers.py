@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,8 +33,26 @@ def test_seaweedfs_keeps_its_data_over_a_restart(tmp_path: Path, require: Callab
     require("seaweedfs")
     with servers.seaweedfs(tmp_path) as server:
         server.client().put_object(Bucket=server.bucket, Key="kept", Body=b"data")
+        ports = set(re.findall(r"port(?:\.grpc)?=(\d+)", Path(f"/proc/{server.pid}/cmdline").read_text()))
+        assert _sockets(ports), "SeaweedFS makes some"
+    assert _sockets(ports) == []
     with servers.seaweedfs(tmp_path) as server:
         assert server.client().get_object(Bucket=server.bucket, Key="kept")["Body"].read() == b"data"
+
+
+def _sockets(ports: set[str]) -> list[str]:
+    return [path.name for path in Path("/tmp").glob("seaweedfs-*.sock") if path.stem.rpartition("-")[2] in ports]
+
+
+def test_seaweedfs_gets_no_port_whose_socket_another_user_has_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for port in range(15_000, 15_020):
+        (tmp_path / f"seaweedfs-volume-grpc-{port}.sock").touch()
+    monkeypatch.setattr(servers, "PORTS", range(15_000, 15_060))
+    monkeypatch.setattr(servers, "WEED_SOCKETS", tmp_path)
+    for _ in range(10):
+        assert min(servers._weed_ports()) >= 15_020
 
 
 def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

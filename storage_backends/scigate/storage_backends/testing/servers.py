@@ -24,6 +24,7 @@ from typing import Any, Final
 START_TIME: Final = timedelta(seconds=60)
 STOP_TIME: Final = timedelta(seconds=0.2)  # SeaweedFS waits 15 s for its own streams; what it stored is safe before
 PORTS: Final = range(15_000, 32_000)
+WEED_SOCKETS: Final = Path("/tmp")  # where SeaweedFS makes its sockets, named after their ports, whatever TMPDIR is
 BUCKET: Final = "scigate"
 REGION: Final = "us-east-1"
 
@@ -129,7 +130,7 @@ def starting_seaweedfs(
     """
     weed = program("weed")
     key, secret = _identity(folder)
-    ports = free_ports(8)
+    ports = _weed_ports()
     options = _weed_options(folder, ports) | ({"s3.domainName": domain} if domain else {})
     if certificate:
         options |= {"s3.cert.file": str(certificate[0]), "s3.key.file": str(certificate[1])}
@@ -142,9 +143,32 @@ def starting_seaweedfs(
         *(f"-{name}={value}" for name, value in options.items()),
     ]
     endpoint = f"{'https' if certificate else 'http'}://127.0.0.1:{ports[-1]}"
-    with _running(command, folder) as process:
+    with _without_sockets(ports), _running(command, folder) as process:
         server = S3Server("seaweedfs", endpoint, key, secret, process.pid, ca_file)
         yield server, lambda: _await(process, folder, lambda: _is_ready(server))
+
+
+def _weed_ports() -> list[int]:
+    """Free ports without sockets: what somebody else's server has left, ours could neither remove nor connect to."""
+    while _weed_sockets(ports := free_ports(8)):
+        pass
+    return ports
+
+
+def _weed_sockets(ports: Sequence[int]) -> list[Path]:
+    numbers = {str(port) for port in ports}
+    return [path for path in WEED_SOCKETS.glob("seaweedfs-*.sock") if path.stem.rpartition("-")[2] in numbers]
+
+
+@contextmanager
+def _without_sockets(ports: Sequence[int]) -> Iterator[None]:
+    """SeaweedFS is ended before it has removed its own."""
+    try:
+        yield
+    finally:
+        for path in _weed_sockets(ports):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _weed_options(folder: Path, ports: Sequence[int]) -> dict[str, str]:
