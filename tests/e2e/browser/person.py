@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 from .station import Station
 
 PATIENCE: Final = 60_000  # milliseconds
+expect.set_options(timeout=PATIENCE)  # of every expectation that names none; without it five seconds
 _LOOK: Final = 2_000  # milliseconds: then what we look for is scrolled to again
 _OPEN: Final = """async path => {
     const app = window.jupyterapp;
