@@ -1,0 +1,42 @@
+"""./run in places that its authors did not have in mind."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROGRAM = '#!/bin/sh\necho "$LC_ALL"\n'
+
+
+def checkout(folder: Path, root: Path) -> Path:
+    """A checkout that is set up already, with programs that print their locale."""
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(root / "run", folder / "run")
+    for name in ("pyproject.toml", "constraints.txt"):
+        (folder / name).touch()
+    for name, text in {"python": "#!/bin/sh\n", "scigate": PROGRAM}.items():
+        (folder / ".venv" / "bin" / name).write_text(text)
+        (folder / ".venv" / "bin" / name).chmod(0o755)
+    (folder / ".venv" / "installed-demo").write_text(f"{folder}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "locale", "seen"),
+    [
+        ("pr\u00f3ject one", "C", "C.UTF-8"),
+        ("pr\u00f3ject two", "xx_XX.UTF-8", "C.UTF-8"),  # not installed, as after ssh from elsewhere
+        ("pr\u00f3ject three", "C.UTF-8", "C.UTF-8"),
+        ("project four", "C", "C"),
+    ],
+)
+def test_python_can_read_the_path_whatever_the_locale_is(
+    tmp_path: Path, root: Path, name: str, locale: str, seen: str
+) -> None:
+    place = checkout(tmp_path / name, root)
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": locale}
+    done = subprocess.run([place / "run", "demo"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == (seen, 0), done.stderr
