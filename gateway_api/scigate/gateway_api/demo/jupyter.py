@@ -73,6 +73,7 @@ c.JupyterHub.hub_bind_url = "http://127.0.0.1:$hub_port"
 c.JupyterHub.db_url = "sqlite:///$state/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = "$state/cookie_secret"
 c.JupyterHub.pid_file = "$state/hub.pid"
+c.TraefikProxy.traefik_api_url = "http://127.0.0.1:$proxy_port"
 c.JupyterHub.authenticator_class = "scigate.hub_config.authenticator.FileAuthenticator"
 c.FileAuthenticator.users_file = "$users_file"
 c.JupyterHub.spawner_class = "simple"
@@ -120,13 +121,13 @@ def hub(folder: Path, storages: Storages, arguments: Sequence[str] = ()) -> Iter
     """A JupyterHub with the gateway as its service, and three users; ``arguments`` are for the notebook servers."""
     state, jupyter = folder / "hub", _quiet_jupyter(folder)
     state.mkdir(mode=0o700)
-    port, hub_port, gateway_port = _port(8000), *free_ports(2)
+    port, hub_port, proxy_port, gateway_port = _port(8000), *free_ports(3)
     settings = _settings(folder, storages, f'[gateway]\nstate_dir = "{folder}/state"\n', [f"community:{COMMUNITY}"])
     passwords = _make_users(state / "users.json")
     text = HUB.substitute(
-        port=port, hub_port=hub_port, gateway_port=gateway_port, state=state, homes=folder / "homes",
-        users_file=state / "users.json", jupyter=jupyter, settings=settings, web=storages.web, community=COMMUNITY,
-        curators=CURATORS, notebook=notebook.NAME, arguments=[*_as_root(), *arguments],
+        port=port, hub_port=hub_port, proxy_port=proxy_port, gateway_port=gateway_port, state=state,
+        homes=folder / "homes", users_file=state / "users.json", jupyter=jupyter, settings=settings, web=storages.web,
+        community=COMMUNITY, curators=CURATORS, notebook=notebook.NAME, arguments=[*_as_root(), *arguments],
     )  # fmt: skip
     write_private(state / "jupyterhub_config.py", text)
     command = _program("jupyterhub.app", "main", "-f", str(state / "jupyterhub_config.py"))
