@@ -148,7 +148,7 @@ def test_move(storage: PosixBackend, extras: Extras, tmp_path: Path) -> None:
     assert extras.move
     storage.put("x", b"1")
     storage.put("y", b"2")
-    with pytest.raises(AlreadyExists):
+    with pytest.raises(AlreadyExists, match="something is at its destination"):
         extras.move("x", "y", True)
     entry = extras.move("x", "new/folder/z", True)
     assert entry == storage.stat("new/folder/z") and not (tmp_path / "x").exists()

@@ -88,8 +88,8 @@ class Problem(Exception):
 
 def not_found(what: str, name: str) -> Problem:
     """Also the answer for what exists but is somebody else's: existence is not told."""
-    command = {"storage": "'scigate ls' and ", "transfer": "'scigate transfers' and "}.get(what, "")
-    advice = f"{command}GET /api/v1/{what}s show those that you can see."
+    command = "ls" if what == "storage" else f"{what}s"
+    advice = f"'scigate {command}' and GET /api/v1/{what}s show those that you can see."
     return Problem(404, "not-found", f"There is no {what} {name!r}.", next_step=advice)
 
 

@@ -13,6 +13,18 @@ _OWN_WORDS: Final = {
     "model_type": "it has to be a JSON object",
     "model_attributes_type": "it has to be a JSON object",
     "dict_type": "it has to be a JSON object",
+    "missing": "it is missing",
+    "list_type": "it should be a list",
+    "string_type": "it should be text",
+    "int_type": "it should be a whole number",
+    "int_parsing": "it should be a whole number",
+    "int_from_float": "it should be a whole number",
+    "bool_type": "it should be true or false",
+    "bool_parsing": "it should be true or false",
+    "timezone_aware": "it should be a time with its zone, such as 2026-05-01T10:00:00Z",
+    "datetime_type": "it should be a time, such as 2026-05-01T10:00:00Z",
+    "datetime_parsing": "it should be a time, such as 2026-05-01T10:00:00Z",
+    "datetime_from_date_parsing": "it should be a time, such as 2026-05-01T10:00:00Z",
     "string_pattern_mismatch": "it holds characters that are not allowed here",
     "string_unicode": "it holds characters that are not Unicode",
 }
@@ -29,6 +41,7 @@ def words(item: Mapping[str, Any]) -> str:
     text = str(item["msg"]).removeprefix("Value error, ").rstrip(".")
     for theirs, ours in (("Input should", "it should"), ("String should", "it should"), ("List should", "it should")):
         text = text.replace(theirs, ours)
+    text = text.partition(" after validation, ")[0]
     if item["type"] == "extra_forbidden":
         return f"there is no field {item['loc'][-1]!r} here"
     return _OWN_WORDS.get(item["type"], text)

@@ -20,7 +20,7 @@ from pydantic import field_validator
 from .backend import Buffer, Digests, Entry, Extras, Kind, Limits, MiB
 from .crash_points import reached
 from .digests import digest, require_digests
-from .errors import InvalidName, Permanent, Truncated, Unsupported
+from .errors import AlreadyExists, InvalidName, Permanent, Truncated, Unsupported
 from .posix_calls import Doing, sync_file_system, sync_folder
 from .posix_data import buffers, forget_cache
 from .posix_draft import PosixDraft, begin, place_of, remove, rename, take_over, temporary_name
@@ -239,6 +239,8 @@ def _rename_across(above: int, old: bytes, below: int, new: bytes, path: str, *,
     except OSError as error:
         if error.errno == errno.EXDEV:
             raise Unsupported(f"{path!r} cannot be moved to another file system: copy it, then delete it") from None
+        if error.errno == errno.EEXIST:
+            raise AlreadyExists(f"cannot move {path!r}: something is at its destination already", path=path) from None
         raise
 
 

@@ -85,7 +85,9 @@ class Root:
         except FileNotFoundError:
             return self._create(path, durable=durable)
         except NotADirectoryError:
-            raise NotRegular(f"{decode(path)!r} cannot be a folder: a part of it is a file") from None
+            raise NotRegular(
+                f"{decode(path)!r} cannot be a folder: a part of it is a file", next_step="Choose another name."
+            ) from None
 
     def is_synced(self, device: int) -> bool:
         """Whether ``extras.sync`` reaches this device: file systems mounted below the root are not."""

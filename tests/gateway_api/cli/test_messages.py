@@ -38,6 +38,12 @@ def test_next_steps_can_be_taken(scigate: Any, gateway_process: Any, tmp_path: P
     assert "scigate ls" in scigate("ls", "nowhere:/").err
 
 
+@pytest.mark.parametrize("command", ["cp", "put"])
+def test_a_destination_that_is_missing_is_said_to_be_missing(scigate: Any, command: str) -> None:
+    ran = scigate(command, "lab:/only-one")
+    assert (ran.code, "where to" in ran.err) == (Exit.USAGE, True), ran.err
+
+
 def test_names_in_messages_do_not_steer_the_terminal(scigate: Any) -> None:
     ran = scigate("mkdir", "lab:/steer\x1b[2J\nx/")
     assert (ran.code, "\x1b" in ran.err) == (Exit.OK, False)

@@ -117,6 +117,8 @@ def test_retry_after_is_obeyed() -> None:
         ("staging-full", "Go on a little later: ask for the offset (HEAD) and send the rest."),
         ("not-found", "GET /api/v1/uploads show those that you can see."),
         ("not-found", "'scigate ls' and GET /api/v1/storages show those that you can see."),
+        ("unauthorized", "Send 'Authorization: Bearer <token>' with the token of your user."),
+        ("across-storages", "Submit a transfer, and delete the source when it is DONE."),
         ("too-many", "Finish some, or delete those that are not needed (GET /api/v1/uploads shows them)."),
         ("gone", "Correct it. Then enable the webhook: POST …/enable; what it missed is delivered."),
         ("invalid", "Correct the fields listed in 'errors'; see /docs."),
@@ -126,7 +128,7 @@ def test_next_steps_are_for_those_who_write_no_requests(code: str, advice: str) 
     with pytest.raises(errors.RequestRefused) as raised:
         checked(answer(Problem(423, code, "Something.", next_step=advice)))
     assert raised.value.next_step
-    assert not re.search("GET|HEAD|POST|offset|request|field", raised.value.next_step)
+    assert not re.search("GET|HEAD|POST|Bearer|Submit|offset|request|field", raised.value.next_step)
 
 
 def test_other_next_steps_are_given_as_they_are() -> None:

@@ -256,4 +256,5 @@ def test_a_folder_without_its_slash_is_told_to_be_one(run: Path, ada: httpx.Clie
     assert told["next_step"].endswith("/sub/.")
     told = problem(ada.get(f"{FILES}/lab/{run.name}/a.txt", params={"archive": "tar"}), 422, "not-regular")
     assert "is a file" in told["detail"]
+    assert "without 'archive'" in told["next_step"]
     problem(ada.get(f"{FILES}/lab/{run.name}/none", params={"archive": "tar"}), 404, "not-found")

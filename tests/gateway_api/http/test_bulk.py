@@ -143,7 +143,7 @@ def test_a_manifest_that_could_not_be_listed_is_retried_whole_or_stays_failed(
         (line("lab:/x", "no-such:/x"), "no-such"),
         (line("lab:/folder/", "mem:/folder/"), "a manifest names files"),
         (line("lab:/../x", "mem:/x"), "'..'"),
-        (b'{"source": "lab:/x"}', "destination: Field required"),
+        (b'{"source": "lab:/x"}', "destination: it is missing"),
         (b'"' + b"x" * 70_000, "longer than"),
         (b'{"source": "lab:/x", "source": "lab:/y", "destination": "mem:/x"}', "same key twice"),
         (b'{"source": NaN, "destination": "mem:/x"}', "NaN is not JSON"),
@@ -164,8 +164,15 @@ def test_a_wrong_line_is_named_and_nothing_is_kept(
 
 
 def test_it_has_files_and_is_lines(ada: httpx.Client) -> None:
-    assert "no file" in problem(ada.post(BULK, content=b"\n\n", headers=LINES), 422, "invalid-transfer")["detail"]
+    body = problem(ada.post(BULK, content=b"\n\n", headers=LINES), 422, "invalid-transfer")
+    assert body["detail"] == "there is no file in it"
     problem(ada.post(BULK, json={}), 415, "unsupported-media-type")
+
+
+def test_a_line_says_what_to_do_with_it(ada: httpx.Client) -> None:
+    body = problem(ada.post(BULK, content=line("lab:/x", "no-such:/x"), headers=LINES), 422, "invalid-transfer")
+    assert body["next_step"] == body["errors"][0]["next_step"]
+    assert "scigate ls" in body["next_step"]
 
 
 def test_two_lines_for_one_destination_leave_a_failed_file(ada: httpx.Client, folder: str) -> None:

@@ -53,6 +53,49 @@ def test_json_that_is_something_else(ada: httpx.Client, body: bytes) -> None:
     problem(ada.post(TRANSFERS, content=body, headers=JSON), 422, "invalid")
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "Its body is empty, and JSON is needed."),
+        (b"{", "Its body is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)."),
+        (b"[]", "it has to be a JSON object"),
+        (b"{}", "/files: it is missing"),
+        (b'{"files": []}', "/files: it should have at least 1 item"),
+        (b'{"files": 3}', "/files: it should be a list"),
+        (b'{"files": [{"source": 3, "destination": "mem:/x"}]}', "/files/0/source: it should be text"),
+        (b'{"files": [{"source": "mem:/a", "destination": "mem:/x"}], "priority": "high"}',
+         "/priority: it should be a whole number"),
+        (b'{"files": [{"source": "mem:/a", "destination": "mem:/x"}], "deadline": "soon"}',
+         "/deadline: it should be a time, such as 2026-05-01T10:00:00Z"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_words_of_people(ada: httpx.Client, body: bytes, said: str) -> None:
+    assert ada.post(TRANSFERS, content=body, headers=JSON).json()["detail"] == said
+
+
+def test_what_is_wrong_with_parameters_is_said_in_the_same_words(ada: httpx.Client) -> None:
+    answer = ada.get("/api/v1/files/mem/", params={"archive": "tar", "limit": "3"})
+    assert problem(answer, 422, "invalid")["detail"] == "with 'archive' there can be no limit"
+    wrong = ada.get("/api/v1/files/mem/", params={"recursive": "perhaps"})
+    assert problem(wrong, 422, "invalid")["detail"] == "recursive: it should be true or false"
+    late = ada.put("/api/v1/files/mem/x", params={"deadline": "2099-05-01T10:00:00"}, content=b"")
+    said = "deadline: it should be a time with its zone, such as 2026-05-01T10:00:00Z"
+    assert problem(late, 422, "invalid")["detail"] == said
+
+
+def test_of_two_files_for_one_destination_it_is_said_what_to_do(ada: httpx.Client) -> None:
+    pairs = [{"source": f"lab:/{name}", "destination": "mem:/one"} for name in "ab"]
+    body = problem(ada.post(TRANSFERS, json={"files": pairs}), 422, "invalid-transfer")
+    assert body["next_step"] == "Name another destination for one of them."
+
+
+@pytest.mark.parametrize(("what", "command"), [("storage", "ls"), ("transfer", "transfers"), ("upload", "uploads"),
+                                               ("webhook", "webhooks")])  # fmt: skip
+def test_what_is_not_there_is_listed_by_a_command(ada: httpx.Client, what: str, command: str) -> None:
+    body = problem(ada.get(f"/api/v1/{what}s/none"), 404, "not-found")
+    assert body["next_step"] == f"'scigate {command}' and GET /api/v1/{what}s show those that you can see."
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"])
 def test_a_body_that_says_it_is_something_else(ada: httpx.Client, kind: str) -> None:
     problem(ada.post(TRANSFERS, content=b"{}", headers={"Content-Type": kind}), 415, "unsupported-media-type")

@@ -15,7 +15,7 @@ import click
 from .output import Common, emit, report, say
 
 COMMANDS: Final = {
-    "demo": (".service", "Show the main job on this machine: real storages, real files."),
+    "demo": (".service", "Show SciGate on this machine: a hub with the gateway, real storages, a notebook."),
     "serve": (".service", "Run the gateway."),
     "ls": (".browse", "List the storages, or what is in a folder."),
     "cp": (".cp", "Copy files: here to a storage, a storage to here, between storages, or from a URL."),

@@ -22,7 +22,7 @@ VERIFY = ["auto", "reread", "size"]
 
 
 @click.command("cp")
-@click.argument("sources", nargs=-1, required=True, type=LocationType(files=True))
+@click.argument("sources", nargs=-1, metavar="SOURCES...", type=LocationType(files=True))
 @click.argument("destination", type=LocationType(files=True))
 @click.option(
     "--overwrite", type=click.Choice(OVERWRITE), default="fail", show_default=True, help="If the destination exists."
@@ -64,7 +64,7 @@ def cp(common: Common, /, sources: tuple[str, ...], destination: str, **options:
 
 
 @click.command("put")
-@click.argument("sources", nargs=-1, required=True, type=click.Path())
+@click.argument("sources", nargs=-1, metavar="SOURCES...", type=click.Path())
 @click.argument("destination", type=LocationType())
 @click.option(
     "--overwrite", type=click.Choice(OVERWRITE), default="fail", show_default=True, help="If the destination exists."
@@ -86,7 +86,7 @@ def put(common: Common, /, sources: tuple[str, ...], destination: str, **options
     folder is not.
     """
     places, target = [Place(Kind.HERE, source) for source in sources], read_place(destination)
-    if target.kind is not Kind.STORAGE:
+    if sources and target.kind is not Kind.STORAGE:
         raise click.UsageError(f"{destination!r} is not a location at a storage: write STORAGE:/PATH.")
     _way(places, target)
     with common.gateway() as gateway:
@@ -126,6 +126,8 @@ Way = Callable[[Common, "Gateway", list[Place], Place, dict[str, Any]], int]
 def _way(places: list[Place], target: Place) -> Way:
     """Which way the data goes; ``UsageError`` if there is none."""
     kinds = {place.kind for place in places}
+    if not places:
+        raise click.UsageError(f"Nothing says where to: name what {target.text} is copied to as well.")
     if len(places) > 1 and not target.is_folder:
         raise click.UsageError(f"With several sources the destination is a folder: write {target.text}/ .")
     if target.kind is Kind.URL:

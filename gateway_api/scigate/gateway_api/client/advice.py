@@ -14,12 +14,16 @@ _BY_CODE: Final[Mapping[str, str]] = {
     "upload-elsewhere": "Try again; if it stays so, tell an admin: all requests of an upload belong to one gateway.",
     "upload-expired": "Send the file again: it begins anew.",
     "upload-gone": "Send the file again: it begins anew.",
+    "across-storages": "Copy it ('scigate cp'), and remove the source ('scigate rm') when the copy is DONE.",
     "too-many-uploads": "Finish some, or end those that are not needed: 'scigate uploads' shows them.",
 }
 _COMMANDS: Final = {"storages": "scigate ls", "transfers": "scigate transfers", "uploads": "scigate uploads",
                     "webhooks": "scigate webhooks"}  # fmt: skip
 _LISTED: Final = re.compile(r"(?:'scigate [a-z]+' and )?GET /api/v1/([a-z]+) shows? (those|them)")
 _REQUESTS: Final = {"POST …/enable": "'scigate webhooks enable ID'",
+                    "Send 'Authorization: Bearer <token>' with the token of your user.":
+                    "Check SCIGATE_TOKEN, SCIGATE_TOKEN_FILE or ~/.config/scigate/token, whichever is there; "
+                    "an admin can make a new token.",
                     "Correct the fields listed in 'errors'; see /docs.": "Correct what is named here."}  # fmt: skip
 
 

@@ -90,7 +90,8 @@ class Downloads:
         if kind is Kind.FOLDER:
             return NotRegular(f"{where} is a folder: write a '/' behind its name", path=path,
                               next_step=f"Ask for {where}/.")  # fmt: skip
-        return NotRegular(f"{where} is a file; only a folder comes as an archive", path=path)
+        return NotRegular(f"{where} is a file; only a folder comes as an archive", path=path,
+                          next_step="Ask for it without 'archive', or for the folder that it is in.")  # fmt: skip
 
     def _readable(self, actor: Actor, name: str) -> OpenStorage:
         check_storage(actor, name, self._storages.section(name), write=False)

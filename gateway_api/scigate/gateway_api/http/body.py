@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -19,10 +20,14 @@ M = TypeVar("M", bound=BaseModel)
 
 def read_json(data: bytes, model: type[M]) -> M:
     """The request body as ``model``: ``Problem`` 400 if it is not JSON (RFC 8259), 422 if it is not that model."""
+    if not data:
+        raise malformed("Its body is empty, and JSON is needed.")
     try:
         value = read_json_value(data)
     except UnicodeDecodeError:
         raise malformed("It is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise malformed(f"Its body is not JSON: {error}.") from None
     except RecursionError:
         raise malformed("It is nested too deeply.") from None
     except ValueError as error:
@@ -74,9 +79,7 @@ def _validated(model: type[M], value: Any, place: Any) -> M:
             422,
             "invalid",
             "The request has fields that cannot be used.",
-            detail="; ".join(
-                f"{error.get('pointer', error.get('parameter'))}: {error['message']}" for error in errors[:5]
-            ),
+            detail="; ".join(": ".join(filter(None, error.values())) for error in errors[:5]),
             next_step="Correct the fields listed in 'errors'; see /docs.",
             errors=errors[:100],
         ) from None

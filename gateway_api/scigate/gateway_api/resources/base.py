@@ -19,7 +19,7 @@ from pydantic import (
 
 def _any_text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be a string")
+        raise ValueError("it should be text")
     return value
 
 

@@ -20,6 +20,7 @@ from .submission import Pair
 FILES_MAX: Final = 2_000_000
 LINE_MAX: Final = 64 << 10  # bytes
 ERRORS_MAX: Final = 100
+CORRECT: Final = "Correct the lines named in 'errors', and send it again."
 _LINE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -55,16 +56,19 @@ class Lines:
             raise _refused([_error(self.count, f"a manifest has at most {FILES_MAX} files")])
         try:
             if len(line) > LINE_MAX:
-                raise Permanent(f"a line is longer than {LINE_MAX} bytes")
+                raise Permanent(f"a line is longer than {LINE_MAX} bytes", next_step=CORRECT)
             wanted = FileRequest.model_validate(read_json_value(line))
             pair = self.check(wanted)
             if pair.source.is_folder:
-                raise Permanent("a manifest names files; a folder is submitted with POST /api/v1/transfers")
+                raise Permanent(
+                    f"{wanted.source} is a folder, and a manifest names files",
+                    next_step="Submit folders with POST /api/v1/transfers.",
+                )
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)[:5]
-            self._wrong("; ".join(f"{'.'.join(map(str, item['loc']))}: {words(item)}" for item in wrong))
+            self._wrong("; ".join(": ".join([*map(str, item["loc"]), words(item)]) for item in wrong))
         except Permanent as error:
-            self._wrong(error.message)
+            self._wrong(error.message, error.next_step)
         except UnicodeDecodeError:
             self._wrong("it is not UTF-8")
         except json.JSONDecodeError:
@@ -77,8 +81,8 @@ class Lines:
             return _LINE([wanted.source, str(pair.destination)]) + "\n"
         return ""
 
-    def _wrong(self, message: str) -> None:
-        self._errors.append(_error(self.count, message))
+    def _wrong(self, message: str, next_step: str | None = None) -> None:
+        self._errors.append(_error(self.count, message) | ({"next_step": next_step} if next_step else {}))
         if len(self._errors) >= ERRORS_MAX:
             raise _refused(self._errors)
 
@@ -96,10 +100,12 @@ def pairs_in(stored: bytes) -> Iterator[Pair]:
 
 
 def _error(line: int, message: str) -> dict[str, str]:
-    return {"pointer": f"/line/{line}", "message": message}
+    return {"pointer": f"/line/{line}" if line else "", "message": message}
 
 
 def _refused(errors: list[dict[str, str]]) -> Problem:
+    first = errors[0]
+    line = first["pointer"].rpartition("/")[2]
     return Problem(422, "invalid-transfer", "The manifest cannot be accepted.",
-                   detail=f"line {errors[0]['pointer'].rpartition('/')[2]}: {errors[0]['message']}",
-                   next_step="Correct the lines named in 'errors', and send it again.", errors=errors)  # fmt: skip
+                   detail=f"line {line}: {first['message']}" if line else first["message"],
+                   next_step=first.get("next_step", CORRECT), errors=errors)  # fmt: skip

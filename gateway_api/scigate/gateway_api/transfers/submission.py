@@ -156,6 +156,7 @@ def _twins(pairs: Sequence[Pair]) -> list[dict[str, str]]:
     for index, each in enumerate(pairs):
         if each.destination in seen and not each.source.is_folder:
             message = f"two files would have the same destination {each.destination}"
-            errors.append({"pointer": f"/files/{index}/destination", "message": message})
+            errors.append({"pointer": f"/files/{index}/destination", "message": message,
+                           "next_step": "Name another destination for one of them."})  # fmt: skip
         seen.add(each.destination)
     return errors
