@@ -224,6 +224,22 @@ def test_a_gateway_that_runs_but_refuses_the_token(gateway_process: Any) -> None
     assert [check.name for check in checks] == ["gateway"]
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_settings_that_nobody_named_and_others_can_write_get_no_token(
+    gateway_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SCIGATE_CONFIG", raising=False)
+    here = Path("scigate.toml")
+    here.write_text(f"[gateway]\nport = {gateway_process.url.rpartition(':')[2]}\nstate_dir = '{tmp_path}/state'\n")
+    here.chmod(0o646)
+    env = {"SCIGATE_TOKEN": gateway_process.environment()["SCIGATE_TOKEN"]}
+    check = {check.name: check for check in examine(here if named else None, env)}["gateway"]
+    assert check.ok is named
+    assert named or "Your token was not sent" in check.message
+
+
 def test_on_a_machine_with_only_the_client(
     gateway_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

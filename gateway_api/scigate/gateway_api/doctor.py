@@ -33,7 +33,7 @@ from .db.migrate import newest_revision, revision
 from .doctor_gateway import look_at_gateway
 from .doctor_key import examine_key
 from .resources import Check
-from .settings import Settings, StorageSection, find
+from .settings import FILE_NAME, VARIABLE, Settings, StorageSection, find
 from .settings_errors import SettingsError
 from .storages import check_answers
 
@@ -72,7 +72,8 @@ def examine(config: Path | None = None, env: Mapping[str, str] | None = None) ->
     yield from _database(settings)
     yield from _storages(settings, registry)
     yield _token(env)
-    yield from look_at_gateway(settings, env)
+    named = config is not None or bool(env.get(VARIABLE)) or path != Path(FILE_NAME)
+    yield from look_at_gateway(settings, env, named=named)
 
 
 def examiner(name: str) -> Callable[[str, str | None], Iterator[Check]] | None:

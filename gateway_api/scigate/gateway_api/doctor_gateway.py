@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import httpx
 from scigate.storage_backends.dates import http_date
 
 from .client import Gateway, GatewayError
-from .client.access import DEFAULT_URL, check_url, find_token, is_loopback
+from .client.access import DEFAULT_URL, check_chosen, check_url, find_token, is_loopback
 from .client.errors import NotConfigured
 from .resources import Check
 from .settings import Settings
@@ -19,8 +20,11 @@ from .settings import Settings
 SKEW: Final = timedelta(seconds=30)
 
 
-def look_at_gateway(settings: Settings | None, env: Mapping[str, str]) -> Iterator[Check]:
-    """Whether a gateway answers and accepts this user's token; or, if none runs, whether its port is free."""
+def look_at_gateway(settings: Settings | None, env: Mapping[str, str], *, named: bool = True) -> Iterator[Check]:
+    """Whether a gateway answers and accepts this user's token; or, if none runs, whether its port is free.
+
+    ``named``: the user said which settings these are, so that a token may go where they say.
+    """
     try:
         url = check_url(env.get("SCIGATE_URL") or _own_url(settings))
     except NotConfigured as error:
@@ -36,7 +40,8 @@ def look_at_gateway(settings: Settings | None, env: Mapping[str, str]) -> Iterat
     if 'realm="scigate"' not in answer.headers.get("WWW-Authenticate", ""):  # what it answers to nobody in particular
         yield from _somebody_else(url, answer)
         return
-    yield from _as_user(url, env)
+    unnamed = None if named or settings is None or env.get("SCIGATE_URL") else settings.source
+    yield from _as_user(url, env, unnamed)
     yield _clocks(answer)
 
 
@@ -65,13 +70,15 @@ def _somebody_else(url: str, answer: httpx.Response) -> Iterator[Check]:
     yield _check(False, message, "Stop it, change gateway.port, or correct SCIGATE_URL.")
 
 
-def _as_user(url: str, env: Mapping[str, str]) -> Iterator[Check]:
+def _as_user(url: str, env: Mapping[str, str], unnamed: Path | None) -> Iterator[Check]:
     try:
         token = find_token(env)
     except NotConfigured:
         yield _check(True, f"it runs at {url}; without a token no more can be said", None)
         return
     try:
+        if unnamed is not None:
+            check_chosen(unnamed, url)
         with Gateway(url, token.reveal(), patience=timedelta(0), timeout=timedelta(seconds=10)) as gateway:
             status = gateway.status()
     except GatewayError as error:

@@ -22,7 +22,8 @@ document, or one for each item and line. Every error says what happened and, aft
 
 The gateway is found in this order: `--url`, `$SCIGATE_URL`, the `[gateway]` table of `scigate.toml`, `http://127.0.0.1:8470`.
 The token: `$SCIGATE_TOKEN`, the file named by `$SCIGATE_TOKEN_FILE`, `~/.config/scigate/token`;
-in a terminal of a hub's notebook server also `$JUPYTERHUB_API_TOKEN`. A token file that others can read is refused.
+in a terminal of a hub's notebook server also `$JUPYTERHUB_API_TOKEN`. A token file that others can read is refused,
+and so is [an address that only a `scigate.toml` here tells](configuration.md#environment-of-the-client).
 
 A word on the command line is a file of this machine if it exists or begins with `./`, `../`, `/` or `~/`; `NAME:/PATH`
 is a location at a storage; `http://` and `https://` are URLs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,74 @@ def test_the_environment_wins_over_files(tmp_path: Path) -> None:
         ("[gateway]\nport = 9000\n", "http://127.0.0.1:9000"),
         ('[gateway]\nhost = "::1"\n', "http://[::1]:8470"),
         ('[gateway]\nhost = "0.0.0.0"\n', "http://127.0.0.1:8470"),
-        ('[gateway]\npublic_url = "https://data.example.org/gate"\n', "https://data.example.org/gate"),
         ("", DEFAULT_URL),
     ],
 )
-def test_the_settings_tell_the_address(tmp_path: Path, settings: str, url: str) -> None:
+def test_the_settings_here_tell_the_address_on_this_machine(tmp_path: Path, settings: str, url: str) -> None:
     (tmp_path / "scigate.toml").write_text(settings)
     assert find(env={"SCIGATE_TOKEN": "b"}).url == url
+
+
+ELSEWHERE = '[gateway]\npublic_url = "https://data.example.org/gate"\n'
+
+
+def usual_settings(home: Path, text: str) -> None:
+    (home / ".config" / "scigate").mkdir(parents=True)
+    (home / ".config" / "scigate" / "scigate.toml").write_text(text)
+
+
+@pytest.mark.parametrize("token", [None, "of-an-argument"])
+def test_settings_in_the_folder_send_the_token_nowhere_else(tmp_path: Path, token: str | None) -> None:
+    """Somebody else may have made the folder: a cloned repository, a shared one."""
+    (tmp_path / "scigate.toml").write_text(ELSEWHERE)
+    with pytest.raises(NotConfigured, match=r"https://data\.example\.org/gate") as refused:
+        find(token=token, env={"SCIGATE_TOKEN": "secret-token"})
+    assert str(tmp_path / "scigate.toml") in str(refused.value)
+    assert "SCIGATE_URL" in str(refused.value)
+    assert "secret-token" not in str(refused.value)
+
+
+def test_settings_that_the_user_has_named_or_keeps_are_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scigate.toml").write_text(ELSEWHERE)
+    named = {"SCIGATE_TOKEN": "b", "SCIGATE_CONFIG": str(tmp_path / "scigate.toml")}
+    assert find(env=named).url == "https://data.example.org/gate"
+    usual_settings(tmp_path, ELSEWHERE)
+    assert find(env={"SCIGATE_TOKEN": "b"}).url == "https://data.example.org/gate", "both name the same"
+    (tmp_path / "scigate.toml").unlink()
+    assert find(env={"SCIGATE_TOKEN": "b"}).url == "https://data.example.org/gate"
+
+
+@pytest.mark.parametrize(
+    "other", ["https://data.example.org", "https://data.example.org/gate2", "https://evil.example"]
+)
+def test_a_hub_has_many_users_at_one_origin(tmp_path: Path, other: str) -> None:
+    """So the path counts, too."""
+    usual_settings(tmp_path, ELSEWHERE)
+    (tmp_path / "scigate.toml").write_text(f'[gateway]\npublic_url = "{other}"\n')
+    with pytest.raises(NotConfigured, match="only the file"):
+        find(env={"SCIGATE_TOKEN": "b"})
+
+
+def test_settings_that_others_can_write_choose_no_port(tmp_path: Path) -> None:
+    """Another user of this machine may listen there."""
+    path = tmp_path / "scigate.toml"
+    path.write_text("[gateway]\nport = 9000\n")
+    path.chmod(0o646)
+    with pytest.raises(NotConfigured, match=r"http://127\.0\.0\.1:9000"):
+        find(env={"SCIGATE_TOKEN": "b"})
+    path.write_text("")
+    assert find(env={"SCIGATE_TOKEN": "b"}).url == DEFAULT_URL, "where it would go without the file"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_settings_of_another_user_choose_no_port(tmp_path: Path) -> None:
+    path = tmp_path / "scigate.toml"
+    path.write_text("[gateway]\nport = 9000\n")
+    os.chown(path, 4321, -1)
+    with pytest.raises(NotConfigured, match=r"http://127\.0\.0\.1:9000"):
+        find(env={"SCIGATE_TOKEN": "b"})
 
 
 def test_broken_settings_are_an_error_that_names_them(tmp_path: Path) -> None:

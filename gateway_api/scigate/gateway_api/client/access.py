@@ -39,10 +39,12 @@ def find(url: str | None = None, token: str | None = None, env: Mapping[str, str
     Address: the argument, ``$SCIGATE_URL``, the ``[gateway]`` table of ``scigate.toml`` ($SCIGATE_CONFIG, here, or
     ~/.config/scigate), else http://127.0.0.1:8470. Token: the argument, ``$SCIGATE_TOKEN``, the file named by
     ``$SCIGATE_TOKEN_FILE``, ~/.config/scigate/token, else in a notebook server of a hub ``$JUPYTERHUB_API_TOKEN``,
-    which is shown to ``$SCIGATE_URL`` only. Raises ``NotConfigured`` when there is no token.
+    which is shown to ``$SCIGATE_URL`` only. Raises ``NotConfigured`` when there is no token, or when it would be shown
+    to where only a ``scigate.toml`` here says (see ``check_chosen``).
     """
     env = os.environ if env is None else env
-    address = check_url(url or env.get("SCIGATE_URL") or url_from_settings(env) or DEFAULT_URL)
+    given = url or env.get("SCIGATE_URL")
+    address = check_url(given) if given else _address_from_settings(env)
     return Access(address, find_token(env, address) if token is None else Secret(_check_token(token)))
 
 
@@ -122,21 +124,52 @@ def settings_file(env: Mapping[str, str]) -> Path | None:
     return next((path for path in (Path(name).expanduser() for name in SETTINGS_FILES) if path.is_file()), None)
 
 
-def url_from_settings(env: Mapping[str, str]) -> str | None:
-    """The gateway's address as its settings say; None without settings.
+def check_chosen(path: Path, address: str) -> None:
+    """The token may be shown at ``address``, which settings say that nobody has named: they lie in the folder where the
+    user happens to be, and somebody else may have made it. ``NotConfigured`` if not.
+
+    It may if it would go there without that file; or if this is an address of this machine, and the file is the user's
+    own. The whole address counts, not its origin: users of a hub share one.
+    """
+    usual = Path(SETTINGS_FILES[1]).expanduser()
+    if address == (_address_in(usual) if usual.is_file() else DEFAULT_URL):
+        return
+    if is_loopback(urlsplit(address).hostname or "") and _is_own(path):
+        return
+    raise NotConfigured(
+        f"Your token was not sent to {address}: only the file {path.absolute()} says that the gateway is there.",
+        next_step=f"Set SCIGATE_URL to the gateway that you mean; to {address} if you trust that file.",
+    )
+
+
+def _address_from_settings(env: Mapping[str, str]) -> str:
+    path = settings_file(env)
+    if path is None:
+        return DEFAULT_URL
+    address = _address_in(path)
+    if path == Path(SETTINGS_FILES[0]) and not env.get("SCIGATE_CONFIG"):
+        check_chosen(path, address)
+    return address
+
+
+def _is_own(path: Path) -> bool:
+    """Whether it is this user's or root's, and not everybody may write it."""
+    found = path.stat()
+    return found.st_uid in (os.geteuid(), 0) and not found.st_mode & stat.S_IWOTH
+
+
+def _address_in(path: Path) -> str:
+    """The gateway's address as these settings say.
 
     Read without validating the rest: a client needs neither the gateway's secrets nor its other settings.
     """
-    path = settings_file(env)
-    if path is None:
-        return None
     try:
         gateway = tomllib.loads(path.read_text()).get("gateway", {})
     except (OSError, ValueError) as error:
         raise NotConfigured(
             f"The settings {path} cannot be read: {error}.", next_step="Correct the file, or set SCIGATE_URL."
         ) from None
-    return _address(gateway) if isinstance(gateway, dict) else None
+    return check_url(_address(gateway)) if isinstance(gateway, dict) else DEFAULT_URL
 
 
 def _address(gateway: dict[str, Any]) -> str:
@@ -153,7 +186,10 @@ def _read_private(path: Path) -> str:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise NotConfigured(f"The token file {path} cannot be read: {reason}.") from None
+        raise NotConfigured(
+            f"The token file {path} cannot be read: {reason}.",
+            next_step="Save your token there, or name another file in SCIGATE_TOKEN_FILE.",
+        ) from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise NotConfigured(
             f"The token file {path} can be read by others (mode {stat.S_IMODE(mode):04o}).",
