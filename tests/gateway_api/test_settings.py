@@ -21,6 +21,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 MEMORY = "[storages.m]\ntype = 'memory'\n"
+S3 = "[storages.s]\ntype = 's3'\n"
 ADA = "[users.a]\ntoken = { env = 'SECRET' }\n"
 
 
@@ -74,6 +75,12 @@ def test_units() -> None:
         ("[database]\nurl = 'postgresql://a:hunter2@b/c'", "database.url: it holds a password"),
         ("[database]\nurl = 'postgresql://b/c?password=hunter2'", "database.url: it holds a password"),
         ("[database]\nurl = 'nonsense'", "database.url: this is not a database URL"),
+        ("[database]\nurl = 'mysql://h/d'", "database.url: it is of neither SQLite nor PostgreSQL."),
+        ("[database]\nurl = { env = 'SECRET' }", "database.url: it is of neither SQLite nor PostgreSQL."),
+        (MEMORY + "users = 'ada'", 'storages.m.users: it must be a list, such as ["anna"].'),
+        (S3 + "bucket = 'x'", "storages.s.bucket: it is too short, too long, or holds characters"),
+        (S3 + "bucket = 3", "storages.s.bucket: it must be text in quotes."),
+        ("[gateway]\nport = 'many'", "gateway.port: it must be a whole number."),
         ("[limits]\nbatch_bytes = '3 bananas'", "limits.batch_bytes: write a size"),
         ("[limits]\nretry_for = 7", "limits.retry_for: write a duration"),
         ("[limits]\nmax_active = 0", "limits.max_active: input should be greater than or equal to 1."),
@@ -98,7 +105,8 @@ def test_a_syntax_error_says_where() -> None:
     assert "line 2" in problem
 
 
-def test_secrets_do_not_show(tmp_path: Path) -> None:
+def test_secrets_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", url := f"postgresql+psycopg://u:{CANARY}@h/d")
     (tmp_path / "token").write_text(CANARY + "\n")
     text = f"""
 [database]
@@ -109,7 +117,7 @@ token = {{ file = "{tmp_path}/token" }}
     settings = Settings.parse(text)
     shown = repr(settings) + str(settings) + settings.model_dump_json() + str(settings.model_dump())
     assert CANARY not in shown
-    assert settings.database_url.reveal() == CANARY
+    assert settings.database_url.reveal() == url
     assert len(token_hash(settings.users["a"])) == 64
 
 

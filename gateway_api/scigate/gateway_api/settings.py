@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -44,6 +45,7 @@ FILE_NAME: Final = "scigate.toml"
 RESERVED: Final = frozenset({"staging", "outside", "http", "https", "file"})  # would be mistaken for something else
 SHORTEST_TOKEN: Final = 16
 SHORTEST_KEY: Final = 32
+DATABASES: Final = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 
 
 def _expanded(path: Path) -> Path:
@@ -341,6 +343,20 @@ def _contradictions(settings: Settings) -> Iterable[str]:
             "gateway.public_url: it is missing. A gateway that listens beyond this machine must know its own URL, "
             'for example public_url = "https://scigate.example.org".'
         )
+    if settings.database.url is not None:
+        yield from _of_database(settings.database.url)
+
+
+def _of_database(url: Secret) -> Iterable[str]:
+    """Where its driver is none of ours, or is not installed."""
+    try:
+        name = make_url(url.reveal()).drivername
+    except ArgumentError:  # of a secret, which is read only now
+        name = ""
+    if name not in DATABASES:
+        yield "database.url: it is of neither SQLite nor PostgreSQL. Write sqlite:////path or postgresql+psycopg://…"
+    elif name == "postgresql+psycopg" and find_spec("psycopg") is None:
+        yield "database.url: the driver of PostgreSQL is not installed. Run: pip install 'scigate[postgresql]'"
 
 
 def token_hash(user: UserSection) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -47,9 +47,24 @@ def _sentence(item: Any, model: type[BaseModel], where: Place, also: tuple[str, 
     return f"{_path(where + place)}: {_message(item)}."
 
 
+_TYPES: Final = {
+    "dict_type": "it must be a table",
+    "model_type": "it must be a table",
+    "tuple_type": 'it must be a list, such as ["anna"]',
+    "list_type": 'it must be a list, such as ["anna"]',
+    "string_type": "it must be text in quotes",
+    "string_pattern_mismatch": "it is too short, too long, or holds characters that are not allowed here",
+    "int_type": "it must be a whole number",
+    "int_parsing": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "bool_type": "it must be true or false",
+    "bool_parsing": "it must be true or false",
+}
+
+
 def _message(item: Any) -> str:
-    if item["type"] in ("dict_type", "model_type"):
-        return "it must be a table"
+    if known := _TYPES.get(item["type"]):
+        return known
     text = str(item["msg"]).removeprefix("Value error, ").rstrip(".")
     return text[:1].lower() + text[1:] if text.startswith("Input ") else text
 
