@@ -21,6 +21,8 @@ import pytest
 from scigate.extension.announcement import Announcement
 from scigate.gateway_api.client import Gateway
 
+from tests import processes
+
 from .conftest import TOKEN, VARIABLES
 
 MiB = 1 << 20
@@ -167,7 +169,7 @@ def test_a_server_without_stop_hooks_gives_back_what_was_moving(
     one.process.send_signal(signal.SIGINT)
     one.process.wait(30)
     assert "a mistake of ours" not in one.log.read_text()
-    two = start(_another_port(), tmp_path / "state", **settings)
+    two = start(processes.free_port(), tmp_path / "state", **settings)
     two.wait()
     with two.client() as client:
         seen = client.get(f"api/v1/transfers/{id}").json()
@@ -191,7 +193,7 @@ def test_what_a_killed_server_was_sending_arrives(
     assert sent.status_code == 202, sent.text
     with Gateway(service.url, TOKEN) as gateway:
         handle = gateway.transfer(sent.json()["transfer"]["id"])
-        start(_another_port(), tmp_path / "state", root, **hub)
+        start(processes.free_port(), tmp_path / "state", root, **hub)
         handle.wait(60, progress=False)
         assert len(list(gateway.transfers())) == 1
     assert (service.lab / "big").read_bytes() == data
@@ -203,7 +205,7 @@ def test_servers_share_a_gateway_and_survive_each_other(
     state = tmp_path / "state"
     one = start(free_port, state)
     one.wait()
-    two = start(_another_port(), state)
+    two = start(processes.free_port(), state)
     two.wait()
     token = Announcement(state).token
     with one.client() as first, two.client() as second:
@@ -236,12 +238,3 @@ def _at_once(ask: Callable[[], int]) -> list[int]:
     for thread in threads:
         thread.join()
     return answers
-
-
-def _another_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -76,3 +76,16 @@ def test_the_starters_import_no_server_package() -> None:
     code = "import scigate.storage_backends.testing.servers, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not {"moto", "boto3", "botocore", "cryptography"} & set(loaded)
+
+
+def test_no_port_is_given_twice_nor_to_another_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the moment in which it is found and that in which a server listens on it, nothing holds it."""
+    monkeypatch.setattr(servers, "PORTS", range(15_000, 15_300))
+    monkeypatch.setattr(servers, "_given", set())
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "3")
+    given: list[int] = []
+    for worker in range(3):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{worker}")
+        given += [port for _ in range(20) for port in servers.free_ports(2)]
+    assert len(set(given)) == 3 * 40
+    assert [{port % 3 for port in given[at : at + 40]} for at in (0, 40, 80)] == [{0}, {1}, {2}]

@@ -26,6 +26,7 @@ from .service import die_with_parent
 
 PATIENCE: Final = 120.0  # seconds
 STOP: Final = 90.0  # seconds; the hub waits for its services and servers
+PORTS: Final = range(10_000, 15_000)
 
 RIGHTS: Final = (
     "admin:users",
@@ -226,10 +227,18 @@ class Hub:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listened on a moment ago."""
+    """Different loopback ports that nobody listened on a moment ago.
+
+    They lie below those that the kernel gives to outgoing connections, which could take one before the hub does.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            probe, port = stack.enter_context(socket.socket()), secrets.choice(PORTS)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
 
 
 def _search_path(python: str) -> str:

@@ -24,6 +24,7 @@ from typing import Any, Final
 START_TIME: Final = timedelta(seconds=60)
 STOP_TIME: Final = timedelta(seconds=0.2)  # SeaweedFS waits 15 s for its own streams; what it stored is safe before
 PORTS: Final = range(15_000, 32_000)
+_given: Final[set[int]] = set()
 WEED_SOCKETS: Final = Path("/tmp")  # where SeaweedFS makes its sockets, named after their ports, whatever TMPDIR is
 BUCKET: Final = "scigate"
 REGION: Final = "us-east-1"
@@ -95,16 +96,29 @@ def free_ports(count: int) -> list[int]:
     """Different loopback ports on which nobody listens.
 
     They lie below those that the kernel gives to outgoing connections, which could take one before its server does.
+    For the same reason none is given twice, by this process or by another worker of the same run of pytest.
     """
     with ExitStack() as stack:
         found: list[int] = []
         while len(found) < count:
+            port = _never_given()
             probe = stack.enter_context(socket.socket())
-            port = secrets.choice(PORTS)
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 found.append(port)
         return found
+
+
+def _never_given() -> int:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ours = PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    left = sorted(set(ours) - _given)
+    if not left:
+        _given.clear()
+        left = list(ours)
+    port = secrets.choice(left)
+    _given.add(port)
+    return port
 
 
 @contextmanager
