@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from scigate.gateway_api.demo.notebook import _notebook
 
 COME_ALONG = {"pydantic_core", "mypy_boto3_s3"}  # parts of pydantic and of boto3-stubs, under names of their own
 
@@ -96,6 +97,16 @@ def test_whatever_is_imported_is_asked_for(project: dict[str, list[str]], root: 
     assert missing == set()
 
 
+def test_the_notebook_of_the_demo_needs_nothing_but_the_extra_of_that_name(project: dict[str, list[str]]) -> None:
+    cells = _notebook("http://127.0.0.1")["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    modules = _imports_of(code) - sys.stdlib_module_names - {"scigate"}
+    assert modules, "it shows more than ours"
+    bring = packages_distributions()
+    of_demo = set(_closure(list(_third_parties("demo", project)), set()))
+    assert {module for module in modules if not {canonicalize_name(name) for name in bring[module]} & of_demo} == set()
+
+
 def test_a_gateway_without_a_hub_needs_no_package_of_an_extra() -> None:
     code = "import sys, scigate.gateway_api.wiring; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -118,10 +129,23 @@ def test_whatever_is_asked_for_is_imported(project: dict[str, list[str]], packag
 
 def _imports(path: Path) -> set[str]:
     """The top-level modules that a file imports."""
-    nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    return _imports_of(path.read_bytes())
+
+
+def _imports_of(code: str | bytes) -> set[str]:
+    nodes = list(ast.walk(ast.parse(code)))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     origins = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module}
     return {name.split(".")[0] for name in plain | origins}
+
+
+def _third_parties(extra: str, project: dict[str, list[str]]) -> Iterator[str]:
+    """What an extra asks for, and the extras that it is made of."""
+    for requirement in map(Requirement, project[extra]):
+        if requirement.name != "scigate":
+            yield str(requirement)
+        for part in requirement.extras if requirement.name == "scigate" else ():
+            yield from _third_parties(part, project)
 
 
 def _closure(requirements: list[str], seen: set[str]) -> Iterator[str]:
