@@ -84,6 +84,32 @@ def test_in_a_side_bar_all_of_the_status_can_be_read(open_page: Callable[..., An
             assert status.locator(f"tr[data-id={LONG}]").get_by_text(text).first.is_visible()
 
 
+WIDE_AS_SHOWN = """(section) => {
+  const [name, scroll] = [".scigate-opener .scigate-clip", ".scigate-scroll"].map((one) => section.querySelector(one));
+  return [name.scrollWidth <= name.clientWidth, scroll.scrollWidth <= scroll.clientWidth];
+}"""
+
+
+def test_a_transfer_can_be_read_at_any_width(open_page: Callable[..., Any], running: Any) -> None:
+    sent = running.submit("detector.raw")
+
+    def hasten(route: Any) -> None:
+        answer = route.fetch().json()
+        moving = {"state": "ACTIVE", "cause": None, "rate": 2.2e6, "expected_rate": 1.5e7, "eta_seconds": 400}
+        told = [one | moving | {"bytes_total": 1 << 30} for one in answer.get("items", [answer]) if one["id"] == sent]
+        route.fulfill(json=answer | {"items": told} if "items" in answer else told[0])
+
+    asked = re.compile(rf"/api/v1/transfers(\?.*|/{sent})$")
+    page = open_page("transfers", watch=lambda page: page.route(asked, hasten))
+    page.locator(f"tr[data-id='{sent}']").wait_for()
+    portlet = page.locator("section.scigate-transfers")
+    for width in (230, 420, 521, 605, 761, 1000):
+        page.locator("main").evaluate("(main, width) => { main.style.width = `${width}px`; }", width)
+        assert portlet.evaluate(WIDE_AS_SHOWN) == [True, True], width
+        for text in ("Moving", "2.1 MiB/s", "expected 14.3 MiB/s", "7 min", "0 B of 1 GiB"):
+            assert portlet.get_by_text(text).first.is_visible(), (width, text)
+
+
 def test_transfers_appear_move_and_end_by_themselves(open_page: Callable[..., Any], running: Any) -> None:
     page = open_page("transfers")
     page.wait_for_selector(".scigate-transfers .scigate-foot", state="attached")

@@ -37,6 +37,18 @@ test("durations", () => {
   assert.equal(format.duration(null), "");
 });
 
+test("each mark of an axis has a text of its own", () => {
+  const cases = [
+    [45, "45 s"],
+    [60, "1 min"],
+    [90, "1:30 min"],
+    [120, "2 min"],
+    [5400, "1:30 h"],
+    [7200, "2 h"],
+  ];
+  for (const [seconds, text] of cases) assert.equal(format.elapsed(seconds), text);
+});
+
 test("times as seen from now", () => {
   const now = Date.parse("2026-05-04T10:00:00Z");
   assert.equal(format.relative("2026-05-04T10:00:03Z", now), "in a moment");
@@ -63,4 +75,6 @@ test("a name cannot pretend to be another", () => {
   assert.equal(format.visible("two\nlines\t\u200b"), "two\ufffdlines\ufffd\ufffd");
   assert.equal(format.visible("\udc80"), "\ufffd");
   assert.equal(format.visible("Größe 数据 🙂"), "Größe 数据 🙂");
+  assert.equal(format.visible("a\u200db\u200c.txt"), "a\ufffdb\ufffd.txt");
+  for (const word of ["می\u200cخواهم.csv", "👩🏽\u200d🔬 🛰️"]) assert.equal(format.visible(word), word, "as it is written");
 });

@@ -148,6 +148,38 @@ test("why it waits is said, with what is to be done", () => {
   assert.equal(words.stateText(scheduled), "Scheduled");
 });
 
+test("a slow sender is nothing to look after, one that has gone is", async () => {
+  const cause = { code: "receiving", message: "SciGate waits for the sender.", retriable: true, next_step: "Send it." };
+  const slow = transfer("a", { state: "WAITING", cause, arrived: { bytes: 500, rate: 9 } });
+  const needsAttention = FILTERS.find(([id]) => id === "trouble")[2];
+  assert.match(words.detail(slow, now), /^1 of 3 files/);
+  assert.equal(words.tone("WAITING", cause, words.isComing(slow)), "busy");
+  assert.deepEqual(words.wishes(slow), ["pause", "cancel"]);
+  assert.ok(!needsAttention(slow));
+  const uploads = [{ state: "RECEIVING", transfer: "a", arrived: slow.arrived }];
+  const { model, ended } = modelOf(answering([transfer("a", { state: "WAITING", cause })], uploads));
+  await model.load();
+  assert.ok(!needsAttention(model.get("a")));
+  model.event({ type: "scigate.upload.cut", data: { transfer: "a" } });
+  await wait(400);
+  const gone = model.get("a");
+  ended.abort();
+  assert.ok(needsAttention(gone));
+  assert.equal(words.detail(gone, now), "SciGate waits for the sender. Send it.");
+});
+
+test("what has ended is told with its files, and little data without a rate", () => {
+  const cause = { message: "Not there.", next_step: "" };
+  const failed = transfer("a", { state: "FAILED", cause, files: { total: 3, done: 1, failed: 2 } });
+  assert.equal(words.detail(failed, now), "2 of 3 files failed. Not there.");
+  const ended = { created: "2026-05-04T10:00:00Z", finished: new Date(2026, 4, 4, 11, 30) };
+  const one = { total: 1, done: 0, failed: 0 };
+  assert.equal(words.detail(transfer("a", { state: "CANCELLED", files: one, ...ended }), now), "1 file · 11:30");
+  const done = { state: "DONE", created: "2026-05-04T10:00:00Z", finished: "2026-05-04T10:00:01Z" };
+  assert.equal(words.speed(transfer("a", { ...done, bytes_total: 6 })).now, "");
+  assert.equal(words.speed(transfer("a", { ...done, bytes_total: 5 << 20 })).now, "5 MiB/s");
+});
+
 test("the filters", () => {
   const fits = (name, item) => FILTERS.find(([id]) => id === name)[2](item);
   assert.ok(fits("moving", transfer("a")));
@@ -157,8 +189,8 @@ test("the filters", () => {
 });
 
 test("names of transfers without a label", () => {
-  assert.equal(nameOf({ source: "https://example.org/data/a.h5?key=1", destination: "lab:/x" }, 1), "a.h5");
-  assert.equal(nameOf({ source: "staging:/4711", destination: "lab:/run7/a.bam" }, 3), "a.bam and 2 others");
+  assert.equal(nameOf({ source: "https://example.org/data/a.h5?key=1", destination: "lab:/x" }, 1), "a.h5 → lab");
+  assert.equal(nameOf({ source: "staging:/4711", destination: "lab:/run7/a.bam" }, 3), "a.bam and 2 others → lab");
 });
 
 test("events are sentences, unknown ones too", () => {
@@ -166,5 +198,6 @@ test("events are sentences, unknown ones too", () => {
     words.eventText({ type: "scigate.file.failure", data: { destination: "lab:/a", cause: { message: "Full." } } }),
     "Stopped lab:/a: Full.",
   );
+  for (const [type, text] of Object.entries(words.EVENTS)) assert.match(text, /^[A-Z]/, type);
   assert.equal(words.eventText({ type: "scigate.file.new-thing", data: {} }), "file new thing");
 });

@@ -197,6 +197,12 @@ test("both ways are told in words, and nothing is claimed that is not known", ()
     ]),
   });
   assert.match(outcome(waiting).text, /^The storage is full\. The gateway has every byte/);
+  const full = transfer({ state: "WAITING", cause: { message: "tiny: it is full", next_step: "" } });
+  const later = sending({ state: "received", transfers: new Map([["1", full]]) });
+  assert.match(outcome(later).text, /^tiny: it is full\. /, "a storage is called as it is");
+  assert.equal(secondLeg(later).text, "25 B of 100 B", "what waits has no rate");
+  const stale = transfer({ state: "WAITING", cause: { code: "receiving", message: "It waits for the sender." } });
+  assert.match(outcome(sending({ state: "received", transfers: new Map([["1", stale]]) })).text, /^The gateway has every/);
   const refused = sending({
     state: "failed",
     problem: { title: "It cannot be.", detail: "The port is closed.", nextStep: "Ask." },

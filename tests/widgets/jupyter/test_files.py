@@ -144,6 +144,39 @@ def test_the_community_sees_the_newest_first(tab: Any, site: Any, show: Callable
     panel.get_by_text("3 files, 2.9 KiB, at h3a").wait_for()
 
 
+def test_where_a_file_of_the_community_is_does_not_hide_its_name(tab: Any, site: Any, show: Callable[..., Any]) -> None:
+    folder = site.folder / "h3a" / "an/unusually/long/way/down/to/what/was/measured/in/that/night"
+    folder.mkdir(parents=True)
+    (folder / "night-7.fits").write_bytes(b"v")
+    panel = show(tab, "community")
+    tab.locator("body").evaluate("(body) => { body.style.width = '480px'; }")
+    name = panel.get_by_text("night-7.fits", exact=True)
+    name.wait_for()
+    assert name.evaluate("(node) => node.scrollWidth <= node.clientWidth")
+
+
+def test_what_cannot_be_read_again_is_told(tab: Any, site: Any, show: Callable[..., Any]) -> None:
+    panel = show(tab, "community")
+    panel.get_by_role("combobox", name="Community").wait_for()
+    panel.get_by_text("Looking for the newest files").wait_for(state="detached")
+    tab.route("**/api/v1/storages*", lambda route: route.abort())
+    panel.get_by_role("button", name="Read again").click()
+    panel.get_by_text("The gateway cannot be reached.").wait_for()
+    tab.unroute("**/api/v1/storages*")
+    panel.get_by_role("button", name="Try again").click()
+    panel.get_by_text("The gateway cannot be reached.").wait_for(state="detached")
+    panel.locator("tr[data-id]").first.wait_for()
+
+
+def test_storages_fit_into_a_side_bar(tab: Any, site: Any, show: Callable[..., Any]) -> None:
+    panel = show(tab, "files")
+    panel.get_by_role("button", name="archive").wait_for()
+    panel.evaluate("(panel) => { panel.style.width = '230px'; }")
+    assert panel.locator(".scigate-storages button").evaluate_all(
+        "(all) => all.every((one) => one.getBoundingClientRect().width <= 200)"
+    )
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_everybody_can_look_around(
     theme: str, tab: Any, site: Any, show: Callable[..., Any], axe: Callable[[Any], None]

@@ -243,6 +243,26 @@ def test_what_cannot_be_is_said_in_words(tab: Any, site: Any, show: Callable[...
     panel.get_by_text("The deadline has passed already").wait_for()
 
 
+def test_long_names_stay_inside_and_pausing_keeps_the_focus(
+    tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path
+) -> None:
+    long = [some_file(tmp_path, name * 110, 30 * MB) for name in ("a_", "b_")]
+    panel = show(tab, "upload")
+    panel.evaluate("(panel) => { panel.style.width = '300px'; }")
+    choose(panel, *long, folder="long")
+    panel.get_by_text("Show the names").click()
+    drop = panel.locator(".scigate-drop")
+    assert drop.evaluate("(node) => node.scrollWidth <= node.clientWidth && node.clientWidth < 300")
+    slow_down(tab, 2 * MB)
+    panel.get_by_role("button", name="Send", exact=True).click()
+    panel.get_by_role("button", name="Pause 2 files").focus()
+    tab.keyboard.press("Enter")
+    panel.get_by_role("button", name="Continue", exact=True).wait_for()
+    assert tab.evaluate("document.activeElement.textContent") == "Continue"
+    panel.get_by_role("button", name="Cancel 2 files").click()
+    panel.get_by_text("Cancelled", exact=True).wait_for()
+
+
 def test_a_time_to_begin_is_kept(tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "tonight.txt"
     path.write_text("at night")

@@ -23,6 +23,7 @@ export class Browser {
   constructor(view) {
     this.view = view;
     const bar = h("div", { class: "scigate-row" }, this.#way, this.#tools);
+    replace(this.#place, h("p", { class: "scigate-quiet" }, "Looking…"));
     view.body.append(h("div", { class: "scigate-stack" }, bar, this.#message, this.#arrivals, this.#place));
     view.head.append(iconButton("retry", "Read again", () => this.show(this.#here)));
   }
@@ -65,10 +66,11 @@ export class Browser {
   }
 
   #storageItem(storage) {
-    const name = h("span", { class: "scigate-storage-name" }, storage.name);
+    const name = h("span", { class: "scigate-storage-name scigate-clip" }, storage.name);
     const facts = h("span", { class: "scigate-quiet scigate-small scigate-clip" }, storageWords(storage));
+    const words = h("span", { class: "scigate-storage-words" }, name, facts);
     const open = () => this.show({ storage: storage.name, path: "" }, { focus: true });
-    return h("li", { dataset: { id: storage.name } }, button([icon("folder"), name, facts], open));
+    return h("li", { dataset: { id: storage.name } }, button([icon("folder"), words], open, { title: `${storage.name}: ${storageWords(storage)}` }));
   }
 
   async #showFolder({ storage, path }, turn) {
@@ -181,6 +183,6 @@ function emptyFolder(path, readOnly) {
 
 function storageWords({ summary, site, read_only: readOnly, state, space }) {
   const room = space ? `${size(space.free)} free of ${size(space.total)}` : null;
-  const words = [summary, site, room, readOnly && "read only", state === "down" && "does not answer now"];
+  const words = [state === "down" && "does not answer now", summary, site, room, readOnly && "read only"];
   return words.filter(Boolean).join(" · ");
 }

@@ -20,9 +20,9 @@ export function readFolder(page, storage, path, { after, signal, recursive } = {
  * A table of entries: `set(entries, {more, empty})`, where `more` shows further ones.
  * @param acts  what `details` can do with an entry
  * @param open  what opens a folder
- * @param name  what an entry is called in the table
+ * @param folder  what is said of where an entry is, if it is not all the same
  */
-export function entryTable({ acts, open, sort = byName, name = (entry) => entry.name }) {
+export function entryTable({ acts, open, sort = byName, folder = () => "" }) {
   const body = h("tbody", {});
   const head = ["Name", "Size", "Changed", ""].map((text, index) =>
     h(
@@ -46,7 +46,7 @@ export function entryTable({ acts, open, sort = byName, name = (entry) => entry.
     body,
   );
   const foot = h("div", { class: "scigate-row scigate-foot" });
-  const node = h("div", {}, h("div", { class: "scigate-scroll" }, table), foot);
+  const node = h("div", { class: "scigate-listing" }, h("div", { class: "scigate-scroll" }, table), foot);
   let entries = [];
   let shown = null; // location of the one whose details are open
 
@@ -67,7 +67,7 @@ export function entryTable({ acts, open, sort = byName, name = (entry) => entry.
   const summary = (more) => `${count(entries.length, "entry", "entries")}${more ? " so far" : ""}`;
 
   function rows(entry) {
-    const row = entryRow(entry, { acts, open, name: visible(name(entry)), toggle: () => toggle(entry, row) });
+    const row = entryRow(entry, { acts, open, folder: visible(folder(entry)), toggle: () => toggle(entry, row) });
     return entry.location === shown ? [row, detailsRow(entry)] : row;
   }
 
@@ -79,7 +79,9 @@ export function entryTable({ acts, open, sort = byName, name = (entry) => entry.
     body.querySelectorAll("[aria-expanded=true]").forEach((one) => one.setAttribute("aria-expanded", "false"));
     shown = shown === entry.location ? null : entry.location;
     if (!shown) return;
-    row.after(detailsRow(entry));
+    const more = detailsRow(entry);
+    row.after(more);
+    more.scrollIntoView({ block: "nearest" });
     row.querySelectorAll("[aria-expanded]").forEach((one) => one.setAttribute("aria-expanded", "true"));
   }
 
@@ -92,19 +94,21 @@ export function entryTable({ acts, open, sort = byName, name = (entry) => entry.
   };
 }
 
-function entryRow(entry, { acts, open, name, toggle }) {
+function entryRow(entry, { acts, open, folder, toggle }) {
+  const name = visible(entry.name);
   const isFolder = entry.kind === "folder";
   const label = h(
     "button",
     {
       type: "button",
       class: "scigate-name",
-      title: name,
+      title: folder + name,
       "aria-expanded": isFolder ? null : "false",
       onClick: isFolder ? () => open(entry) : toggle,
     },
     icon(isFolder ? "folder" : "file"),
     h("span", { class: "scigate-clip" }, name),
+    folder && h("span", { class: "scigate-quiet scigate-small scigate-clip scigate-where" }, folder),
   );
   const changed = entry.modified
     ? h("time", { datetime: entry.modified, title: clock(entry.modified) }, when(entry.modified))

@@ -29,6 +29,14 @@ export function duration(seconds) {
   return count(Math.round(minutes / 1440), "day");
 }
 
+/** Seconds since a beginning on an axis, where "2 min" may not stand for 90 s too: "45 s", "1:30 min", "2 min". */
+export function elapsed(seconds) {
+  if (seconds < 60) return `${seconds} s`;
+  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  if (hours) return minutes ? `${hours}:${two(minutes)} h` : `${hours} h`;
+  return rest ? `${minutes}:${two(rest)} min` : `${minutes} min`;
+}
+
 /** A time as seen from now: "in 2 min", "3 min ago", "just now". */
 export function relative(time, now = Date.now()) {
   const seconds = (new Date(time).getTime() - now) / 1000;
@@ -63,8 +71,16 @@ export function percent(done, total) {
  * so that a name cannot look like another thing than it is.
  */
 export function visible(name) {
-  return String(name).replace(/[\p{Cc}\p{Cs}\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu, "\ufffd");
+  return String(name).replace(UNSEEN, (found, joiner) => joiner ?? "\ufffd");
 }
+
+/** Joiners (U+200C, U+200D) belong into words of some scripts, and into pictures of several people: there they may be. */
+const JOINED = "[\\p{sc=Arab}\\p{sc=Deva}\\p{sc=Beng}\\p{sc=Mlym}\\p{sc=Sinh}\\p{ExtPict}\\p{EMod}\\ufe0f]";
+const UNSEEN = new RegExp(
+  `(?<=${JOINED})([\\u200c\\u200d])(?=${JOINED})|` +
+    "[\\p{Cc}\\p{Cs}\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]",
+  "gu",
+);
 
 const STATES = {
   QUEUED: "Queued",

@@ -3,18 +3,18 @@ import { count, size } from "../lib/format.js";
 import { emptyState, portlet, problemBox } from "../lib/portlet.js";
 import { entryTable } from "../files/listing.js";
 import { SHOWN, newestFiles } from "../files/newest.js";
-import { byTime, pathOf } from "../files/paths.js";
+import { byTime, parentOf, pathOf } from "../files/paths.js";
 import styles from "../files/files.css";
 
 /** What the communities of the user share, the newest first; only to read. */
 export default portlet("community", "Community", async ({ page, body, head, say, signal }) => {
   injectStyles("scigate-files", styles);
-  const select = h("select", { "aria-label": "Community", onChange: () => show() });
+  const select = h("select", { "aria-label": "Community", hidden: true, onChange: () => attempt(show) });
   const place = h("div", { class: "scigate-stack" });
   body.append(place);
   head.append(
     select,
-    iconButton("retry", "Read again", () => load()),
+    iconButton("retry", "Read again", () => attempt(load)),
   );
   let storages = [];
   let turn = 0;
@@ -45,7 +45,7 @@ export default portlet("community", "Community", async ({ page, body, head, say,
     const table = entryTable({
       acts: { page },
       sort: byTime,
-      name: wanted.length === 1 ? pathOf : (entry) => entry.location,
+      folder: (entry) => (wanted.length === 1 ? parentOf(pathOf(entry)) : entry.location.slice(0, -entry.name.length)),
     });
     table.set(entries.slice(0, SHOWN), {
       empty: emptyState(
@@ -61,6 +61,15 @@ export default portlet("community", "Community", async ({ page, body, head, say,
       footnote(entries, beyond),
     );
     say(`${count(entries.length, "file")} of your community`);
+  }
+
+  /** What goes wrong later is told in the place of the files. */
+  async function attempt(what) {
+    try {
+      await what();
+    } catch (error) {
+      if (!signal.aborted) replace(place, problemBox(error, () => attempt(what)));
+    }
   }
 
   await load();

@@ -3,7 +3,7 @@ import { clock, count, duration, rate, size, visible } from "../lib/format.js";
 
 /** The state of the gateway in words. */
 export function headline(status, storages = []) {
-  const bad = status.checks.filter((check) => !check.ok).length;
+  const bad = status.checks.filter(({ name, ok }) => !ok && !name.startsWith("storage ")).length;
   const down = storages.filter((storage) => storage.state === "down").length;
   const said = bad
     ? { tone: "bad", text: `Works with limits: ${count(bad, "check")} failed` }
@@ -92,7 +92,8 @@ function storageRow(storage) {
   const nearest =
     storage.nearest && h("span", { class: "scigate-tag", title: "Where your uploads arrive soonest" }, "nearest");
   const readOnly = storage.read_only && h("span", { class: "scigate-tag" }, "read only");
-  const name = h("span", { class: "scigate-clip", title: visible(storage.summary ?? "") }, visible(storage.name));
+  const title = visible([storage.name, storage.summary].filter(Boolean).join(": "));
+  const name = h("span", { class: "scigate-clip", title }, visible(storage.name));
   return h(
     "tr",
     { "data-id": storage.name, role: "row" },

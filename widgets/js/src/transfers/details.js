@@ -1,5 +1,5 @@
 import { button, copyText, h, iconButton, keepFocus, replace } from "../lib/dom.js";
-import { clock, count, percent, size, stateWord, visible } from "../lib/format.js";
+import { clock, count, isFinal, percent, size, stateWord, visible } from "../lib/format.js";
 import { problemBox } from "../lib/portlet.js";
 import { ratePlot } from "./plot.js";
 import { eventText, proofText, sentences, tone } from "./words.js";
@@ -59,7 +59,7 @@ export function createDetails(item, { api, signal }) {
 
   async function readRates() {
     try {
-      plot.update(await api(`${path}/rates`, { signal }));
+      plot.update(await api(`${path}/rates`, { signal }), isFinal(item.state));
     } catch (error) {
       if (error.status !== 404) throw error;
       plot.node.hidden = true; // an older gateway does not know it
@@ -105,7 +105,7 @@ function filesTable(files, total) {
     h("thead", {}, h("tr", {}, heads)),
     h("tbody", {}, files.map(fileRow)),
   );
-  const title = h("h4", {}, files.length < total ? some : count(total, "file"));
+  const title = h("h3", {}, files.length < total ? some : count(total, "file"));
   return h("div", {}, title, h("div", { class: "scigate-scroll" }, table));
 }
 

@@ -1,4 +1,5 @@
 import { isFinal } from "../lib/format.js";
+import { isComing } from "./words.js";
 
 const ONE_BY_ONE = 6; // changed transfers up to which each is asked for; of more the list is read again
 const AGAIN = 3000; // ms until what could not be asked for is asked for again
@@ -120,7 +121,11 @@ export function createModel(api, { onChange, onProblem = () => {}, signal }) {
   }
 
   /** An event of the journal. */
-  const event = ({ data }) => data.transfer && changed(data.transfer);
+  function event({ type, data: { transfer: id } }) {
+    const leg = arriving.get(id);
+    if (leg && type === "scigate.upload.cut") arriving.set(id, { ...leg, rate: null }); // until it goes on
+    if (id) changed(id);
+  }
 
   signal.addEventListener("abort", () => [dirtyTimer, freshTimer].forEach(clearTimeout), { once: true });
   return {
@@ -145,7 +150,9 @@ export const FILTERS = [
 ];
 
 /** Whether its owner had better look: it failed, or something keeps it from moving. */
-function needsAttention({ state, cause }) {
+function needsAttention(item) {
+  const { state, cause } = item;
   if (state === "FAILED") return true;
+  if (isComing(item)) return false;
   return ["WAITING", "PAUSED"].includes(state) && Boolean(cause) && cause.code !== "scheduled";
 }

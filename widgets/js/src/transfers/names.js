@@ -50,8 +50,9 @@ export function createNames({ api, root, onName, signal }) {
   return { wanted, get: (id) => names.get(id) };
 }
 
-/** "a.bam and 11 more" */
+/** "a.bam and 11 others → archive" */
 export function nameOf({ source, destination }, total) {
   const first = lastName(source.startsWith("staging:") ? destination : source.replace(/[?#].*$/, ""));
-  return total > 1 ? `${first} and ${count(total - 1, "other")}` : first;
+  const all = total > 1 ? `${first} and ${count(total - 1, "other")}` : first;
+  return `${all} → ${destination.slice(0, destination.indexOf(":"))}`;
 }

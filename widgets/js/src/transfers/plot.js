@@ -1,9 +1,10 @@
 import uPlot from "uplot";
 import uplotCss from "uplot/dist/uPlot.min.css";
 import { h, injectStyles, setText } from "../lib/dom.js";
-import { count, duration, rate } from "../lib/format.js";
+import { count, duration, elapsed, rate } from "../lib/format.js";
 
 const HEIGHT = 190; // px, with the legend
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400]; // s
 const POWERS = Array.from({ length: 50 }, (_, at) => 2 ** at); // steps of the axis, so that sizes are round
 
 /** The rate of each attempt over the time since it began, one above the other; the last one stands out. */
@@ -12,7 +13,7 @@ export function ratePlot(signal) {
   const words = h("figcaption", { class: "scigate-sub" });
   const pointed = h("span", { class: "scigate-quiet scigate-small", "aria-hidden": "true" });
   const box = h("div", { class: "scigate-plot" });
-  const heading = h("div", { class: "scigate-row" }, h("h4", {}, "Rate"), pointed);
+  const heading = h("div", { class: "scigate-row" }, h("h3", {}, "Rate"), pointed);
   const node = h("figure", { class: "scigate-figure" }, heading, box, words);
   let plot = null;
   let drawn = "";
@@ -27,8 +28,10 @@ export function ratePlot(signal) {
     plot = null;
   }
 
-  function update({ attempts, expected }) {
+  /** @param isOver  what has not been measured then never will be */
+  function update({ attempts, expected }, isOver = false) {
     const shown = attempts.filter(({ points }) => points.length > 1);
+    node.hidden = isOver && !shown.length;
     setText(words, summary(shown, expected));
     box.hidden = !shown.length;
     if (!shown.length || !box.isConnected || signal.aborted) return;
@@ -79,7 +82,7 @@ function options(attempts, expected, box) {
     height: HEIGHT,
     scales: { x: { time: false }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
     axes: [
-      { ...axis, values: (_, values) => values.map(duration), space: 70, size: 28 },
+      { ...axis, values: (_, values) => values.map(elapsed), incrs: STEPS, space: 70, size: 28 },
       { ...axis, values: (_, values) => values.map(rate), incrs: POWERS, size: 84 },
     ],
     series: [{}, ...lines],

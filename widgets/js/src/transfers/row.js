@@ -1,6 +1,6 @@
 import { button, h, icon, iconButton, keepFocus, replace, setAttribute, setText } from "../lib/dom.js";
 import { visible } from "../lib/format.js";
-import { detail, progress, speed, stateText, timeLeft, tone, wishes } from "./words.js";
+import { detail, isComing, progress, speed, stateText, timeLeft, tone, wishes } from "./words.js";
 
 const WISHES = {
   pause: ["pause", "Pause"],
@@ -54,7 +54,7 @@ export function transferRow(first, { onOpen, onWish, onVisible }) {
     setText(sub, said);
     setAttribute(sub, "title", said);
     setText(badge, stateText(item));
-    setAttribute(badge, "data-tone", tone(item.state, item.cause));
+    setAttribute(badge, "data-tone", tone(item.state, item.cause, isComing(item)));
     updateProgress(item, shown);
     const moved = speed(item);
     setText(now, moved.now);

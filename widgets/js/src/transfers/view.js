@@ -11,7 +11,10 @@ const HEADS = ["Transfer", "State", "Progress", "Speed", "Time left"];
 const HEAD = { scope: "col", role: "columnheader" };
 const WHOLE = { role: "cell", colspan: String(HEADS.length + 1), "aria-colspan": String(HEADS.length + 1) };
 const EMPTY = {
-  all: ["No transfers yet.", "Upload a file here, or run Gateway().put(…) in a notebook; it shows up by itself."],
+  all: [
+    "No transfers yet.",
+    "Send something with the panel “Send data”, or run Gateway().put(…) in a notebook; it shows up by itself.",
+  ],
   moving: ["Nothing is on its way.", "Everything that was sent has ended."],
   trouble: ["Nothing needs your attention.", "Transfers that fail or cannot move are listed here."],
   done: ["Nothing has finished yet.", "Transfers that ended are listed here, with their proof."],

@@ -8,7 +8,14 @@ const PROOFS = {
   D: "only its size was compared",
 };
 
-export const tone = (state, cause) => (cause?.code === "scheduled" && state === "WAITING" ? "" : (TONES[state] ?? ""));
+export function tone(state, cause, isComing = false) {
+  if (state === "WAITING" && isComing) return TONES.ACTIVE;
+  return state === "WAITING" && cause?.code === "scheduled" ? "" : (TONES[state] ?? "");
+}
+
+/** Whether it only waits for bytes that are on their way to the gateway: nobody has to do anything. */
+export const isComing = ({ state, cause, arrived }) =>
+  state === "WAITING" && cause?.code === "receiving" && Boolean(arrived?.rate);
 
 /** A state as a word; an upload whose bytes are still on their way to the gateway says so. */
 export function stateText({ state, arrived, bytes_total: total, cause }) {
@@ -20,18 +27,21 @@ export function stateText({ state, arrived, bytes_total: total, cause }) {
 /** The line below the name: why it does not move, else how many files and when. */
 export function detail(item, now) {
   const { state, cause, files } = item;
-  if (cause && ["WAITING", "PAUSED", "FAILED"].includes(state)) return reason(item, now);
+  if (cause && ["WAITING", "PAUSED", "FAILED"].includes(state) && !isComing(item)) return reason(item, now);
   if (state === "DONE") return `${filesText(files)} · ${clock(item.finished, now)}, took ${took(item)}`;
-  if (isFinal(state)) return `${clock(item.finished, now)}, ${count(files.done, "file")} done before`;
+  if (isFinal(state)) return `${filesText(files)} · ${clock(item.finished, now)}`;
   if (item.not_before && Date.parse(item.not_before) > (now ?? Date.now()))
     return `Begins ${clock(item.not_before, now)}`;
   return `${filesText(files)}${item.listing ? ", still listing" : ""} · since ${clock(item.created, now)}`;
 }
 
-function reason({ cause, not_before: notBefore, state }, now) {
+function reason({ cause, not_before: notBefore, state, files }, now) {
   if (cause.code === "scheduled" && notBefore) return `Begins ${clock(notBefore, now)}`;
-  const next = state === "WAITING" && cause.retriable ? "It is tried again by itself." : cause.next_step;
-  return sentences(cause.message, next);
+  const isTried = state === "WAITING" && cause.retriable && cause.code !== "receiving";
+  const { total, failed } = files;
+  const isSome = state === "FAILED" && total > 1 && failed > 0;
+  const which = isSome && `${failed.toLocaleString("en")} of ${count(total, "file")} failed`;
+  return sentences(which, cause.message, isTried ? "It is tried again by itself." : cause.next_step);
 }
 
 /** Texts one after the other, each with its full stop. */
@@ -70,9 +80,11 @@ export function speed(item) {
   return { now: now ? rate(now) : "", expected };
 }
 
+const LITTLE = 1 << 20; // bytes; of less, the seconds that all takes say nothing about a rate
+
 function average({ state, bytes_total: total, created, finished }) {
   const seconds = (Date.parse(finished) - Date.parse(created)) / 1000;
-  if (state !== "DONE" || !total || !(seconds > 0)) return { now: "", expected: "" };
+  if (state !== "DONE" || !(total >= LITTLE) || !(seconds > 0)) return { now: "", expected: "" };
   return { now: rate(total / seconds), expected: "on average" };
 }
 
@@ -85,7 +97,8 @@ export const proofText = (proof) => (proof ? `${proof}: ${PROOFS[proof] ?? ""}` 
 
 /** What can be asked for in a state, in the order of the buttons. */
 export function wishes({ state, cause }) {
-  if (state === "WAITING" && cause && cause.code !== "scheduled") return ["retry", "pause", "cancel"];
+  const isTried = cause && !["scheduled", "receiving"].includes(cause.code);
+  if (state === "WAITING" && isTried) return ["retry", "pause", "cancel"];
   if (["QUEUED", "ACTIVE", "WAITING"].includes(state)) return ["pause", "cancel"];
   if (state === "PAUSED") return ["resume", "cancel"];
   return state === "FAILED" ? ["retry"] : [];
@@ -98,9 +111,10 @@ export function eventText({ type, data }) {
   return `${EVENTS[type] ?? type.replace(/^scigate\./, "").replace(/[.-]/g, " ")}${file}${why}`;
 }
 
-const EVENTS = {
+export const EVENTS = {
   "scigate.transfer.submitted": "Accepted",
   "scigate.transfer.listed": "The folder has been listed",
+  "scigate.transfer.due": "Its time has come",
   "scigate.transfer.done": "Done",
   "scigate.transfer.failed": "Failed",
   "scigate.transfer.cancelled": "Cancelled",
@@ -127,4 +141,12 @@ const EVENTS = {
   "scigate.file.starved": "Waits for more from the sender",
   "scigate.file.received": "Enough has come to go on",
   "scigate.file.recovered": "Found whole at its destination",
+  "scigate.file.scheduled": "Waits for its time",
+  "scigate.file.expired": "The sender did not come back in time",
+  "scigate.file.release": "Put back in line",
+  "scigate.file.pause": "Paused",
+  "scigate.file.resume": "Going on",
+  "scigate.file.retry": "Tried again",
+  "scigate.file.cancel": "Cancelled",
+  "scigate.file.cleaned": "What was begun of it is removed",
 };

@@ -22,7 +22,10 @@ export class Form {
    */
   constructor({ page, signal, memory, lastPlace, sendings, begin }) {
     Object.assign(this, { page, memory, lastPlace, sendings, begin });
-    const onChange = () => this.update();
+    const onChange = () => {
+      replace(this.#message); // it was about what stood there before
+      this.update();
+    };
     this.box = dropBox({ signal, onChange, onItems: (items) => this.#propose(items) });
     this.picker = destinationPicker({ page, signal, kept: lastPlace.get(), onChange });
     this.options = options();

@@ -1,6 +1,6 @@
 /** Everything that is being sent, each with its two ways and its buttons. */
 
-import { h, icon, iconButton, button, replace, setAttribute, setText } from "../lib/dom.js";
+import { h, icon, iconButton, button, keepFocus, replace, setAttribute, setText } from "../lib/dom.js";
 import { visible } from "../lib/format.js";
 import { firstLeg, outcome, secondLeg } from "./words.js";
 
@@ -48,7 +48,8 @@ function sendRow(one, sendings, say) {
   const text = h("p", { class: "scigate-quiet scigate-small scigate-send-text" });
   const buttons = h("span", { class: "scigate-tools" });
   const refused = h("details", { class: "scigate-small", hidden: true }, h("summary", {}, "Files that were not sent"));
-  const place = h("span", { class: "scigate-quiet scigate-clip" }, `to ${visible(one.destination)}`);
+  const where = `to ${visible(one.destination)}`;
+  const place = h("span", { class: "scigate-quiet scigate-clip", title: where }, where);
   const node = h(
     "li",
     { class: "scigate-send", "aria-label": name },
@@ -89,7 +90,7 @@ function sendRow(one, sendings, say) {
     const now = `${one.state} ${one.isOver} ${how.title}`;
     if (now === shown) return;
     shown = now;
-    replace(buttons, ...buttonsOf(one, sendings, ask));
+    keepFocus(buttons, () => replace(buttons, ...buttonsOf(one, sendings, ask)));
     listRefused(refused, one);
     if (one.isOver || one.state === "failed") say(`${name}: ${how.title.replace(/\.$/, "")}. ${how.text}`);
   }
@@ -109,7 +110,7 @@ function leg(label) {
   const node = h(
     "div",
     { class: "scigate-leg", hidden: true },
-    h("span", { class: "scigate-label" }, label),
+    h("span", { class: "scigate-label scigate-clip", title: label }, label),
     progress,
     numbers,
   );

@@ -30,8 +30,8 @@ export function secondLeg(one) {
     ),
   ];
   const isOver = transfers.every((t) => isFinal(t.state));
-  const speed = isOver ? null : sum((t) => t.rate) || null;
-  const left = isOver || transfers.length > 1 ? null : transfers[0].eta_seconds;
+  const speed = sum((t) => (t.state === "ACTIVE" ? t.rate : 0)) || null; // one that waits is told the rate it had
+  const left = transfers.length === 1 && transfers[0].state === "ACTIVE" ? transfers[0].eta_seconds : null;
   const amount = total ? `${size(done)} of ${size(total)}` : "";
   const words = isOver && done === total ? [size(total)] : [amount, rate(speed), left && `${duration(left)} left`];
   const all = transfers.every((t) => t.state === "DONE");
@@ -45,7 +45,7 @@ export function outcome(one) {
 }
 
 function state(one) {
-  if (one.state === "failed") return { tone: "bad", title: one.problem.title, text: reason(one.problem) };
+  if (one.state === "failed") return { tone: "bad", title: sentence(one.problem.title), text: reason(one.problem) };
   if (one.state === "cancelled") return { tone: "quiet", title: "Cancelled", text: "Nothing more of it is delivered." };
   if (one.state === "paused") return { tone: "warn", title: "Paused", text: "What has arrived is kept." };
   if (one.trouble) return { tone: "warn", title: "Interrupted", text: one.trouble };
@@ -67,12 +67,13 @@ function delivered(one) {
   if (transfers.length && transfers.every(({ state }) => state === "DONE")) return done(one, transfers, refused);
   const waiting = of("WAITING");
   const free = one.total === null ? "The gateway fetches it by itself." : "The gateway has every byte, compared by digest.";
-  const why = waiting?.cause ? `${sentence(waiting.cause.message)} ` : "";
+  const isStale = waiting?.cause?.code === "receiving"; // the gateway has told that it has all
+  const why = waiting?.cause && !isStale ? `${sentence(waiting.cause.message)} ` : "";
   const begins =
     waiting?.not_before && new Date(waiting.not_before) > new Date() ? `Begins ${clock(waiting.not_before)}` : null;
-  const title = begins ?? (waiting ? "Waiting" : "Delivering");
+  const title = begins ?? (waiting && !isStale ? "Waiting" : "Delivering");
   return {
-    tone: waiting ? "warn" : "busy",
+    tone: waiting && !isStale ? "warn" : "busy",
     title,
     text: `${begins ? "" : why}${free} You may close this page.${refused}`,
   };
@@ -120,8 +121,10 @@ const reason = (problem) =>
 /** What to do, in terms of this form where the gateway's advice is for programs. */
 function nextStepOf(problem) {
   if (problem?.code === "already-exists") return "Choose another folder, or what to do “If it exists already”.";
+  if (problem?.code === "not-regular") return "Choose another folder.";
   return problem?.nextStep ?? problem?.next_step ?? "";
 }
 
 const joined = (words) => words.filter(Boolean).join(" · ");
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/[^.!?…]$/, "$&.");
+/** With a capital, unless a storage's name is in front, and with its full stop. */
+const sentence = (text) => text.replace(/^(?![\w-]+: )./u, (first) => first.toUpperCase()).replace(/[^.!?…]$/, "$&.");
