@@ -7,6 +7,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable
+from concurrent.futures import Executor
 from datetime import timedelta
 from http.client import responses
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -134,8 +135,16 @@ class Handler(RequestHandler):
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call ``function`` in a thread: it may block."""
-        pool = self.site.storage_pool if self.route.storage else self.site.pool
-        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+        return await self.run_in(self.site.storage_pool if self.route.storage else self.site.pool, function, *arguments)
+
+    async def run_in(self, pool: Executor, function: Callable[..., T], *arguments: Any) -> T:
+        """Call it in a thread of this pool. ``Problem`` 503 if there is no thread."""
+        try:
+            begun = asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+        except RuntimeError as error:  # the system gives no thread, or we stop
+            log.warning("%s %s: no thread for it: %s", self.request.method, self.request.path, error)
+            raise _overloaded() from None
+        return await begun
 
     def raise_refusal(self) -> None:
         """Say what was found wrong before the body had been read."""
@@ -180,10 +189,10 @@ class Handler(RequestHandler):
             return from_storage(error)
         if isinstance(error, DatabaseUnavailable):
             return _no_database()
-        if isinstance(error, HTTPError) and error.status_code == 405:
-            return _method_not_allowed(self.request.method or "")
+        if error is None:  # told by the web server alone, of a request that it cancels because we stop
+            return _overloaded()
         if isinstance(error, HTTPError):
-            return malformed(f"{error.reason or responses.get(error.status_code, 'It is not HTTP')}.")
+            return _unread(error, self.request.method or "")
         number = secrets.token_hex(8)
         log.error("error %s in %s %s", number, self.request.method, self.request.path, exc_info=error)
         return Problem(
@@ -276,6 +285,13 @@ def _phrase(status: int) -> str:
     return CHECKSUM_MISMATCH if status == 460 else responses.get(status, "Error")
 
 
+def _unread(error: HTTPError, method: str) -> Problem:
+    """What tornado refused before it was read."""
+    if error.status_code == 405:
+        return _method_not_allowed(method)
+    return malformed(f"{error.reason or responses.get(error.status_code, 'It is not HTTP')}.")
+
+
 def _method_not_allowed(method: str) -> Problem:
     return Problem(
         405,
@@ -294,6 +310,13 @@ def _no_database() -> Problem:
         retriable=True,
         retry_after=timedelta(seconds=5),
     )
+
+
+def _overloaded() -> Problem:
+    return Problem(
+        503, "overloaded", "The gateway cannot answer this now: it has too much to do, or stops.",
+        next_step="Try again in a few seconds.", retriable=True, retry_after=timedelta(seconds=5),
+    )  # fmt: skip
 
 
 def too_large(limit: int) -> Problem:

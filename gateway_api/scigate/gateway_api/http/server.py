@@ -222,6 +222,7 @@ class HttpServer:
         self._ready.set_result(sockets[0].getsockname()[1])
         await self._stopping.wait()
         server.stop()
+        server.conn_params.no_keep_alive = True  # else who asks all the time would never let us end
         await self._site.fanout.stop()
         await _until(lambda: not self._site.running, DRAIN)
         await server.close_all_connections()

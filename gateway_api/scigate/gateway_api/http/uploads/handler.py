@@ -234,7 +234,7 @@ class WriterHandler(ProtocolHandler, BodyHandler):
 
     async def _in_turn(self, function: Callable[[], T]) -> T:
         """Call it in a thread that waits for no storage; one after the other, also when the connection is cut."""
-        return await asyncio.get_running_loop().run_in_executor(self.site.body_pool, self._locked, function)
+        return await self.run_in(self.site.body_pool, self._locked, function)
 
     def _locked(self, function: Callable[[], T]) -> T:
         with self._turn:
