@@ -1,8 +1,10 @@
-"""The demo's hub beside another one: what it listens on is its own."""
+"""The demo's Jupyter beside others, of other users and of the same: it shares neither addresses nor files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,12 @@ from scigate.gateway_api.demo import jupyter
 from scigate.storage_backends.testing.servers import S3Server
 from traitlets.config.loader import PyFileConfigLoader
 
+WRITTEN = """
+from IPython.paths import get_ipython_dir
+from jupyter_core.paths import jupyter_config_dir, jupyter_data_dir, jupyter_runtime_dir
+print(get_ipython_dir(), jupyter_config_dir(), jupyter_data_dir(), jupyter_runtime_dir(), sep="\\n")
+"""
+
 
 def test_two_users_can_have_a_hub_on_one_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The first port that people open may be the same: who comes second finds it taken, and gets another one."""
@@ -22,10 +30,38 @@ def test_two_users_can_have_a_hub_on_one_machine(monkeypatch: pytest.MonkeyPatch
     assert mine & yours == set()
 
 
+def test_the_users_own_jupyter_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HOME", "XDG_DATA_HOME", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path / "own"))
+    given: list[Mapping[str, str]] = []
+
+    def running(*args: Any) -> Any:
+        given.append(args[-1])
+        return _never_running()
+
+    monkeypatch.setattr(jupyter, "_running", running)
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    with jupyter.lab(folder, _storages(folder)):
+        written = _said(WRITTEN, given[0]).splitlines()
+        read = _said("from jupyter_core.paths import *; print(jupyter_path(), jupyter_config_path())", given[0])
+    assert len(written) == 4
+    assert [path for path in written if not Path(path).is_relative_to(folder)] == []
+    assert str(tmp_path / "own") not in read
+
+
+def _said(code: str, more: Mapping[str, str]) -> str:
+    command, environment = [sys.executable, "-c", code], jupyter._environment(more)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def _storages(folder: Path) -> jupyter.Storages:
+    return jupyter.Storages(folder, S3Server("none", "http://127.0.0.1:1", "key", "secret", 1), "http://127.0.0.1:2")
+
+
 def _addresses(folder: Path) -> set[str]:
     folder.mkdir()
-    s3 = S3Server("none", "http://127.0.0.1:1", "key", "secret", 1)
-    with jupyter.hub(folder, jupyter.Storages(folder, s3, "http://127.0.0.1:2")):
+    with jupyter.hub(folder, _storages(folder)):
         c = PyFileConfigLoader("jupyterhub_config.py", path=str(folder / "hub")).load_config()
     return {c.JupyterHub.hub_bind_url, c.TraefikProxy.traefik_api_url, c.JupyterHub.services[0]["url"]}
 

@@ -34,6 +34,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
     "carol": (COMMUNITY, CURATORS),
 }
 """The users of the demo's hub, and their groups."""
+OF_THE_USER: Final = ("JUPYTER", "IPYTHON", "XDG_", "SCIGATE")
+"""Variables that begin like this have no meaning for the demo."""
 PROGRAM: Final = "import sys; from {module} import {name}; sys.exit({name}())"
 SETTINGS: Final = Template("""\
 # Written by 'scigate demo'; every key is explained in docs/reference/configuration.md.
@@ -148,6 +150,7 @@ def lab(folder: Path, storages: Storages, arguments: Sequence[str] = ()) -> Iter
     command += [*_as_root(), *arguments, f"--ServerApp.root_dir={home}"]
     command += [f"--ScigateExtension.state_dir={folder / 'state'}"]  # else it would share the one of the user's own
     more = {"JUPYTER_CONFIG_PATH": str(_quiet_jupyter(folder)), "JUPYTER_TOKEN": token, "SCIGATE_CONFIG": str(settings)}
+    more["HOME"] = str(home)  # as on a hub: the user's own Jupyter is neither changed nor changes anything here
     url = f"http://127.0.0.1:{port}/"
     with _running(command, home, folder / "lab.log", f"{url}api", more) as process:
         yield Home(f"{url}lab/tree/{notebook.NAME}?token={token}", {}, home, process.pid)
@@ -215,8 +218,7 @@ def _running(
     command: Sequence[str], place: Path, log: Path, ready: str, more: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process until the end of the block; it goes down with us, even when we are killed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "SCIGATE"))}
-    environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}", **(more or {})}
+    environment = _environment(more or {})
     if setpriv := shutil.which("setpriv"):
         command = [setpriv, "--pdeathsig", "TERM", *command]
     with log.open("ab") as out:
@@ -233,6 +235,12 @@ def _running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Ours, without what leads to the user's own Jupyter and gateway."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_USER)}
+    return own | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}", **more}
 
 
 def _wait_until(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
