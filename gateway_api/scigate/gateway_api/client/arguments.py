@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -28,6 +29,16 @@ def choice(kind: type[E], value: str, name: str) -> E:
         raise InvalidArgument(f"{name} cannot be {value!r}.", next_step=f"It is one of: {allowed}.") from None
 
 
+def pairs(files: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """What is to be copied where, as a request says it."""
+    found = []
+    for each in files:
+        if isinstance(each, str) or len(each) != 2:
+            raise InvalidArgument(f"{each!r} is not a pair.", next_step="Give pairs of a source and its destination.")
+        found.append({"source": each[0], "destination": each[1]})
+    return found
+
+
 def transfer_request(**fields: Any) -> TransferRequest:
     """What is to be submitted."""
     return request(TransferRequest, **fields)
@@ -47,6 +58,8 @@ def moment(value: datetime | timedelta | None) -> datetime | None:
     """A time with its zone: without one it is of this machine, and a duration is from now on."""
     if isinstance(value, timedelta):
         return datetime.now(UTC) + value
+    if value is not None and not isinstance(value, datetime):
+        raise InvalidArgument(f"{value!r} is not a time.", next_step="Give a datetime, or a timedelta from now.")
     return value.astimezone() if value is not None and value.tzinfo is None else value
 
 

@@ -25,7 +25,7 @@ from ..resources import (
 )
 from . import archives, download, upload
 from .access import find
-from .arguments import choice, location, moment, transfer_request
+from .arguments import choice, location, moment, pairs, transfer_request
 from .errors import (
     FilesNotFetched,
     GatewayError,
@@ -187,7 +187,7 @@ class Gateway:
         errors with the same Idempotency-Key, so it is accepted once or not at all.
         """
         request = transfer_request(
-            files=[{"source": source, "destination": destination} for source, destination in files],
+            files=pairs(files),
             overwrite=overwrite, verify=verify, priority=priority, label=label, not_before=moment(not_before),
             deadline=moment(deadline),
         )  # fmt: skip
