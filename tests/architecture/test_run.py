@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -40,3 +41,18 @@ def test_python_can_read_the_path_whatever_the_locale_is(
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": locale}
     done = subprocess.run([place / "run", "demo"], env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.returncode) == (seen, 0), done.stderr
+
+
+@pytest.mark.parametrize("place", [".", ".venv"])
+def test_a_checkout_of_somebody_else_is_named_before_anything_is_installed(
+    tmp_path: Path, root: Path, place: str
+) -> None:
+    folder = checkout(tmp_path / "theirs", root)
+    (folder / ".venv" / "installed-demo").unlink()  # something is to be installed
+    (folder / place).chmod(0o555)
+    # Root may write everywhere, unless that is taken away.
+    humble = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
+    done = subprocess.run([*humble, folder / "run", "demo"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"below {folder / place}, which belongs to {folder.owner()}: run this as {folder.owner()}" in done.stderr
+    assert "installing" not in done.stderr.replace("to be installed", "")
