@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 import struct
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,12 +56,12 @@ class CanaryTree:
 
     def leaks(self) -> Iterator[str]:
         """Files inside that hold what lies outside."""
-        for top in (self.root, *self.also_inside):
-            for folder, _, names in os.walk(os.fsencode(top)):
-                for name in names:
-                    path = os.path.join(folder, name)
-                    if stat.S_ISREG(os.lstat(path).st_mode) and MARK.encode() in Path(os.fsdecode(path)).read_bytes():
-                        yield f"{path!r} holds what lies outside"
+        # os.walk cannot, with folders 2,000 deep
+        command = ["grep", "-rlaFZ", "--devices=skip", "-e", MARK, "--", self.root, *self.also_inside]
+        found = subprocess.run(command, capture_output=True, check=False)
+        assert found.returncode in (0, 1), found.stderr
+        for path in found.stdout.split(b"\0")[:-1]:
+            yield f"{path!r} holds what lies outside"
 
     def close(self) -> None:
         os.close(self._fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -45,8 +46,10 @@ def test_the_side_bar_has_the_panel(somebody: Person) -> None:
 
 def test_notebook_7_shows_the_dashboard(somebody: Person, lab: Station) -> None:
     somebody.page.goto(f"{lab.origin}/notebooks/{NOTEBOOK}")
+    somebody.page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(state="attached")
     cell = somebody.page.locator(".jp-CodeCell").first
     cell.click()
+    expect(cell).to_have_class(re.compile("jp-mod-active"))
     somebody.page.keyboard.press("Shift+Enter")
     expect(somebody.page.locator(".scigate-status").first).to_contain_text("archive", timeout=PATIENCE)
     expect(somebody.page.locator(".scigate-transfers tr[data-id]").first).to_be_attached(timeout=PATIENCE)
