@@ -21,15 +21,16 @@ SLOW = "/api/v1/files/lab/file?meta=1"
 
 
 class Slow:
-    """A gateway that looks at files for ``seconds``; ``begun``: it does."""
+    """A gateway that looks at files for ``seconds``, or until ``seen`` is set; ``begun``: it does."""
 
     def __init__(self, folder: Path) -> None:
-        self.service, self.begun, self.seconds = build(Settings.load(write_settings(folder))), threading.Event(), 2.0
+        self.service, self.seconds = build(Settings.load(write_settings(folder))), 2.0
+        self.begun, self.seen = threading.Event(), threading.Event()
         self.service.gateway.look_at = self._look_at  # type: ignore[method-assign, assignment]
 
     def _look_at(self, *_: object, **__: object) -> None:
         self.begun.set()
-        time.sleep(self.seconds)
+        self.seen.wait(self.seconds)
 
     def asked(self, path: str) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
@@ -57,8 +58,10 @@ def is_listening(service: Service) -> bool:
     return True
 
 
-def test_kept_connections_are_not_kept_while_it_stops(slow: Slow) -> None:
+def test_kept_connections_are_not_kept_while_it_stops(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else those who ask all the time would be answered until the last request of theirs is cut off."""
+    monkeypatch.setattr(server, "DRAIN", 60.0)
+    slow.seconds = 60
     kept = slow.asked("/healthz")
     assert kept.getresponse().read() == b"ok\n"
     other = slow.asked(SLOW)
@@ -70,6 +73,7 @@ def test_kept_connections_are_not_kept_while_it_stops(slow: Slow) -> None:
     answer = kept.getresponse()
     assert answer.status == 200
     assert answer.getheader("Connection") == "close"
+    slow.seen.set()
     other.close()
     stopping.join()
 
