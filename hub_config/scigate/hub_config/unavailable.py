@@ -14,7 +14,8 @@ RETRY_AFTER: Final = 2  # seconds
 
 PAGE: Final = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>SciGate does not run</title>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>SciGate does not run</title>
 <style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 42rem; margin: 4rem auto; padding: 0 1rem; }}
 pre {{ white-space: pre-wrap; padding: 1rem; border: 1px solid; border-radius: .3rem; }}</style></head>
 <body><h1>SciGate does not run</h1><pre>{reason}</pre><p>{next_step}</p><p><a href="">Try again</a></p></body>

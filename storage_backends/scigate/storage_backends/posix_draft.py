@@ -373,4 +373,5 @@ def _require_space(fd: int, size: int, path: str) -> None:
     found = os.fstatvfs(fd)
     free = found.f_bavail * found.f_frsize
     if found.f_blocks and size > free:  # some network file systems say 0 of 0
-        raise NoSpace(f"{path!r} needs {size} bytes, {free} are free", path=path)
+        sizes = f"{size} bytes ({size / MiB:,.1f} MiB), {free / MiB:,.1f} MiB are free"
+        raise NoSpace(f"{path!r} needs {sizes}", path=path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import re
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -118,6 +119,21 @@ def test_the_page_tells_how_the_gateway_is_and_what_moves(beside: Beside, alice:
     assert "Failed" in page
     assert "Done" in page
     assert 'class="why"' in page, "why it failed"
+
+
+def test_what_has_not_begun_or_is_one_file_is_told_as_people_would(beside: Beside, alice: httpx.Client) -> None:
+    program = beside.client(beside.hub.new_token("alice")[0])
+    later = (datetime.now(UTC) + timedelta(hours=5)).isoformat()
+    for label, more in (("in\u202egpj.exe", {}), ("می\u200cخواهم", {"not_before": later})):
+        body = {"files": [{"source": "lab:/none", "destination": f"lab:/{len(label)}"}], "label": label} | more
+        made = program.post("/api/v1/transfers", json=body).json()["transfer"]
+        while not more and not program.get(f"/api/v1/transfers/{made['id']}").json()["finished"]:
+            pass
+    rows = re.findall(r"<tr data-id=.*?</tr>", alice.get(PREFIX).text, re.DOTALL)
+    scheduled, failed = (next(row for row in rows if name in row) for name in ("می\u200cخواهم", "in\ufffdgpj.exe"))
+    assert ">Scheduled<" in scheduled
+    assert " B<" not in scheduled, "how much it is, is not known yet"
+    assert re.search(r">Failed<.*>1 file<", failed, re.DOTALL)
 
 
 def test_the_page_renews_itself_only_for_who_asks_for_that(alice: httpx.Client) -> None:

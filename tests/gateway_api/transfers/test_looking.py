@@ -9,7 +9,7 @@ import pytest
 from scigate.gateway_api.resources import TransferState
 from scigate.gateway_api.transfers.looking import failure_of
 from scigate.storage_backends.backend import Buffer, MiB
-from scigate.storage_backends.errors import AlreadyExists
+from scigate.storage_backends.errors import AlreadyExists, NoSpace
 from scigate.storage_backends.layers import Layer
 from scigate.storage_backends.memory import TYPE as MEMORY
 
@@ -21,6 +21,15 @@ def test_a_destination_that_came_meanwhile_is_told_in_the_same_words(words: str)
     cause = failure_of(AlreadyExists(words, path="run7/a.dat"), 0).cause
     assert (cause.code, cause.message) == ("already-exists", "the destination exists already: run7/a.dat")
     assert cause.next_step == "Choose another name, or overwrite, newer or skip-same."
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"), [("lab", "lab: it is full"), ("outside", "it is full"), (None, "it is full")]
+)
+def test_a_storage_is_named_unless_it_is_none_of_ours(storage: str | None, told: str) -> None:
+    error = NoSpace("it is full")
+    error.storage = storage
+    assert failure_of(error, 0).cause.message == told
 
 
 class Passes(Layer):

@@ -11,7 +11,7 @@ _TEXT: Final = "markdown"
 _CODE: Final = "code"
 _CELLS: Final = (
     (_TEXT, "# Your first transfer\n\nRun the next cell (Shift+Enter). It shows the gateway, your transfers, your "
-            "files and those of your community.\nDrop a file into **Upload**, or paste a URL there. You can close "
+            "files and those of your community.\nDrop a file into **Send data**, or paste a URL there. You can close "
             "this page at any time: transfers go on."),
     (_CODE, "from scigate.widgets import dashboard\n\ndashboard()"),
     (_TEXT, "## The same in Python\n\nThe gateway fetches a URL by itself; no byte passes through this notebook."),

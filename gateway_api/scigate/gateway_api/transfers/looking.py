@@ -27,7 +27,7 @@ from ..resources import Cause
 from ..uploads.staged import is_staging
 from .machine import Failure
 from .planner import Verdict, judge
-from .runtime import Runtime, at, crc64nvme_of, guarded
+from .runtime import OUTSIDE, Runtime, at, crc64nvme_of, guarded
 from .tasks import OldDraft, Task
 
 POISONED_AFTER: Final = 3  # surprises in a row, after which a file is not tried again by itself
@@ -141,7 +141,8 @@ def failure_of(error: Exception, failures: int) -> Failure:
         # a file system that is not mounted, are put right by an administrator: no reason to lose what was promised.
         kind = ErrorKind.TRANSIENT if isinstance(error, Fenced | Misconfigured) else error.kind
         retriable = kind is not ErrorKind.PERMANENT
-        where = f"{error.storage}: " if error.storage and not is_staging(error.storage) else ""
+        named = error.storage and error.storage != OUTSIDE and not is_staging(error.storage)
+        where = f"{error.storage}: " if named else ""
         cause = Cause(code=error.code, message=where + error.message, retriable=retriable, next_step=error.next_step)
         return Failure(kind, cause, wish.total_seconds() if wish is not None else None, untouched)
     if isinstance(error, MemoryError) or str(error) == NO_THREAD:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,10 @@ from tornado.template import DictLoader
 from ...actor import Actor, Role
 from ...problems import Problem
 from ...resources import Status, Transfer, TransferFile, TransferState
+from ...transfers.machine import SCHEDULED
 
+_JOINED: Final = r"(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"  # words of some scripts need joiners
+_UNSEEN: Final = re.compile(rf"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]|{_JOINED}")
 REFRESH: Final = 10  # seconds; only where that was asked for (WCAG 2.2, success criterion 2.2.1)
 _WORDS: Final = {
     TransferState.QUEUED: "Queued",
@@ -103,11 +107,19 @@ def line(transfer: Transfer, first: TransferFile | None = None) -> Line:
     percent = 100 if transfer.state is TransferState.DONE else min(99, 100 * done // total) if known else None
     cause = None if transfer.state in (TransferState.DONE, TransferState.ACTIVE) else transfer.cause
     return Line(
-        transfer.label or _by_file(transfer, first), transfer.id, transfer.state.lower(), _WORDS[transfer.state],
-        percent, size(done) if done == total and not transfer.listing else f"{size(done)} of {size(total)}",
+        shown(transfer.label) if transfer.label else _by_file(transfer, first), transfer.id, transfer.state.lower(),
+        "Scheduled" if cause and cause.code == SCHEDULED else _WORDS[transfer.state], percent, _amount(transfer),
         _files(transfer), " · ".join(_moves(transfer)), transfer.created,
         shown(cause.message) if cause else "", cause.next_step if cause else "",
     )  # fmt: skip
+
+
+def _amount(transfer: Transfer) -> str:
+    """Nothing while it is not known how much there is."""
+    total, done = transfer.bytes_total, transfer.bytes_done
+    if not total and transfer.state is not TransferState.DONE:
+        return ""
+    return size(done) if done == total and not transfer.listing else f"{size(done)} of {size(total)}"
 
 
 def _moving(count: int) -> str:
@@ -126,7 +138,9 @@ def _by_file(transfer: Transfer, first: TransferFile | None) -> str:
 
 def _files(transfer: Transfer) -> str:
     counts = transfer.files
-    text = "1 file" if counts.total == 1 else f"{counts.total:,} files"
+    if counts.total == 1 and not transfer.listing:
+        return "1 file"
+    text = f"{counts.total:,} file{'s' if counts.total != 1 else ''}"
     if transfer.listing:
         text += " so far"
     return f"{text}, {counts.failed:,} failed" if counts.failed else text
@@ -160,8 +174,8 @@ def duration(seconds: float) -> str:
 
 
 def shown(text: str) -> str:
-    """As it can be sent: a name that is not UTF-8 with replacement characters."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """A name as it can be sent and cannot look like another: what is not UTF-8, or not seen, is a visible mark."""
+    return _UNSEEN.sub("\ufffd", text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _more(problem: Problem) -> str:
