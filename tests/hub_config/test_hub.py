@@ -85,7 +85,7 @@ def test_the_tokens_of_who_is_taken_out_of_the_file_are_worth_nothing(hub: Hub) 
 
     assert status() == 200
     hub.accounts.remove("dan")
-    hub.wait(lambda: status() == 403, "the hub still knows the token", 15)
+    hub.wait(lambda: status() == 403, "the hub still knows the token")
 
 
 def test_the_doctor_finds_the_hub_in_order(hub: Hub, server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
