@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +90,63 @@ async def test_servers_that_start_at_once_share_one_gateway(server: Open) -> Non
     found = await asyncio.gather(*(server().upstream() for _ in range(3)))
     assert len({one.url for one in found}) == 1
     assert len({one.token for one in found}) == 1
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[str, list[str]]]:
+    """A web server, and the tokens that it was shown."""
+    shown: list[str] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            shown.append(self.headers.get("Authorization", ""))
+            self.send_error(404)
+
+        do_GET = do_HEAD  # noqa: N815 the standard library calls it so
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", shown
+        server.shutdown()
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_settings_beside_which_it_was_only_started_get_no_secret(
+    named: bool, tmp_path: Path, environment: pytest.MonkeyPatch, collector: tuple[str, list[str]]
+) -> None:
+    """Jupyter is started in folders that others have made: a cloned repository may bring a scigate.toml."""
+    url, shown = collector
+    (tmp_path / "scigate.toml").write_text(
+        f'[storages.theirs]\ntype = "http"\nurl = "{url}"\ntoken = {{ env = "MINE" }}\n'
+    )
+    environment.chdir(tmp_path)
+    environment.setenv("HOME", str(tmp_path))
+    environment.setenv("MINE", "a-secret-of-mine")
+    if named:
+        environment.setenv("SCIGATE_CONFIG", str(tmp_path / "scigate.toml"))
+    hosted = Hosted(Place(tmp_path / "state", None))
+    try:
+        if not named:
+            with pytest.raises(Refusal, match=r"storages\.theirs"):
+                await hosted.upstream()
+            assert shown == []
+            return
+        await hosted.upstream()
+        for _ in range(600):
+            if shown:
+                break
+            await asyncio.sleep(0.1)
+        assert "Bearer a-secret-of-mine" in shown
+    finally:
+        await asyncio.to_thread(hosted.stop)
+
+
+async def test_settings_without_secrets_are_read_where_it_was_started(
+    tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scigate.toml").write_text(f'[storages.lab]\ntype = "posix"\nroot = "{tmp_path}"\n')
+    environment.chdir(tmp_path)
+    assert list(hosting.settings(Place(tmp_path / "state", None), 0, "t" * 32).storages) == ["lab"]

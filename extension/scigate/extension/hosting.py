@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -145,6 +146,8 @@ def settings(place: Place, port: int, token: str) -> Settings:
     from scigate.gateway_api.settings import DatabaseSection, GatewaySection, Settings, UserSection
 
     found = Settings.load(place.settings_file) if place.reads_settings else Settings()
+    if place.settings_file is None and not os.environ.get("SCIGATE_CONFIG"):
+        _require_no_secrets(found)
     storages = dict(found.storages)
     if place.home is not None:
         storages.setdefault(HOME, home_storage(place.home, hidden=place.hidden))
@@ -158,6 +161,20 @@ def settings(place: Place, port: int, token: str) -> Settings:
             "hub": None,
         }
     )
+
+
+def _require_no_secrets(found: Settings) -> None:
+    """Of settings that nobody has named. Those in the folder where the server was started may be somebody else's, such
+    as a cloned repository's, and would have secrets of the user's sent to storages of theirs. Raises ``Refusal``."""
+    if found.source is None or found.source.is_absolute():  # those in the user's own folder for settings
+        return
+    if name := next(iter(found.storages_with_secrets()), None):
+        path = found.source.absolute()
+        raise Refusal(
+            503, "settings-not-named", "The gateway in this Jupyter Server was not started.",
+            detail=f"storages.{name} in {path} asks for a secret of yours, and this server was only started there.",
+            next_step=f"If you trust that file: set SCIGATE_CONFIG={path} and start the server again.",
+        )  # fmt: skip
 
 
 def home_storage(root: Path, *, hidden: bool) -> StorageSection:

@@ -252,6 +252,11 @@ class Settings(Section):
     def database_url(self) -> Secret:
         return self.database.url or Secret(f"sqlite:///{self.gateway.state_dir / 'scigate.db'}")
 
+    def storages_with_secrets(self) -> list[str]:
+        """The names of those that are shown a secret of this machine."""
+        sections = self.storages.items()
+        return [name for name, one in sections if any(isinstance(value, Secret) for _, value in one.options or ())]
+
     @classmethod
     def load(cls, path: Path | None = None, *, registry: BackendRegistry | None = None) -> Settings:
         """Read the file at ``path``, else the one ``find`` finds, else the defaults. ``SettingsError`` lists what is
