@@ -138,7 +138,7 @@ def test_other_next_steps_are_given_as_they_are() -> None:
 def test_what_is_no_time_and_what_is_no_pair_is_said_to_be_none() -> None:
     with Gateway("http://127.0.0.1:1", "token") as gateway:
         with pytest.raises(InvalidArgument, match=r"'tomorrow' is not a time.*timedelta"):
-            gateway.copy("lab:/a", "lab:/b", not_before="tomorrow")  # type: ignore[arg-type]
+            gateway.copy("lab:/a", "lab:/b", not_before="tomorrow")
         with pytest.raises(InvalidArgument, match="'lab:/a' is not a pair"):
             gateway.submit(["lab:/a"])  # type: ignore[list-item]
 
