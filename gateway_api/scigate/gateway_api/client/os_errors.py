@@ -12,6 +12,7 @@ from .errors import (
     AccessRefused,
     GatewayError,
     GatewayUnreachable,
+    InvalidAddress,
     InvalidLocation,
     LocalFileError,
     NotConfigured,
@@ -47,6 +48,7 @@ _BY_CODE: Final = {
 _BY_KIND: Final[tuple[tuple[type[GatewayError], int], ...]] = (
     (NotFound, errno.ENOENT),
     (AccessRefused, errno.EACCES),
+    (InvalidAddress, errno.EINVAL),
     (NotConfigured, errno.EACCES),
     (InvalidLocation, errno.EINVAL),
     (GatewayUnreachable, errno.EHOSTUNREACH),

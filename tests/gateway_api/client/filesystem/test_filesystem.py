@@ -411,6 +411,12 @@ def test_without_a_token_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPat
         ScigateFileSystem().ls("")
 
 
+def test_an_address_that_is_none_is_no_question_of_rights() -> None:
+    with pytest.raises(OSError, match="SCIGATE_URL") as raised:
+        ScigateFileSystem(url="here", token="t" * 20).ls("")
+    assert raised.value.errno == errno.EINVAL
+
+
 def test_a_gateway_that_does_not_answer_is_never_an_empty_folder(
     monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
