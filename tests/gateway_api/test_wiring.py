@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +17,7 @@ import httpx
 import pytest
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.settings_errors import SettingsError
-from scigate.gateway_api.wiring import build
+from scigate.gateway_api.wiring import _listen_step, build
 
 TOKEN = "x" * 32
 
@@ -84,6 +88,36 @@ def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     with pytest.raises(SettingsError, match="cannot be made"):
         build(settings(tmp_path))
+
+
+OF_ANOTHER_USER = """
+import sys
+from scigate.gateway_api.settings import Settings
+from scigate.gateway_api.settings_errors import SettingsError
+from scigate.gateway_api.wiring import build
+try:
+    build(Settings.parse(sys.argv[1]))
+except SettingsError as error:
+    print(error)
+"""
+
+
+def test_a_state_folder_that_somebody_else_has_used_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """Such as one where root has once run the gateway."""
+    (tmp_path / "lock").touch(mode=0o000)
+    text = f'[gateway]\nport = 0\nstate_dir = "{tmp_path}"\n[storages.lab]\ntype = "posix"\nroot = "{tmp_path}"'
+    # Root may read and write everything, unless that is taken away.
+    humble = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*humble, sys.executable, "-c", OF_ANOTHER_USER, text]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"the folder {tmp_path} cannot be used: Permission denied. Give {tmp_path / 'lock'}, and all else" in said
+
+
+@pytest.mark.parametrize(
+    ("number", "step"), [(errno.EACCES, "are for root: set another one"), (errno.EADDRINUSE, "Stop who has it")]
+)
+def test_why_an_address_cannot_be_had_decides_what_to_do(number: int, step: str) -> None:
+    assert step in _listen_step(OSError(number, "said by the kernel"))
 
 
 def test_a_database_that_fails_while_the_gateway_starts_ends_the_start_with_a_sentence(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ class Service:
         except OSError as error:
             self._close()
             where, why = f"{self._http.host}:{self._http.port}", error.strerror or str(error)
-            problem = f"gateway.port: {where} cannot be listened on: {why}. Stop who has it, or set another port."
+            problem = f"gateway.port: {where} cannot be listened on: {why}. {_listen_step(error)}"
             raise SettingsError(_name(self.settings), [problem]) from None
         log.info("the gateway listens on %s", self.url)
         self._storages.look_at_all()
@@ -268,9 +268,17 @@ def _failing(settings: Settings, error: OSError | DatabaseUnavailable) -> Settin
     if isinstance(error, DatabaseUnavailable):
         said = f"database.url: {logs.redact(str(error))}. Look at its disk or server, and {again}"
         return SettingsError("The database", [said])
-    why = error.strerror or str(error)
+    why, step = error.strerror or str(error), "Look at its disk"
+    if isinstance(error, PermissionError):  # somebody else has made it, often root
+        step = f"Give {error.filename}, and all else in it, to the user who runs the gateway"
     where = f"gateway.state_dir: the folder {settings.gateway.state_dir} cannot be used"
-    return SettingsError(_name(settings), [f"{where}: {why}. Look at its disk, and {again}"])
+    return SettingsError(_name(settings), [f"{where}: {why}. {step}, and {again}"])
+
+
+def _listen_step(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "Ports below 1024 are for root: set another one."
+    return "Stop who has it, or set another port."
 
 
 def _database(url: str, folder: Path) -> Database:
@@ -307,7 +315,7 @@ def _state_folder(settings: Settings) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(folder)
     except OSError as error:
-        problem = f"gateway.state_dir: the folder {folder} cannot be made: {error.strerror}."
+        problem = f"gateway.state_dir: the folder {folder} cannot be made: {error.strerror}. Set another."
         raise SettingsError(_name(settings), [problem]) from None
     return folder
 
@@ -326,7 +334,10 @@ def _make_private(folder: Path) -> None:
 
 def _claimed(folder: Path, settings: Settings) -> int:
     """A lock on the folder, as a descriptor: two gateways would remove each other's uploads."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _failing(settings, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
