@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -233,3 +235,19 @@ def test_a_folder_swapped_for_a_link_never_leads_out(storage: PosixBackend, root
         swapper.join()
     assert b"public" in seen and NotRegular in seen and b"secret" not in seen and written
     assert os.listdir(tmp_path / "outside") == ["x"]
+
+
+def test_a_root_that_this_user_may_not_enter_is_no_folder_to_make(tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0o000)
+    code = (
+        "import sys; from scigate.storage_backends.posix import PosixBackend, PosixOptions\n"
+        "try: PosixBackend(PosixOptions(root=sys.argv[1])).stat('x')\n"
+        "except Exception as error: print(error, error.next_step)"
+    )
+    # Root may enter every folder, unless that is taken away.
+    humble = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*humble, sys.executable, "-c", code, str(tmp_path / "private")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Permission denied" in said
+    assert f"Let the user who runs the gateway into '{tmp_path / 'private'}'" in said
+    assert "Make or mount" not in said

@@ -133,6 +133,8 @@ class Root:
     def _missing(self, error: OSError) -> Misconfigured | Unreachable:
         message = f"the root {self.path!r} of this storage cannot be opened: {os.strerror(error.errno or errno.EIO)}"
         step = f"Make or mount the folder {self.path!r}, or correct root in scigate.toml."
+        if isinstance(error, PermissionError):
+            step = f"Let the user who runs the gateway into {self.path!r}, or correct root in scigate.toml."
         kind = Misconfigured if error.errno in NO_FOLDER and self._device is None else Unreachable
         return kind(message, next_step=step)
 
