@@ -110,8 +110,9 @@ def free_ports(count: int) -> list[int]:
 
 
 def _never_given() -> int:
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    ours = PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = "".join(filter(str.isdecimal, os.environ.get("PYTEST_XDIST_WORKER", ""))) or "0"
+    ours = PORTS[int(number) % workers :: workers]
     left = sorted(set(ours) - _given)
     if not left:
         _given.clear()
