@@ -15,6 +15,9 @@ from .resources import Cause
 
 TYPE_ROOT: Final = "tag:scigate,2026:problem:"
 
+_AGAIN: Final = "Try again in a moment; if it stays so, ask the administrators of the storage."
+"""Of what a transfer would try again by itself: an answer is not."""
+
 _STATUS: Final = {
     "not-found": 404,
     "already-exists": 409,
@@ -106,7 +109,7 @@ def from_storage(error: StorageError) -> Problem:
         error.code,
         error.message,
         detail=error.message if named else f"{error.path}: {error.message}",
-        next_step=error.next_step,
+        next_step=_AGAIN if error.next_step == StorageError.next_step else error.next_step,
         retriable=error.kind in (ErrorKind.TRANSIENT, ErrorKind.THROTTLED, ErrorKind.SPACE),
         retry_after=getattr(error, "retry_after", None),
     )
@@ -115,4 +118,4 @@ def from_storage(error: StorageError) -> Problem:
 def cause_of(error: StorageError) -> Cause:
     """The same for what is not an answer but a fact: why a file failed, why a storage is down."""
     problem = from_storage(error)
-    return Cause(code=problem.code, message=problem.detail, retriable=problem.retriable, next_step=problem.next_step)
+    return Cause(code=problem.code, message=problem.detail, retriable=problem.retriable, next_step=error.next_step)

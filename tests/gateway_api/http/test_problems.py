@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from scigate.gateway_api.problems import cause_of, from_storage
 from scigate.storage_backends.errors import (
     CredentialRefused,
     NoSpace,
@@ -268,3 +269,10 @@ def test_not_ready_without_its_engine(gateway: Running, monkeypatch: pytest.Monk
     status = gateway.client("ada").get("/api/v1/status").json()
     assert status["ok"] is False
     assert json.dumps(status).count('"ok": false') == 2
+
+
+def test_nobody_is_told_that_a_request_is_tried_again_by_itself() -> None:
+    error = Unreachable("no connection")
+    assert "by itself" in cause_of(error).next_step
+    assert from_storage(error).next_step.startswith("Try again")
+    assert from_storage(NoSpace("full")).next_step == NoSpace.next_step

@@ -176,6 +176,8 @@ test("what has ended is told with its files, and little data without a rate", ()
   const one = { total: 1, done: 0, failed: 0 };
   assert.equal(words.detail(transfer("a", { state: "CANCELLED", files: one, ...ended }), now), "1 file · 11:30");
   const done = { state: "DONE", created: "2026-05-04T10:00:00Z", finished: "2026-05-04T10:00:01Z" };
+  assert.equal(words.speed(transfer("a", { state: "WAITING", rate: 9 })).now, "");
+  assert.equal(words.timeLeft(transfer("a", { eta_seconds: 0 })), "");
   assert.equal(words.speed(transfer("a", { ...done, bytes_total: 6 })).now, "");
   assert.equal(words.speed(transfer("a", { ...done, bytes_total: 5 << 20 })).now, "5 MiB/s");
 });

@@ -74,7 +74,8 @@ export function progress(item) {
 /** The rate now, of the leg that is in front, and what is to be expected. */
 export function speed(item) {
   if (isFinal(item.state)) return average(item);
-  const now = item.rate ?? item.arrived?.rate;
+  const own = item.state === "ACTIVE" ? item.rate : null; // one that waits is told the rate it had
+  const now = own ?? item.arrived?.rate;
   const moves = ["ACTIVE", "QUEUED"].includes(item.state);
   const expected = moves && item.expected_rate ? `expected ${rate(item.expected_rate)}` : "";
   return { now: now ? rate(now) : "", expected };
@@ -89,7 +90,7 @@ function average({ state, bytes_total: total, created, finished }) {
 }
 
 export function timeLeft({ state, eta_seconds: eta }) {
-  if (state !== "ACTIVE" || eta === null || eta === undefined) return "";
+  if (state !== "ACTIVE" || !(eta >= 1)) return "";
   return duration(eta);
 }
 
