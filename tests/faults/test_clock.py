@@ -118,7 +118,7 @@ def test_a_clock_that_is_set_ends_nothing_early_and_holds_nothing_up(
     time.sleep(1.5)  # until the reconciler has been there
     aside.rename(made.root("out"))
     for transfer in waits:
-        assert made.wait(transfer, 30)["state"] == "DONE"
+        assert made.wait(transfer, 120)["state"] == "DONE"
     end_uploads(made, uploads)
     settle(made, began, waits, step, runs=4)  # what waits and what is sent, from before and from the moment itself
 
