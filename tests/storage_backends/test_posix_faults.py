@@ -171,8 +171,8 @@ def test_every_failure_is_a_storage_error(inject: Callable[[str, str], list[str]
 
 
 def bytes_from_the_medium() -> int:
-    """How many bytes this process had fetched from a disk so far."""
-    lines = Path("/proc/self/io").read_text().splitlines()
+    """How many bytes this thread had fetched from a disk so far; others of its process read what they like."""
+    lines = Path("/proc/thread-self/io").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("read_bytes:")))
 
 
@@ -197,4 +197,5 @@ def test_a_draft_is_verified_from_the_medium(tmp_path: Path, verify_from: str, d
     before = bytes_from_the_medium()
     assert b"".join(bytes(b) for b in draft.read(0, len(data))) == data
     fetched = bytes_from_the_medium() - before
-    assert fetched >= len(data) if verify_from == "disk" else fetched == 0
+    # A page of a program that it runs may have to be fetched as well.
+    assert fetched >= len(data) if verify_from == "disk" else fetched < BLOCK
