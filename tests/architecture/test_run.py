@@ -21,7 +21,8 @@ def checkout(folder: Path, root: Path) -> Path:
     for name, text in {"python": "#!/bin/sh\n", "scigate": PROGRAM}.items():
         (folder / ".venv" / "bin" / name).write_text(text)
         (folder / ".venv" / "bin" / name).chmod(0o755)
-    (folder / ".venv" / "installed-demo").write_text(f"{folder}\n")
+    for extra in ("demo", "dev"):
+        (folder / ".venv" / f"installed-{extra}").write_text(f"{folder}\n")
     return folder
 
 
@@ -48,7 +49,8 @@ def test_a_checkout_of_somebody_else_is_named_before_anything_is_installed(
     tmp_path: Path, root: Path, place: str
 ) -> None:
     folder = checkout(tmp_path / "theirs", root)
-    (folder / ".venv" / "installed-demo").unlink()  # something is to be installed
+    for stamp in (folder / ".venv").glob("installed-*"):
+        stamp.unlink()  # something is to be installed
     (folder / place).chmod(0o555)
     # Root may write everywhere, unless that is taken away.
     humble = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
@@ -56,3 +58,17 @@ def test_a_checkout_of_somebody_else_is_named_before_anything_is_installed(
     assert done.returncode == 1
     assert f"below {folder / place}, which belongs to {folder.owner()}: run this as {folder.owner()}" in done.stderr
     assert "installing" not in done.stderr.replace("to be installed", "")
+
+
+def test_who_may_install_no_packages_is_told_which_are_missing_and_the_tests_run(tmp_path: Path, root: Path) -> None:
+    folder = checkout(tmp_path / "checkout", root)
+    (programs := tmp_path / "bin").mkdir()
+    for name in ("cat", "dirname", "id", "locale", "ls", "nproc", "sh", "strace"):  # no apt-get, no sudo
+        (programs / name).symlink_to(shutil.which(name) or "/bin/true")
+    done = subprocess.run(
+        [folder / "run", "test"], env={"PATH": str(programs)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "as root: apt-get install" in done.stderr
+    said = done.stderr.rpartition("apt-get install ")[2].split()
+    assert {"faketime", "fuse3", "chromium"} <= set(said) and "strace" not in said
