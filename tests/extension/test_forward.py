@@ -117,13 +117,13 @@ async def test_an_upload_is_cut_and_goes_on(hub: Any, api: Api, browser: Browser
     writer.write(data[: 3 * MiB])
     await writer.drain()
     offset = 0
-    for _ in range(200):
+    for _ in range(1200):
         await asyncio.sleep(0.05)
         offset = int((await api("GET", path))[2]["arrived"]["bytes"])
         if offset:
             break
     writer.transport.abort()
-    for _ in range(200):
+    for _ in range(1200):
         status, headers, _ = await api("HEAD", path, headers=TUS)
         status, answer, _ = await api(
             "PATCH", path, data[int(headers["Upload-Offset"]) :], {**patch, "Upload-Offset": headers["Upload-Offset"]}
@@ -133,7 +133,7 @@ async def test_an_upload_is_cut_and_goes_on(hub: Any, api: Api, browser: Browser
         await asyncio.sleep(0.05)
     assert 0 < int(headers["Upload-Offset"]) <= 3 * MiB
     assert (status, answer["Upload-Offset"]) == (204, str(len(data)))
-    for _ in range(200):
+    for _ in range(1200):
         if (hub.lab / "up.bin").exists():
             break
         await asyncio.sleep(0.05)
@@ -289,7 +289,7 @@ async def test_nothing_stays_counted_however_it_ends(
     hub: Any, api: Api, browser: Browser, jp_ws_fetch: Any, extension: Any
 ) -> None:
     async def under_way(count: int) -> None:
-        for _ in range(200):
+        for _ in range(1200):
             if len(extension.connections._under_way) == count:
                 return
             await asyncio.sleep(0.05)

@@ -148,7 +148,7 @@ async def test_an_upload_to_home_stays_here(hub: Any, api: Api, jp_root_dir: Pat
     path = headers["Location"].removeprefix("/a%40b/scigate/")
     patch = {**tus, "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
     assert (await api("PATCH", path, b"hello", patch))[0] == 204
-    for _ in range(200):
+    for _ in range(1200):
         upload = (await api("GET", path))[2]
         if upload["state"] == "DONE":
             break
@@ -185,7 +185,7 @@ async def test_the_next_start_goes_on_by_itself(
     promised = Promise("fetch", [("lab:/f", "home:/later/")], "fail", None, None, time.time())
     extension.home_beside.jobs._records.save(promised)
     await jp_serverapp._post_start()
-    for _ in range(200):
+    for _ in range(1200):
         if (await api("GET", f"{V1}/transfers/{promised.id}"))[0] == 200:
             break
         await asyncio.sleep(0.05)
