@@ -70,6 +70,15 @@ def test_lines_are_written_when_the_state_changes_not_at_every_look() -> None:
     assert [text.split()[0] for text in stream.getvalue().splitlines()] == ["QUEUED", "ACTIVE", "DONE"]
 
 
+def test_a_line_is_not_said_twice_however_long_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scigate.gateway_api.client.progress.BETWEEN_LINES", -1.0)
+    stream = io.StringIO()
+    show = Lines(stream)
+    for done in (1, 1, 1, 2, 2):
+        show(transfer(bytes_done=done))
+    assert len(stream.getvalue().splitlines()) == 2
+
+
 def test_without_progress_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     with watching(False) as show:
         show(transfer())

@@ -53,14 +53,14 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._last: tuple[tuple[str, ...], float] = ((), 0.0)
+        self._last: tuple[tuple[str, ...], str, float] = ((), "", 0.0)
 
     def __call__(self, seen: Transfer) -> None:
-        before, at = self._last
-        condition = (str(seen.state), seen.cause.code if seen.cause else "")
-        if condition != before or (time.monotonic() - at > BETWEEN_LINES):
-            self._last = (condition, time.monotonic())
-            self._stream.write(f"{seen.state} {line(seen)}\n")
+        before, said, at = self._last
+        condition, text = (str(seen.state), seen.cause.code if seen.cause else ""), line(seen)
+        if condition != before or (text != said and time.monotonic() - at > BETWEEN_LINES):
+            self._last = (condition, text, time.monotonic())
+            self._stream.write(f"{seen.state} {text}\n")
             self._stream.flush()
 
 
