@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ import httpx
 import pytest
 from scigate.gateway_api.http.events import fanout, websocket
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.websocket import WebSocketClientConnection, websocket_connect
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
 
 from tests.gateway_api.http.conftest import TOKENS, Running, problem
 
@@ -272,8 +273,9 @@ def test_who_floods_is_disconnected(gateway: Running, monkeypatch: pytest.Monkey
     monkeypatch.setattr(websocket, "MOST_MESSAGES", 20)
 
     async def talk(it: Talk) -> int | None:
-        for _ in range(30):
-            await it.say("{}")
+        with contextlib.suppress(WebSocketClosedError):  # it may not even hear all of them
+            for _ in range(30):
+                await it.say("{}")
         while await asyncio.wait_for(it.connection.read_message(), 30) is not None:
             pass
         return it.connection.close_code
