@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -32,6 +35,19 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DemoFailed, match="not the demo's"), working_folder(tmp_path):
         pass
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_folder_of_somebody_else_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o000)
+    code = (
+        "import sys; from pathlib import Path; from scigate.gateway_api.demo import run; run(folder=Path(sys.argv[1]))"
+    )
+    # Root may write everywhere, unless that is taken away.
+    humble = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*humble, sys.executable, "-c", code, str(tmp_path / "theirs")]
+    environment = {"PATH": os.environ["PATH"], "COLUMNS": "500"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"you may not write to {tmp_path / 'theirs'}: run the demo in a folder of your own" in done.stdout
 
 
 def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -100,8 +100,12 @@ class Service:
 @contextmanager
 def working_folder(path: Path) -> Iterator[Path]:
     """An empty folder for this demo alone, removed at the end; what a killed demo left is removed first."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = _lock(path)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(path)
+    except PermissionError:
+        advice = "run the demo in a folder of your own, or have its owner remove it"
+        raise DemoFailed(f"you may not write to {path}: {advice}") from None
     try:
         _empty(path)
         yield path
