@@ -23,7 +23,7 @@ def test_help_is_there_at_once(scigate: Any) -> None:
     ran = scigate("--help")
     assert ran.code == Exit.OK
     assert all(word in ran.out for word in ("demo", "serve", "ls", "cp", "get", "doctor"))
-    assert time.monotonic() - begun < 5, "a bare guard; the import test below is the sharp one"
+    assert time.monotonic() - begun < 30, "a bare guard; the import test below is the sharp one"
 
 
 def test_help_imports_nothing_heavy() -> None:
