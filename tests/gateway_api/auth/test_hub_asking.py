@@ -115,7 +115,7 @@ def test_an_answer_is_believed_a_good_one_and_a_bad_one_but_not_for_long(
 ) -> None:
     gateway, window = watched
     token, _ = beside.hub.new_token("alice")
-    known = [(gateway.client(token), 200), (gateway.client("0" * 32), 401)]
+    known = [(gateway.client(token), 200), (gateway.client("f" * 32), 401)]
     for client, status in known:
         window.questions = 0
         assert [client.get(STATUS).status_code for _ in range(5)] == [status] * 5
