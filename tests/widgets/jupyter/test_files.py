@@ -109,6 +109,18 @@ def test_a_file_is_sent_from_home(tab: Any, site: Any, show: Callable[..., Any])
     assert (site.folder / "lab/from-home/notes.md").read_text() == "notes"
 
 
+def test_a_long_name_stays_inside_the_dialog(tab: Any, site: Any, show: Callable[..., Any]) -> None:
+    name = "long_" * 45
+    (site.folder / "home" / name).write_text("notes")
+    panel = opened(tab, show, "home")
+    panel.get_by_role("button", name=name, exact=True).click()
+    panel.get_by_role("button", name="Send to…").click()
+    head = tab.get_by_role("dialog").locator(".scigate-head")
+    head.wait_for()
+    assert head.evaluate("(head) => head.scrollWidth <= head.clientWidth")
+    tab.keyboard.press("Escape")
+
+
 def test_keys_are_no_shortcuts_of_the_application(tab: Any, site: Any, show: Callable[..., Any]) -> None:
     panel = show(tab, "files")
     tab.evaluate("window.heard = []; document.addEventListener('keydown', (event) => heard.push(event.key))")
