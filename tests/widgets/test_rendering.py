@@ -78,6 +78,7 @@ def test_in_a_side_bar_all_of_the_status_can_be_read(open_page: Callable[..., An
 
     page = open_page("status", watch=lambda page: page.route("**/api/v1/storages*", name_it))
     status = page.locator("section.scigate-status")
+    status.locator(f"tr[data-id={LONG}]").wait_for()
     for width in (220, 250, 420, 560, 900):
         page.locator("main").evaluate("(main, width) => { main.style.width = `${width}px`; }", width)
         if width <= 420:
