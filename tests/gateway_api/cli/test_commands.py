@@ -79,7 +79,8 @@ def test_a_closed_pipe_is_no_error_message(gateway_process: Any, scigate: Any) -
     folder.mkdir()
     for number in range(3000):
         (folder / f"{number}-{'x' * 60}").write_bytes(b"")
-    shell = f"{shlex.quote(os.sys.executable)} -c 'from scigate.gateway_api.cli import main; main()' ls lab:/pipe/ | head -1"
+    python = shlex.quote(os.sys.executable)
+    shell = f"{python} -c 'from scigate.gateway_api.cli import main; main()' ls lab:/pipe/ | head -1"
     done = subprocess.run(shell, shell=True, env=gateway_process.environment(), capture_output=True, check=False)
     assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
 
