@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from scigate.gateway_api.demo import jupyter
+from rich.console import Console
+from scigate.gateway_api.demo import jupyter, show
 from scigate.storage_backends.testing.servers import S3Server
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -48,6 +50,29 @@ def test_the_users_own_jupyter_is_left_alone(monkeypatch: pytest.MonkeyPatch, tm
     assert len(written) == 4
     assert [path for path in written if not Path(path).is_relative_to(folder)] == []
     assert str(tmp_path / "own") not in read
+
+
+def test_the_gateway_in_jupyterlab_finds_its_storages_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    happened: list[str] = []
+
+    def wait() -> None:
+        time.sleep(0.2)
+        happened.append("S3 is there")
+
+    @contextmanager
+    def starting(folder: Path) -> Iterator[tuple[S3Server, Any]]:
+        yield S3Server("none", "http://127.0.0.1:1", "key", "secret", 1), wait
+
+    @contextmanager
+    def lab(*_: Any) -> Iterator[jupyter.Home]:
+        happened.append("Jupyter starts")
+        yield jupyter.Home("http://127.0.0.1:2/", {}, tmp_path, 1)
+
+    monkeypatch.setattr(show, "starting_seaweedfs", starting)
+    monkeypatch.setattr(jupyter, "lab", lab)
+    monkeypatch.setattr(show, "_wait_for_the_end", lambda: None)
+    assert show._jupyter(Console(quiet=True), tmp_path, hub=False) == 0
+    assert happened == ["S3 is there", "Jupyter starts"]
 
 
 def _said(code: str, more: Mapping[str, str]) -> str:

@@ -107,6 +107,8 @@ def _jupyter(console: Console, place: Path, *, hub: bool) -> int:
         with console.status("starting an S3 server and Jupyter"), ThreadPoolExecutor(1) as beside:
             s3, wait = stack.enter_context(starting_seaweedfs(_s3_folder(place)))
             waiting, start = beside.submit(wait), jupyter.hub if hub else jupyter.lab
+            if not hub:  # the gateway would look for the S3 server before that is there, and show it as down at first
+                waiting.result()
             home = stack.enter_context(start(place, jupyter.Storages(lab, s3, web)))
             waiting.result()
         console.print(f"Started  SeaweedFS, an S3 server             {s3.endpoint}")
