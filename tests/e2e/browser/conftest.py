@@ -15,6 +15,8 @@ from scigate.gateway_api.demo import jupyter
 from scigate.gateway_api.demo.inputs import copy_data, http_server
 from scigate.storage_backends.testing.servers import seaweedfs
 
+from tests.processes import free_port
+
 from .person import Person
 from .station import Station
 
@@ -57,7 +59,9 @@ def _station(require: Callable[[str], Path], folder: Path, *, hub: bool) -> Iter
         web = stack.enter_context(http_server(observatory))
         s3 = stack.enter_context(seaweedfs(folder / "seaweedfs"))
         start = jupyter.hub if hub else jupyter.lab
-        home = stack.enter_context(start(folder, jupyter.Storages(folder / "lab", s3, web), [EXPOSED]))
+        with pytest.MonkeyPatch.context() as patch:  # somebody else's may come to the usual port just before ours
+            patch.setattr(jupyter, "_port", lambda usual: free_port())
+            home = stack.enter_context(start(folder, jupyter.Storages(folder / "lab", s3, web), [EXPOSED]))
         yield Station(folder, home, s3, web)
 
 
