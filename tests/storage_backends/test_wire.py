@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -115,6 +115,36 @@ def test_a_reused_connection_that_breaks_is_tried_again_only_if_that_is_safe() -
         with pytest.raises(Unreachable, match="without an answer"):
             pool.request("POST", script.target, body=b"data")
         assert script.connections == 1
+
+
+def test_connections_that_nobody_uses_any_more_are_closed() -> None:
+    """Also those to servers that are never asked again: else each web server that is pulled from costs a descriptor."""
+    ended = [threading.Event() for _ in range(3)]
+
+    def serves(end: threading.Event) -> Callable[[socket.socket], None]:
+        def play(connection: socket.socket) -> None:
+            read_request(connection)
+            connection.sendall(OK)
+            if not connection.recv(1):
+                end.set()
+
+        return play
+
+    def answers(connection: socket.socket) -> None:
+        while read_request(connection):
+            connection.sendall(OK)
+
+    with ExitStack() as stack:
+        left = [stack.enter_context(scripted(serves(end))) for end in ended]
+        again = stack.enter_context(scripted(answers))
+        pool = Pool(idle=timedelta(milliseconds=300))
+        assert [get(script, pool) for script in left] == [b"ok"] * 3
+        end = time.monotonic() + 30
+        while not all(one.is_set() for one in ended) and time.monotonic() < end:
+            assert get(again, pool) == b"ok"
+            time.sleep(0.05)
+        assert all(one.is_set() for one in ended)
+        assert again.connections == 1, "the one that is used stays"
 
 
 def test_a_new_connection_that_breaks_is_not_tried_again() -> None:

@@ -167,6 +167,7 @@ class Pool:
         self._per_host = per_host
         self._free: dict[tuple[str, str, int], list[Connection]] = {}
         self._open: dict[tuple[str, str, int], int] = {}
+        self._swept = time.monotonic()
         self._changed = threading.Condition()
 
     def request(
@@ -274,6 +275,24 @@ class Pool:
         with self._changed:
             self._free[key].append(connection)
             self._changed.notify()
+            stale = self._stale(connection.idle_since)
+        for one in stale:
+            one.close()
+
+    def _stale(self, now: float) -> list[Connection]:
+        """Take out, now and then, what nobody has used for too long: below the one that was used last, or to a host
+        that is never asked again, it would stay for ever."""
+        if now - self._swept < self._idle:
+            return []
+        self._swept, stale = now, list[Connection]()
+        for key, free in list(self._free.items()):
+            old = sum(now - one.idle_since >= self._idle for one in free)  # they come first
+            stale += free[:old]
+            del free[:old]
+            self._open[key] -= old
+            if not self._open[key]:
+                del self._open[key], self._free[key]
+        return stale
 
     def _forget(self, key: tuple[str, str, int]) -> None:
         with self._changed:
