@@ -156,6 +156,14 @@ def test_modes_of_files(doctor: Examine, tmp_path: Path) -> None:
     assert wrong(doctor()) == {"files"}
 
 
+def test_a_state_folder_that_is_for_other_things(doctor: Examine, tmp_path: Path) -> None:
+    (tmp_path / "state" / "others").mkdir(parents=True)
+    (tmp_path / "state").chmod(0o755)
+    checks = doctor()
+    assert wrong(checks) == {"state"}
+    assert "folder of its own" in str(checks["state"].next_step)
+
+
 @pytest.mark.parametrize("blocked", ["state", "state/deeper"])
 def test_a_state_folder_that_cannot_be_one(doctor: Examine, tmp_path: Path, blocked: str) -> None:
     (tmp_path / "state").write_text("a file")

@@ -27,14 +27,32 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", TOKEN)
 
 
-def test_a_state_folder_that_others_could_read_is_closed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "state").mkdir(mode=0o755)
+@pytest.mark.parametrize("there", ["", "lost+found", "jobs", "home-of-a-server", "staging"])
+def test_a_state_folder_that_others_could_read_is_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, there: str
+) -> None:
+    """A new one, a volume of its own, one that the Jupyter Server extension has used, and one of ours."""
+    (tmp_path / "state" / there).mkdir(parents=True)
     (tmp_path / "state").chmod(0o755)
     service = build(settings(tmp_path))
     service.start()
     service.stop()
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert "0755" in caplog.text
+
+
+def test_a_folder_that_is_for_other_things_is_left_as_it_is(tmp_path: Path) -> None:
+    """Such as /var/lib, which nobody else could use any more."""
+    (tmp_path / "state" / "others").mkdir(parents=True)
+    (tmp_path / "state").chmod(0o755)
+    with pytest.raises(SettingsError, match=r"holds other things .* own, such as .*state/scigate\."):
+        build(settings(tmp_path))
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["others"]
+    (tmp_path / "state").chmod(0o700)  # who has one that is private already may well keep more in it
+    service = build(settings(tmp_path))
+    service.start()
+    service.stop()
 
 
 def settings(folder: Path, more: str = "", port: int = 0) -> Settings:
@@ -133,7 +151,8 @@ def test_a_database_that_fails_while_the_gateway_starts_ends_the_start_with_a_se
 
 
 def test_a_state_folder_that_cannot_be_written_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
-    (blocked := tmp_path / "state" / "gateway-id.new").mkdir(parents=True)
+    (tmp_path / "state").mkdir(mode=0o700)
+    (blocked := tmp_path / "state" / "gateway-id.new").mkdir()
     with pytest.raises(SettingsError, match=r"gateway.state_dir: .*state cannot be used: Is a directory\. "):
         build(settings(tmp_path))
     blocked.rmdir()

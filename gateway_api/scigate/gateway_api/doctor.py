@@ -35,6 +35,7 @@ from .doctor_key import examine_key
 from .resources import Check
 from .settings import FILE_NAME, VARIABLE, Settings, StorageSection, find
 from .settings_errors import SettingsError
+from .state_folder import advice, holds_other_things, is_open
 from .storages import check_answers
 
 PATIENCE: Final = timedelta(seconds=20)
@@ -179,8 +180,9 @@ def _state(settings: Settings) -> Iterator[Check]:
             "state", f"{folder} cannot be written: {error.strerror}", "Free space there, or choose another one."
         )
         return
-    if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield wrong("state", f"others can look into {folder}", f"Run 'chmod 700 {folder}'.")
+    if is_open(folder):
+        step = advice(folder) if holds_other_things(folder) else f"Run 'chmod 700 {folder}'."
+        yield wrong("state", f"others can look into {folder}", step)
     yield right("state", f"{folder} can be written, {_free(folder)} GiB are free")
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
-import stat
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +20,7 @@ from scigate.storage_backends.wire import Pool
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import logs
+from . import logs, state_folder
 from .db.database import Database, DatabaseUnavailable
 from .db.migrate import migrate
 from .db.sqlite_file import SqliteFile
@@ -46,7 +44,7 @@ from .transfers.store import TransferStore
 from .wiring_events import events, raise_descriptors
 from .wiring_hub import HubSide
 from .wiring_numbers import numbers
-from .wiring_uploads import GATEWAY_ID, UploadParts
+from .wiring_uploads import UploadParts
 from .wiring_webhooks import webhooks
 
 log = logging.getLogger(__name__)
@@ -295,7 +293,7 @@ def _database(url: str, folder: Path) -> Database:
 
 def _require_sound(file: SqliteFile, folder: Path) -> None:
     """Nothing is begun anew over a database that is lost or damaged: it knows what people were promised."""
-    if not file.exists() and (folder / GATEWAY_ID).exists():
+    if not file.exists() and (folder / state_folder.GATEWAY_ID).exists():
         problem = (
             f"database.url: the file {file.path} is gone, and with it every transfer that was accepted. Restore it "
             "from a backup; or, to begin with an empty one, run 'scigate migrate'."
@@ -313,38 +311,24 @@ def _state_folder(settings: Settings) -> Path:
     folder = settings.gateway.state_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make_private(folder)
+        if state_folder.is_open(folder) and state_folder.holds_other_things(folder):
+            problem = f"gateway.state_dir: the folder {folder} holds other things and is open to others. "
+            raise SettingsError(_name(settings), [problem + state_folder.advice(folder)])
+        state_folder.make_private(folder)
     except OSError as error:
         problem = f"gateway.state_dir: the folder {folder} cannot be made: {error.strerror}. Set another."
         raise SettingsError(_name(settings), [problem]) from None
     return folder
 
 
-def _make_private(folder: Path) -> None:
-    """What is in the folder is for its owner only: people's data on their way, and the key of the webhooks."""
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if not mode & 0o077:
-        return
-    try:
-        folder.chmod(0o700)
-        log.warning("gateway.state_dir: %s was open to others (mode %04o); it is 0700 now", folder, mode)
-    except PermissionError:
-        log.warning("gateway.state_dir: %s is open to others (mode %04o); make it 0700, its owner can", folder, mode)
-
-
 def _claimed(folder: Path, settings: Settings) -> int:
-    """A lock on the folder, as a descriptor: two gateways would remove each other's uploads."""
     try:
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if (claim := state_folder.claim(folder)) is not None:
+            return claim
     except OSError as error:
         raise _failing(settings, error) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        problem = f"gateway.state_dir: another gateway is running in {folder}. Stop it, or give this one its own."
-        raise SettingsError(_name(settings), [problem]) from None
-    return descriptor
+    problem = f"gateway.state_dir: another gateway is running in {folder}. Stop it, or give this one its own."
+    raise SettingsError(_name(settings), [problem])
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:

@@ -18,6 +18,7 @@ from scigate.storage_backends.errors import StorageError
 from .db.database import Database, DatabaseUnavailable
 from .settings import Settings
 from .settings_errors import SettingsError
+from .state_folder import GATEWAY_ID
 from .storages import STAGING, Storages
 from .transfers.progress import LiveProgress
 from .transfers.store import TransferStore
@@ -34,7 +35,6 @@ from .uploads.window import Window
 from .uploads.writer import Reception
 
 CHECKPOINTS: Final = 4  # uploads that are made durable beside their streams at once
-GATEWAY_ID: Final = "gateway-id"
 log = logging.getLogger(__name__)
 
 
