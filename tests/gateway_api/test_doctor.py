@@ -59,6 +59,20 @@ def test_all_in_order_and_nothing_left_behind(doctor: Examine, tmp_path: Path) -
     assert not (tmp_path / "state").exists()
 
 
+def test_what_is_there_is_counted(doctor: Examine, tmp_path: Path) -> None:
+    assert doctor()["settings"].message.endswith("1 storage and 1 user")
+    none = doctor('[storages.a]\ntype = "memory"\n[storages.b]\ntype = "memory"\n')
+    assert none["settings"].message.endswith("2 storages and 0 users")
+
+
+def test_the_database_is_named_by_its_path(doctor: Examine, tmp_path: Path) -> None:
+    state = tmp_path / "daten für alle"
+    state.mkdir(mode=0o700)
+    (state / "scigate.db").touch(0o600)
+    checks = doctor(f"[gateway]\nport = 0\nstate_dir = {json.dumps(str(state))}\n")
+    assert checks["database"].message.startswith(f"{state}/scigate.db is at revision none")
+
+
 def test_settings_that_are_wrong_are_all_said(doctor: Examine, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[gateway]\nprot = 1\n[limits]\nmax_active = 0\n")
     messages = [check.message for check in examine(tmp_path / "own.toml", {}) if check.name == "settings"]

@@ -13,7 +13,7 @@ import stat
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from datetime import UTC, datetime, timedelta
@@ -129,7 +129,7 @@ def _settings(settings: Settings, path: Path | None) -> Iterator[Check]:
             "Write one; docs/reference/configuration.md explains every key.",
         )
     else:
-        counted = f"{len(settings.storages)} storages and {len(settings.users)} users"
+        counted = f"{_counted(settings.storages, 'storage')} and {_counted(settings.users, 'user')}"
         yield right("settings", f"{path} is valid: {counted}")
         yield from _modes(path)
     if settings.hub is not None:
@@ -139,6 +139,10 @@ def _settings(settings: Settings, path: Path | None) -> Iterator[Check]:
         yield wrong("users", "nobody can use this gateway", step)
     if not settings.storages:
         yield wrong("storages", "there is no storage", "Add a table [storages.NAME] to scigate.toml.")
+
+
+def _counted(things: Sized, what: str) -> str:
+    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"
 
 
 def _modes(path: Path) -> Iterator[Check]:
@@ -194,15 +198,17 @@ def _free(folder: Path) -> int:
 def _database(settings: Settings) -> Iterator[Check]:
     url = settings.database_url.reveal()
     parsed = make_url(url)
+    shown = parsed.render_as_string(hide_password=True)
     if parsed.get_backend_name() == "sqlite":
         path = Path(parsed.database or "")
+        shown = str(path)  # in a URL what is no ASCII would be escaped
         if (kind := filesystem(path)) in NETWORK or kind.startswith("fuse.ssh"):
             yield wrong("database", f"{path} is on a network file system ({kind}), where SQLite is not safe",
                         "Set gateway.state_dir to a local disk, or use PostgreSQL.")  # fmt: skip
         if not path.exists():
             yield right("database", f"{path} is not there yet; 'scigate serve' makes it")
             return
-    yield _at_newest(url, parsed.render_as_string(hide_password=True))
+    yield _at_newest(url, shown)
 
 
 def _at_newest(url: str, shown: str) -> Check:
