@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
@@ -70,9 +71,31 @@ def test_the_gateway_in_jupyterlab_finds_its_storages_there(monkeypatch: pytest.
 
     monkeypatch.setattr(show, "starting_seaweedfs", starting)
     monkeypatch.setattr(jupyter, "lab", lab)
-    monkeypatch.setattr(show, "_wait_for_the_end", lambda: None)
+    monkeypatch.setattr(show, "_wait_for_the_end", lambda console: None)
     assert show._jupyter(Console(quiet=True), tmp_path, hub=False) == 0
     assert happened == ["S3 is there", "Jupyter starts"]
+
+
+def test_ctrl_c_is_answered_before_what_takes_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out, before = io.StringIO(), []
+
+    @contextmanager
+    def starting(folder: Path) -> Iterator[tuple[S3Server, Any]]:
+        yield S3Server("none", "http://127.0.0.1:1", "key", "secret", 1), lambda: None
+
+    @contextmanager
+    def hub(*_: Any) -> Iterator[jupyter.Home]:
+        yield jupyter.Home("http://127.0.0.1:2/", {}, tmp_path, 1)
+        before.append(out.getvalue())
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(show, "starting_seaweedfs", starting)
+    monkeypatch.setattr(jupyter, "hub", hub)
+    monkeypatch.setattr(show.signal, "pause", interrupted)
+    assert show._jupyter(Console(file=out), tmp_path, hub=True) == 0
+    assert before[0].endswith("\nStopping…\n")
 
 
 def _said(code: str, more: Mapping[str, str]) -> str:

@@ -92,7 +92,7 @@ def _demo(console: Console, place: Path, size: int, *, once: bool) -> int:
         good = all(result.good for result in results)
         if not once:
             _invite(console, service, scene, results)
-            _wait_for_the_end()
+            _wait_for_the_end(console)
         return 0 if good else 1
 
 
@@ -113,7 +113,7 @@ def _jupyter(console: Console, place: Path, *, hub: bool) -> int:
             waiting.result()
         console.print(f"Started  SeaweedFS, an S3 server             {s3.endpoint}")
         _invite_to_jupyter(console, home, hub=hub)
-        _wait_for_the_end()
+        _wait_for_the_end(console)
         return 0
 
 
@@ -134,10 +134,11 @@ def _invite_to_jupyter(console: Console, home: jupyter.Home, *, hub: bool) -> No
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _wait_for_the_end() -> None:
+def _wait_for_the_end(console: Console) -> None:
     with suppress(KeyboardInterrupt):
         while True:
             signal.pause()
+    console.print("\nStopping…")  # a hub takes up to 11 s to end what it runs
 
 
 def _set_up(stack: ExitStack, console: Console, place: Path, size: int) -> tuple[Scene, Service]:
