@@ -133,6 +133,14 @@ test("done is a hundred percent, and nothing else is", () => {
   );
 });
 
+test("bytes of files whose sizes are not known are no part of a whole", () => {
+  const failed = transfer("a", { state: "FAILED", bytes_done: 1000, files: { total: 3, done: 1, failed: 2 } });
+  assert.deepEqual(words.progress(failed), { stored: 33, here: null, text: "1000 B so far" });
+  assert.equal(words.progress(transfer("a", { bytes_done: 1000 })).text, "1000 B so far");
+  const single = transfer("a", { bytes_done: 1000, files: { total: 1, done: 0, failed: 0 } });
+  assert.equal(words.progress(single).text, "1000 B of 1000 B");
+});
+
 test("why it waits is said, with what is to be done", () => {
   const cause = { code: "throttled", message: "The storage is busy.", retriable: true, next_step: "Nothing." };
   assert.equal(

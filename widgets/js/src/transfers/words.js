@@ -61,11 +61,12 @@ const took = ({ created, finished }) => duration(Math.max(1, (Date.parse(finishe
 /** How far it is: percent of each leg, and in sizes. */
 export function progress(item) {
   const { state, bytes_total: total, bytes_done: done, arrived, files } = item;
-  const whole = total ? percent(done, total) : percent(files.done, files.total);
+  const isPart = state !== "DONE" && files.total > 1 && done >= total && files.done < files.total; // sizes are missing
+  const whole = total && !(isPart && isFinal(state)) ? percent(done, total) : percent(files.done, files.total);
   const stored = state === "DONE" ? 100 : Math.min(whole, 99);
   const coming = arrived && !isFinal(state) && arrived.bytes < total;
   if (!total && state !== "DONE") return { stored: files.total > 1 ? stored : null, here: null, text: "" };
-  const sizes = state === "DONE" ? size(total) : `${size(done)} of ${size(total)}`;
+  const sizes = state === "DONE" ? size(total) : isPart ? `${size(done)} so far` : `${size(done)} of ${size(total)}`;
   if (!coming) return { stored, here: null, text: sizes };
   const here = percent(arrived.bytes, total);
   return { stored, here, text: `${here} % here, ${stored} % stored, of ${size(total)}` };
