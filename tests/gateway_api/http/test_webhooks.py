@@ -87,6 +87,7 @@ def test_others_see_nothing_and_an_admin_no_secrets(gateway: Running, ada: httpx
 def test_urls_that_are_refused(ada: httpx.Client, url: str, status: int, code: str) -> None:
     body = problem(ada.post(WEBHOOKS, json={"url": url}), status, code)
     assert "pass-word" not in body["detail"]
+    assert code != "invalid-url" or "your receiver, for example https://example.org/scigate" in body["next_step"]
     assert ada.get(WEBHOOKS).json()["items"] == [], "a refused request leaves nothing behind"
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from scigate.storage_backends.location import redact
+from scigate.storage_backends.web_url import InvalidUrl
 
 from ..actor import Actor
 from ..db.paging import cursor, next_cursor
@@ -35,6 +36,7 @@ from .webhooks_store import NewWebhook, WebhookStore
 
 TEST: Final = "scigate.webhook.test"
 TESTS_AT_ONCE: Final = 4
+CORRECT_URL: Final = "Give the URL of your receiver, for example https://example.org/scigate."
 
 CheckTransfer = Callable[[str, str | None], object]
 """(id of a transfer, owner or None for everybody's): raises a ``Problem`` 404 unless it is there for them."""
@@ -58,7 +60,7 @@ class Webhooks:
         topics, types = check_topics(request.topics), check_types(request.types)
         for transfer in transfers_of(topics):
             self._check_transfer(transfer, owner_seen(actor))
-        self._check_url(request.url)
+        self._judge(request.url)
         new = NewWebhook(secrets.token_hex(16), actor.id, request.url, topics, types, self._key.name)
         row = self._store.create(new, self._journal.newest(), self._most)
         return CreatedWebhook(webhook=self._view(row, actor), secret=self._key.shown(new.id))
@@ -105,6 +107,13 @@ class Webhooks:
         finally:
             self._testing.release()
         return WebhookTest(id=event.id, accepted=refusal is None, cause=refusal.cause if refusal else None)
+
+    def _judge(self, url: str) -> None:
+        try:
+            self._check_url(url)
+        except InvalidUrl as error:
+            error.next_step = CORRECT_URL  # its own is for who pulls a file
+            raise
 
     def _changed(self, actor: Actor, id: str, values: dict[str, Any]) -> Webhook:
         row = self._store.change(id, owner_seen(actor), values)
