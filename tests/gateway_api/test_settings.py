@@ -58,6 +58,7 @@ def test_units() -> None:
         ("[storages.m]\ntype = 'memroy'", "there is no storage backend 'memroy'. Did you mean 'memory'?"),
         ("[storages.m]\nsummary = ''", "storages.m.type: this key is missing."),
         (MEMORY + "capacity = -1", "storages.m.capacity: input should be greater than or equal to 0."),
+        ("[limits]\nbatch_bytes = true", "limits.batch_bytes: write a size"),
         (MEMORY + "options = 1", "storages.m.options: this key is unknown."),
         ("[storages.Big]\ntype = 'memory'", "storages.Big: this name is not allowed"),
         ("[storages.staging]\ntype = 'memory'", "the name 'staging' is reserved"),

@@ -20,7 +20,9 @@ _SECONDS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, 
 
 def parse_size(value: object) -> object:
     """Bytes from ``"32 MiB"`` (1024-based), ``"32 MB"`` (1000-based) or a whole number."""
-    return round(_scaled(value, _BYTES, 'a size such as 1048576, "512 KiB" or "10 GiB"')) if _text(value) else value
+    if isinstance(value, str | bool):  # true is a 1 for Python
+        return round(_scaled(value, _BYTES, 'a size such as 1048576, "512 KiB" or "10 GiB"'))
+    return value
 
 
 def parse_duration(value: object) -> object:
@@ -30,10 +32,6 @@ def parse_duration(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError('write a duration such as "30s", "5m", "2h" or "7d"')
     return timedelta(seconds=_scaled(value, _SECONDS, 'a duration such as "30s", "5m", "2h" or "7d"'))
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _scaled(value: object, units: dict[str, float] | dict[str, int], expected: str) -> float:

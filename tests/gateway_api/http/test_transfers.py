@@ -115,6 +115,7 @@ def test_what_is_wrong_is_pointed_at(ada: httpx.Client) -> None:
         (body("a", overwrite="maybe"), "/overwrite"),
         (body("a", priority=99), "/priority"),
         (body("a", priority="high"), "/priority"),
+        (body("a", priority=True), "/priority"),
         (body("a", deadline="tomorrow"), "/deadline"),
         (body("a", role="admin"), "/role"),
         (body("a", label="x" * 201), "/label"),

@@ -83,7 +83,7 @@ class TransferRequest(Request):
     files: list[FileRequest] = Field(min_length=1, max_length=10_000)
     overwrite: Overwrite = Overwrite.FAIL
     verify: Verify = Verify.AUTO
-    priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
+    priority: int = Field(default=5, strict=True, ge=0, le=9, description="9 goes first")
     label: Label = None
     deadline: MomentAnywhere | None = Field(
         default=None, description="retried until then; default 7 days from when it may begin"

@@ -76,7 +76,7 @@ class FolderToSend(Request):
     files: list[FileToSend] = Field(min_length=1, max_length=10_000)
     overwrite: Overwrite = Overwrite.FAIL
     verify: Verify = Verify.AUTO
-    priority: int = Field(default=5, ge=0, le=9, description="9 goes first")
+    priority: int = Field(default=5, strict=True, ge=0, le=9, description="9 goes first")
     label: Label = None
     not_before: Moment | None = Field(default=None, description="deliver them then; default: at once")
     deadline: Moment | None = Field(
