@@ -12,6 +12,7 @@ import pytest
 from openapi_spec_validator import validate
 from scigate.gateway_api.http.docs import page
 from scigate.gateway_api.http.openapi import document
+from scigate.gateway_api.http.openapi_responses import FILE
 from scigate.gateway_api.http.routes import ROUTES
 
 
@@ -27,10 +28,20 @@ def test_it_is_valid_openapi_3_1(openapi: dict[str, Any]) -> None:
 
 def test_every_route_is_described(openapi: dict[str, Any]) -> None:
     described = {(method.upper(), path) for path, methods in openapi["paths"].items() for method in methods}
-    assert described == {(route.method, route.path) for route in ROUTES}
+    assert described == {(route.method, route.path) for route in ROUTES} | {("HEAD", FILE)}
     names = [operation["operationId"] for methods in openapi["paths"].values() for operation in methods.values()]
     assert len(names) == len(set(names))
     assert all(name.isidentifier() for name in names)
+
+
+def test_head_of_a_file_is_its_download_without_bytes(openapi: dict[str, Any], ada: httpx.Client) -> None:
+    get, head = (openapi["paths"][FILE][method] for method in ("get", "head"))
+    assert set(get["responses"]) - set(head["responses"]) == {"206", "307", "416"}
+    assert not any("content" in response for response in head["responses"].values())
+    given = {parameter["name"] for parameter in get["parameters"]}
+    assert given - {parameter["name"] for parameter in head["parameters"]} == {"Range", "If-Range"}
+    answer = ada.head("/api/v1/files/lab/", headers={"Range": "bytes=0-1"})
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_every_reference_leads_somewhere(openapi: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -12,13 +13,16 @@ from pydantic.json_schema import models_json_schema
 
 from ..policy import Rule
 from .examples import EXAMPLES, Example, answers
-from .openapi_responses import BODYLESS, headers, other_statuses, phrase, refusals
+from .openapi_responses import BODYLESS, FILE, headers, other_statuses, phrase, refusals
 from .route import Route
 
 _REF: Final = "#/components/schemas/"
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": f"{_REF}ProblemDetails"}}}
 _BINARIES: Final = frozenset({"application/octet-stream", "application/zip", "application/x-tar"})
+_OF_RANGES: Final = frozenset({"Range", "If-Range"})
+_WITH_BYTES: Final = frozenset({"206", "307", "416"})
+"""Answers to GET alone."""
 _WHO: Final = {
     Rule.ANYONE: "Needs no token.",
     Rule.USER: "Needs a token.",
@@ -60,6 +64,8 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        if (route.method, route.path) == ("GET", FILE):
+            paths[route.path]["head"] = _head(route)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -97,6 +103,16 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.rule is Rule.ANYONE:
         operation["security"] = []
     return operation
+
+
+def _head(route: Route) -> dict[str, Any]:
+    """HEAD for a GET: what that answers, without the bytes, so without ranges (RFC 9110 sections 9.3.2 and 14.2)."""
+    operation = _operation(replace(route, headers={name: text for name, text in route.headers.items()
+                                                   if name not in _OF_RANGES}))  # fmt: skip
+    responses = {code: {name: value for name, value in response.items() if name != "content"}
+                 for code, response in operation["responses"].items() if code not in _WITH_BYTES}  # fmt: skip
+    name, summary = operation_id(replace(route, method="HEAD")), "The headers of a download, without the bytes"
+    return {**operation, "operationId": name, "summary": summary, "responses": responses}
 
 
 def _add_example(route: Route, operation: dict[str, Any]) -> None:
