@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from scigate.gateway_api.demo import jupyter, show
+from scigate.gateway_api.demo.service import DemoFailed
 from scigate.storage_backends.testing.servers import S3Server
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -96,6 +99,35 @@ def test_ctrl_c_is_answered_before_what_takes_long(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(show.signal, "pause", interrupted)
     assert show._jupyter(Console(file=out), tmp_path, hub=True) == 0
     assert before[0].endswith("\nStopping…\n")
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers everything, as somebody's server on the same port would."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header(jupyter.MARK, "mine")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_only_our_own_server_is_waited_for(tmp_path: Path) -> None:
+    log = tmp_path / "hub.log"
+    log.write_text("the port is taken")
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        jupyter._wait_until(jupyter.Ready(url, "mine", f"{url}then"), process, log)
+        with pytest.raises(DemoFailed, match="another program answers at"):
+            jupyter._wait_until(jupyter.Ready(url, "other"), process, log)
+        process.communicate(b"\n", timeout=30)
+        with pytest.raises(DemoFailed, match="the port is taken"):
+            jupyter._wait_until(jupyter.Ready(url, "mine"), process, log)
+        server.shutdown()
 
 
 def _said(code: str, more: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -36,6 +37,8 @@ USERS: Final[Mapping[str, tuple[str, ...]]] = {
 """The users of the demo's hub, and their groups."""
 OF_THE_USER: Final = ("JUPYTER", "IPYTHON", "XDG_", "SCIGATE")
 """Variables that begin like this have no meaning for the demo."""
+MARK: Final = "X-SciGate-Demo"
+"""The header by which a server that answers is known as our own: its port may have been taken while it started."""
 PROGRAM: Final = "import sys; from {module} import {name}; sys.exit({name}())"
 SETTINGS: Final = Template("""\
 # Written by 'scigate demo'; every key is explained in docs/reference/configuration.md.
@@ -75,6 +78,7 @@ c.JupyterHub.hub_bind_url = "http://127.0.0.1:$hub_port"
 c.JupyterHub.db_url = "sqlite:///$state/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = "$state/cookie_secret"
 c.JupyterHub.pid_file = "$state/hub.pid"
+c.JupyterHub.tornado_settings = {"headers": {"$mark": "$secret"}}  # how the demo knows its own hub
 c.TraefikProxy.traefik_api_url = "http://127.0.0.1:$proxy_port"
 c.JupyterHub.authenticator_class = "scigate.hub_config.authenticator.FileAuthenticator"
 c.FileAuthenticator.users_file = "$users_file"
@@ -118,30 +122,42 @@ class Home:
     pid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """It is there when ``url`` answers with our ``secret`` in the header ``MARK``, and ``then`` answers at all."""
+
+    url: str
+    secret: str = field(repr=False)
+    then: str = ""
+
+
 @contextmanager
 def hub(folder: Path, storages: Storages, arguments: Sequence[str] = ()) -> Iterator[Home]:
     """A JupyterHub with the gateway as its service, and three users; ``arguments`` are for the notebook servers."""
     state, jupyter = folder / "hub", _quiet_jupyter(folder)
     state.mkdir(mode=0o700)
     port, hub_port, proxy_port, gateway_port = _port(8000), *free_ports(3)
+    secret = secrets.token_hex(16)
     settings = _settings(folder, storages, f'[gateway]\nstate_dir = "{folder}/state"\n', [f"community:{COMMUNITY}"])
     passwords = _make_users(state / "users.json")
     text = HUB.substitute(
         port=port, hub_port=hub_port, proxy_port=proxy_port, gateway_port=gateway_port, state=state,
         homes=folder / "homes", users_file=state / "users.json", jupyter=jupyter, settings=settings, web=storages.web,
         community=COMMUNITY, curators=CURATORS, notebook=notebook.NAME, arguments=[*_as_root(), *arguments],
+        mark=MARK, secret=secret,
     )  # fmt: skip
     write_private(state / "jupyterhub_config.py", text)
     command = _program("jupyterhub.app", "main", "-f", str(state / "jupyterhub_config.py"))
     url = f"http://127.0.0.1:{port}/"
-    with _running(command, state, folder / "hub.log", f"{url}services/scigate/readyz") as process:
+    ready = Ready(f"{url}hub/api/", secret, f"{url}services/scigate/readyz")
+    with _running(command, state, folder / "hub.log", ready) as process:
         yield Home(url, passwords, folder / "homes", process.pid)
 
 
 @contextmanager
 def lab(folder: Path, storages: Storages, arguments: Sequence[str] = ()) -> Iterator[Home]:
     """JupyterLab alone: the gateway runs inside its server."""
-    home, token = folder / "home", secrets.token_urlsafe(24)
+    home, token, secret = folder / "home", secrets.token_urlsafe(24), secrets.token_hex(16)
     home.mkdir()
     notebook.write(home / notebook.NAME, storages.web)
     settings = _settings(folder, storages, f'[gateway]\nstate_dir = "{folder}/state"\nport = 0\n', ["*"])
@@ -149,10 +165,11 @@ def lab(folder: Path, storages: Storages, arguments: Sequence[str] = ()) -> Iter
     command = _program("jupyterlab.labapp", "main", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0")
     command += [*_as_root(), *arguments, f"--ServerApp.root_dir={home}"]
     command += [f"--ScigateExtension.state_dir={folder / 'state'}"]  # else it would share the one of the user's own
+    command += [f"--ServerApp.tornado_settings={{'headers': {{'{MARK}': '{secret}'}}}}"]
     more = {"JUPYTER_CONFIG_PATH": str(_quiet_jupyter(folder)), "JUPYTER_TOKEN": token, "SCIGATE_CONFIG": str(settings)}
     more["HOME"] = str(home)  # as on a hub: the user's own Jupyter is neither changed nor changes anything here
     url = f"http://127.0.0.1:{port}/"
-    with _running(command, home, folder / "lab.log", f"{url}api", more) as process:
+    with _running(command, home, folder / "lab.log", Ready(f"{url}api", secret), more) as process:
         yield Home(f"{url}lab/tree/{notebook.NAME}?token={token}", {}, home, process.pid)
 
 
@@ -215,7 +232,7 @@ def _port(wanted: int) -> int:
 
 @contextmanager
 def _running(
-    command: Sequence[str], place: Path, log: Path, ready: str, more: Mapping[str, str] | None = None
+    command: Sequence[str], place: Path, log: Path, ready: Ready, more: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process until the end of the block; it goes down with us, even when we are killed."""
     environment = _environment(more or {})
@@ -243,12 +260,23 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     return own | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}", **more}
 
 
-def _wait_until(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until(ready: Ready, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 our own server
-                return
-        except OSError:  # nobody listens yet, or it says 503
-            time.sleep(0.1)
+        if _answers(ready) and process.poll() is None:
+            return
+        time.sleep(0.1)
     raise DemoFailed(f"it did not start; the end of {log.name}:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def _answers(ready: Ready) -> bool:
+    """Whether it is all there. ``DemoFailed`` if somebody else answers in its place."""
+    try:
+        with urllib.request.urlopen(ready.url, timeout=5) as answer:  # noqa: S310 our own server
+            if answer.headers.get(MARK) != ready.secret:
+                raise DemoFailed(f"another program answers at {ready.url}: end that one, or start the demo again")
+        if ready.then:
+            urllib.request.urlopen(ready.then, timeout=5).close()  # noqa: S310 our own server
+    except (OSError, HTTPException):  # nobody listens yet, or it says 503
+        return False
+    return True
