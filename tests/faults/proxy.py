@@ -94,6 +94,7 @@ class Proxy:
         self.passed: Counter[Way] = Counter()
         self.connections = self.happened = self.flipped = 0
         self._lock = threading.Lock()
+        self._wires: list[Wire] = []
         self._closed = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listening.getsockname()[1]
@@ -122,6 +123,14 @@ class Proxy:
             for flips in self.flips.values():
                 flips.clear()
 
+    def hang_up(self) -> None:
+        """End all connections that are open, as a server does with idle ones: the next request needs a new one."""
+        with self._lock:
+            open_now, self._wires = self._wires, []
+        for wire in open_now:
+            _end(wire.client, reset=False)
+            _end(wire.server, reset=False)
+
     def aim(self, way: Way, flips: Mapping[int, tuple[int, int]]) -> None:
         """Flip in the data of each number: (place, bit)."""
         with self._lock:
@@ -146,6 +155,8 @@ class Proxy:
         for side in (client, server):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wire = Wire(number, client, server)
+        with self._lock:
+            self._wires.append(wire)
         threading.Thread(target=self._pump, args=(wire, Way.DOWN), daemon=True).start()
         self._pump(wire, Way.UP)
 

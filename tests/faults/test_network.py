@@ -95,6 +95,7 @@ def test_connections_that_break_delay_and_no_more(ground: Ground, server: S3Serv
             for name, size in FILES.items():
                 (source / name).write_bytes(noise(size, size + leg))
         right = {name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in FILES}
+        proxy.hang_up()  # rules are for new connections, and those that are left over carry all there is to do
         # when more are needed, of the quick kind: who looks into a hole waits
         proxy.rules[:] = faults(proxy.connections, *([(Harm.FIN, Harm.RST)] if leg >= 3 else []))
         transfer = ground.submit(*[(f"{start}:/{name}", f"{end}:/{name}") for name in FILES], overwrite="overwrite")
