@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     setup = {"files": counts, "size": options.size * MiB, "rounds": options.rounds, "small": SMALL}
     result = described(options.name, setup)
     wanted = options.parts.split(",") if options.parts else ["linear", "verification", "parts"]
+    _require_memory(options.size * MiB, options.rounds)
     with own_folder(MEMORY / f"scigate-overheads-{os.getpid()}") as folder:
         if "linear" in wanted:
             result["linear"] = [_linear(folder / str(number), number) for number in counts]
@@ -57,6 +58,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             with seaweedfs(folder / "s3") as server:
                 result |= _of_large(wanted, folder, server, options)
     return result
+
+
+def _require_memory(size: int, rounds: int) -> None:
+    """Twice in each round of two measurements the file goes to the S3 server, which keeps what is replaced; with what
+    lies in folders beside it that has to fit, or the kernel kills the server and the transfer waits for it."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    needed = (4 * rounds + 4) * size
+    if needed > 0.8 * min(free, shutil.disk_usage(MEMORY).free):
+        raise BenchmarkFailed(
+            f"{rounds} rounds with {size // MiB} MiB need {needed // MiB} MiB of memory, and {free // MiB} are free: "
+            "take fewer --rounds, or a smaller --size"
+        )
 
 
 def _of_large(wanted: Sequence[str], folder: Path, server: S3Server, options: argparse.Namespace) -> dict[str, Any]:

@@ -29,3 +29,11 @@ def test_a_tiny_run_measures_every_part(tmp_path: Path) -> None:
     assert (tmp_path / "page.md").read_text().strip() == section(result).strip()
     assert section(result).startswith(HEADING)
     assert str(ROOT) not in json.dumps(result)
+
+
+def test_what_does_not_fit_into_memory_is_not_begun(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "overheads", "--rounds", "1000000", "--results", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "take fewer --rounds" in done.stderr
+    assert list(tmp_path.iterdir()) == []
