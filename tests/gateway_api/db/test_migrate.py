@@ -18,6 +18,7 @@ from scigate.gateway_api.db.schema import metadata
 from scigate.gateway_api.resources import TransferState
 from scigate.gateway_api.transfers.store import TransferStore
 from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import DBAPIError
 
 MIGRATE = "import sys; from scigate.gateway_api.db.migrate import migrate; input(); migrate(sys.argv[1])"
 
@@ -94,6 +95,18 @@ def test_several_gateways_may_migrate_at_once(url: str) -> None:
     said = [process.communicate(timeout=60)[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, "\n".join(said)
     assert differences(url) == []
+
+
+def test_all_revisions_are_one_transaction(url: str) -> None:
+    module._prepare_folder(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE manifest (id INTEGER)")  # of somebody else: revision 0003 cannot be
+    with pytest.raises(DBAPIError, match="manifest"):
+        migrate(url)
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == ["manifest"], "between two of them another gateway may begin"
+    engine.dispose()
 
 
 def test_the_folder_of_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:

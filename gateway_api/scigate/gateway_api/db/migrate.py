@@ -40,12 +40,10 @@ def newest_revision() -> str:
 def _with_connection(url: str, act: Callable[[Connection], Any]) -> Any:
     engine = _engine(url)
     try:
-        with engine.connect() as connection:
+        with engine.begin() as connection:  # one for all revisions: between two of them another gateway would begin
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
-            answer = act(connection)
-            connection.commit()
-            return answer
+            return act(connection)
     finally:
         engine.dispose()
 
