@@ -53,30 +53,24 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with own_folder(MEMORY / f"scigate-overheads-{os.getpid()}") as folder:
         if "linear" in wanted:
             result["linear"] = [_linear(folder / str(number), number) for number in counts]
-        if {"verification", "parts"} & {*wanted}:
-            (folder / "s3").mkdir()
-            with seaweedfs(folder / "s3") as server:
-                result |= _of_large(wanted, folder, server, options)
+        if "verification" in wanted:
+            result["verification"] = _verification(folder, options.size * MiB, options.rounds)
+        if "parts" in wanted:
+            result["parts"] = _parts(folder, options.size * MiB, options.rounds)
     return result
 
 
 def _require_memory(size: int, rounds: int) -> None:
-    """Twice in each round of two measurements the file goes to the S3 server, which keeps what is replaced; with what
-    lies in folders beside it that has to fit, or the kernel kills the server and the transfer waits for it."""
+    """Twice in each round the file goes to the S3 server, which keeps what is replaced; with what lies in folders
+    beside it that has to fit, or the kernel kills the server and the transfer waits for it."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    needed = (4 * rounds + 4) * size
+    needed = (2 * rounds + 4) * size
     if needed > 0.8 * min(free, shutil.disk_usage(MEMORY).free):
         raise BenchmarkFailed(
             f"{rounds} rounds with {size // MiB} MiB need {needed // MiB} MiB of memory, and {free // MiB} are free: "
             "take fewer --rounds, or a smaller --size"
         )
-
-
-def _of_large(wanted: Sequence[str], folder: Path, server: S3Server, options: argparse.Namespace) -> dict[str, Any]:
-    parts = {"verification": _verification, "parts": _parts}
-    chosen = [name for name in parts if name in wanted]
-    return {name: parts[name](folder, server, options.size * MiB, options.rounds) for name in chosen}
 
 
 def _linear(folder: Path, number: int) -> dict[str, Any]:
@@ -105,18 +99,19 @@ def _make_files(folder: Path, number: int) -> None:
         (place / f"{index:07d}").write_bytes(b"%07d\n" % index + b"x" * (SMALL - 8))
 
 
-def _verification(folder: Path, server: S3Server, size: int, rounds: int) -> list[dict[str, Any]]:
+def _verification(folder: Path, size: int, rounds: int) -> list[dict[str, Any]]:
     """The same copy compared by content, and by size only."""
-    local, bucket = Folder(folder / "local"), Bucket(server, "verification", folder / "s3")
-    there = Folder(folder / "there")
-    ways: dict[str, tuple[Place, Place]] = {
-        "local → local": (local, there), "local → S3": (local, bucket), "S3 → local": (bucket, there),
-    }  # fmt: skip
-    for place in (local, there, bucket):
-        place.prime()
-    _make_large(local.path / "large", size)
-    _to_s3(folder, local, bucket)
-    return [{"way": way, **_compare_verify(folder, way, ends, rounds)} for way, ends in ways.items()]
+    local, there = Folder(folder / "local"), Folder(folder / "there")
+    with _server(folder / "s3") as server:
+        bucket = Bucket(server, "verification", folder / "s3")
+        for place in (local, there, bucket):
+            place.prime()
+        _make_large(local.path / "large", size)
+        _to_s3(folder, local, bucket)
+        ways: dict[str, tuple[Place, Place]] = {
+            "local → local": (local, there), "local → S3": (local, bucket), "S3 → local": (bucket, there),
+        }  # fmt: skip
+        return [{"way": way, **_compare_verify(folder, way, ends, rounds)} for way, ends in ways.items()]
 
 
 def _compare_verify(folder: Path, way: str, ends: tuple[Place, Place], rounds: int) -> dict[str, Any]:
@@ -136,21 +131,43 @@ def _compare_verify(folder: Path, way: str, ends: tuple[Place, Place], rounds: i
     }
 
 
-def _parts(folder: Path, server: S3Server, size: int, rounds: int) -> dict[str, Any]:
+def _parts(folder: Path, size: int, rounds: int) -> dict[str, Any]:
     """The same bytes to S3 in many small parts and in a few large ones: the difference is what parts cost."""
-    local, bucket = Folder(folder / "local"), Bucket(server, "parts", folder / "s3")
+    local = Folder(folder / "local")
     local.prime()
-    bucket.prime()
     _make_large(local.path / "large", size)
     cpus: dict[int, list[float]] = {part: [] for part in PARTS}
-    for _ in range(rounds):
-        for part, seen in cpus.items():
-            with _fresh_gateway(folder, local, bucket, f"part_size = {part * MiB}") as running:
-                seen.append(_move(running, "source:/large", "destination:/large", overwrite="overwrite")[1])
+    for number in range(rounds):
+        order = PARTS if number % 2 else tuple(reversed(PARTS))
+        for part, spent in _once_in_parts(folder, local, order).items():
+            cpus[part].append(spent)
     numbers = [size // (part * MiB) for part in PARTS]
     each = median((small - large) / (numbers[0] - numbers[1]) for small, large in zip(*cpus.values(), strict=True))
     _tell(f"parts: {1000 * each:.2f} ms of CPU each")
     return {"parts": numbers, "cpu": {str(part): seen for part, seen in cpus.items()}, "each": round(each, 6)}
+
+
+def _once_in_parts(folder: Path, local: Folder, order: Sequence[int]) -> dict[int, float]:
+    """The gateway's CPU seconds with parts of so many MiB, at a server that has nothing else."""
+    spent = {}
+    with _server(folder / "s3") as server:
+        bucket = Bucket(server, "parts", folder / "s3")
+        bucket.prime()
+        for part in order:
+            with _fresh_gateway(folder, local, bucket, f"part_size = {part * MiB}") as running:
+                spent[part] = _move(running, "source:/large", "destination:/large", overwrite="overwrite")[1]
+    return spent
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[S3Server]:
+    """A server whose data are gone afterwards."""
+    folder.mkdir()
+    try:
+        with seaweedfs(folder) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextmanager
