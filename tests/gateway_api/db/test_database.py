@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import sqlite3
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from scigate.gateway_api.db import database as module
 from scigate.gateway_api.db.database import Database, DatabaseUnavailable
+from scigate.gateway_api.db.migrate import migrate
 from scigate.gateway_api.db.schema import lane
-from sqlalchemy import Connection, event, func, insert, select, text
+from sqlalchemy import Connection, event, func, insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -155,6 +157,26 @@ def test_close_finishes_what_was_given(url: str) -> None:
         database.write(add("late"))
 
 
+def test_a_job_that_comes_while_the_database_is_closed_is_told_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its thread would wait for ever, and the end of the process for its thread."""
+    closing: list[Database] = []
+
+    class Late(queue.SimpleQueue):  # type: ignore[type-arg]
+        def put(self, job: object, *_: object) -> None:
+            if job is not None:
+                closing.pop().close()
+            super().put(job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(queue, "SimpleQueue", Late)
+        late = Database(database.url.render_as_string(hide_password=False))
+    closing.append(late)
+    with pytest.raises(DatabaseUnavailable, match="the database is closed"):
+        late.begin_write(add("ada")).result(10)
+
+
 def test_a_reader_sees_one_moment(database: Database) -> None:
     database.write(add("ada"))
     with database.read() as connection:
@@ -168,6 +190,24 @@ def test_a_reader_sees_one_moment(database: Database) -> None:
 def test_the_clock_is_the_databases(database: Database) -> None:
     with database.read() as connection:
         assert abs(database.now(connection) - time.time()) < 5
+
+
+@on_sqlite
+def test_a_database_is_opened_first_while_somebody_else_writes(url: str) -> None:
+    """Gateways that begin on it together: what makes it keep a log is refused at once by SQLite, not waited for."""
+    migrate(url)
+    other = sqlite3.connect(make_url(url).database or "", isolation_level=None, check_same_thread=False)
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("delete",), "nobody has opened it yet"
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, other.execute, ["COMMIT"]).start()
+    database = Database(url)
+    try:
+        database.check()
+        with database.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    finally:
+        database.close()
+        other.close()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from sqlalchemy.pool import Pool, QueuePool, StaticPool
 from . import points
 from .bulk import tell_sqlite
 from .clock import Clock, shift
-from .sqlite_file import SqliteFile
+from .sqlite_file import SqliteFile, log_ahead
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -72,6 +72,8 @@ class Database:
             raise DatabaseUnavailable("the database is closed")
         future: Future[T] = Future()
         self._jobs.put((job, future))
+        if self._closed and not self._thread.is_alive():  # closed in this very moment: nobody would ever do it
+            self._refuse_late()
         return future
 
     def write_apart(self, job: Job[T]) -> T:
@@ -105,9 +107,12 @@ class Database:
 
     def reads_alone(self) -> bool:
         """From now on this thread reads by a connection that is its own, so that it waits for nobody; whether that
-        is so: SQLite's readers wait neither for writers nor for a network."""
+        is so: SQLite's readers wait neither for writers nor for a network. Raises ``DatabaseUnavailable``."""
         if self.is_sqlite:
-            self._own.reader = _OwnReader(self.url)
+            try:
+                self._own.reader = _OwnReader(self.url)
+            except SQLAlchemyError as error:
+                raise DatabaseUnavailable(f"the database cannot be read: {_why(error)}") from error
             self._private.append(self._own.reader.engine)
         return self.is_sqlite
 
@@ -127,11 +132,15 @@ class Database:
         self._closed = True
         self._jobs.put(_STOP)
         self._thread.join()
-        while not self._jobs.empty():
-            if late := self._jobs.get():
-                late[1].set_exception(DatabaseUnavailable("the database is closed"))
+        self._refuse_late()
         for engine in (self._writer, self._reader, *self._private):
             engine.dispose()
+
+    def _refuse_late(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if late := self._jobs.get_nowait():
+                    late[1].set_exception(DatabaseUnavailable("the database is closed"))
 
     def _run(self) -> None:
         stopping = False
@@ -346,8 +355,8 @@ def _sqlite(url: str | URL, begin: str | None, pool: type[Pool] = QueuePool) -> 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver would begin and commit behind our back
+        log_ahead(connection, PATIENCE)
         for pragma in (
-            "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
             f"busy_timeout={int(PATIENCE * 1000)}",

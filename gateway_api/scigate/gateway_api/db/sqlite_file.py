@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import URL
+
+AGAIN: Final = 0.02  # seconds
 
 
 class SqliteFile:
@@ -55,3 +59,20 @@ class SqliteFile:
         except OSError:
             return None
         return found.st_dev, found.st_ino
+
+
+def log_ahead(connection: sqlite3.Connection, patience: float) -> None:
+    """Have the file keep a write-ahead log; nothing if it does already. While somebody else writes, such as a gateway
+    that begins on it in this moment, SQLite refuses that at once, whatever its busy timeout: it is asked again, for
+    ``patience`` seconds. Raises ``sqlite3.OperationalError``.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(AGAIN)
+        else:
+            return
