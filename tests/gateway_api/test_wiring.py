@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from scigate.gateway_api import state_folder
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.settings_errors import SettingsError
 from scigate.gateway_api.wiring import _listen_step, build
@@ -91,6 +93,17 @@ def test_two_gateways_do_not_share_a_state_folder(tmp_path: Path) -> None:
     again.stop()
 
 
+def test_who_only_looks_at_the_lock_keeps_no_gateway_from_starting(tmp_path: Path) -> None:
+    """A Jupyter Server does, to see whether somebody hosts a gateway already: it has the lock for a moment."""
+    looking = os.open(tmp_path / state_folder.LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    threading.Timer(0.05, os.close, [looking]).start()
+    claim = state_folder.claim(tmp_path)
+    assert claim is not None, "another gateway is running"
+    assert state_folder.claim(tmp_path) is None
+    os.close(claim)
+
+
 def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -146,6 +159,44 @@ def test_a_database_that_fails_while_the_gateway_starts_ends_the_start_with_a_se
         service.start()
     (tmp_path / "aside").rename(database)
     again = build(settings(tmp_path))  # nothing is held any more
+    again.start()
+    again.stop()
+
+
+def test_a_database_that_fails_just_before_the_gateway_listens_ends_the_start_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is then opened once more, in the thread of the server, for which the start waits."""
+    service = build(settings(tmp_path))
+    database = tmp_path / "state" / "scigate.db"
+
+    def spoil() -> None:
+        database.rename(tmp_path / "aside")
+        database.mkdir()
+
+    monkeypatch.setattr(service._hub, "start", spoil)
+    with ThreadPoolExecutor(1) as starter:
+        started = starter.submit(service.start)
+        with pytest.raises(SettingsError, match=r"database.url: the database cannot be read: .*start the gateway aga"):
+            started.result(60)
+    database.rmdir()
+    (tmp_path / "aside").rename(database)
+    again = build(settings(tmp_path))
+    again.start()
+    again.stop()
+
+
+def test_who_corrects_what_was_wrong_may_start_again_in_the_same_process(tmp_path: Path) -> None:
+    """As in a Jupyter Server: its page says to try again."""
+    service = build(settings(tmp_path))
+    service.start()
+    service.stop()
+    key = tmp_path / "state" / "secret.key"
+    key.chmod(0o644)
+    with pytest.raises(SettingsError, match="others can read it"):
+        build(settings(tmp_path))
+    key.chmod(0o600)
+    again = build(settings(tmp_path))
     again.start()
     again.stop()
 

@@ -7,12 +7,15 @@ import logging
 import os
 import re
 import stat
+import time
 from pathlib import Path
 from typing import Final
 
 log = logging.getLogger(__name__)
 LOCK: Final = "lock"
 GATEWAY_ID: Final = "gateway-id"
+LOOK: Final = 0.3  # seconds, in which who looks at the lock is through
+AGAIN: Final = 0.01  # seconds
 OURS: Final = re.compile(r"lock|gateway-id|scigate\.db|staging|jobs|home-.*")
 """One of these is there since the first start; the last two are what the Jupyter Server extension keeps beside it."""
 EMPTY: Final = {"lost+found"}
@@ -48,17 +51,26 @@ def make_private(folder: Path) -> None:
 
 
 def claim(folder: Path) -> int | None:
-    """A lock on the folder, as a descriptor: two gateways would remove each other's uploads. None: another has it.
+    """A lock on the folder, as a descriptor: two gateways would remove each other's uploads. None: another has it, for
+    longer than a Jupyter Server does that only looks whether it is held.
 
     Raises ``OSError``.
     """
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor, end = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), time.monotonic() + LOOK
+    while not _take(descriptor):
+        if time.monotonic() > end:
+            os.close(descriptor)
+            return None
+        time.sleep(AGAIN)
+    return descriptor
+
+
+def _take(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        return False
+    return True
 
 
 def _mode(folder: Path) -> int:

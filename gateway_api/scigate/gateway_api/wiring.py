@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -57,18 +58,16 @@ class Service:
     def __init__(self, settings: Settings, registry: BackendRegistry) -> None:
         self.settings, self._registry = settings, registry
         folder = _state_folder(settings)
-        self._claim = _claimed(folder, settings)
-        try:
+        with contextlib.ExitStack() as undo:  # whoever corrects what is wrong may try again in this process
+            self._claim = _claimed(folder, settings)
+            undo.callback(os.close, self._claim)
             self._database = _database(settings.database_url.reveal(), folder)
-        except SettingsError:
-            os.close(self._claim)
-            raise
-        try:
-            self._make(folder)
-        except (OSError, DatabaseUnavailable) as error:
-            self._database.close()
-            os.close(self._claim)
-            raise _failing(settings, error) from None
+            undo.callback(self._database.close)
+            try:
+                self._make(folder)
+            except (OSError, DatabaseUnavailable) as error:
+                raise _failing(settings, error) from None
+            undo.pop_all()
 
     def _make(self, folder: Path) -> None:
         settings, registry = self.settings, self._registry
@@ -128,21 +127,27 @@ class Service:
 
         Plug-ins that are broken are logged; so are, a little later, storages that do not answer.
         """
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._close)
+            self._begin()
+            undo.pop_all()
+        log.info("the gateway listens on %s", self.url)
+        self._storages.look_at_all()
+
+    def _begin(self) -> None:
         self._registry.load_all()
         try:
             self._go_on()
         except (OSError, DatabaseUnavailable) as error:
-            self._close()
             raise _failing(self.settings, error) from None
         try:
             self._http.start()
+        except DatabaseUnavailable as error:
+            raise _failing(self.settings, error) from None
         except OSError as error:
-            self._close()
             where, why = f"{self._http.host}:{self._http.port}", error.strerror or str(error)
             problem = f"gateway.port: {where} cannot be listened on: {why}. {_listen_step(error)}"
             raise SettingsError(_name(self.settings), [problem]) from None
-        log.info("the gateway listens on %s", self.url)
-        self._storages.look_at_all()
 
     def _go_on(self) -> None:
         if self._watermark.is_older_copy():

@@ -17,6 +17,7 @@ from tornado.web import Application, RequestHandler
 
 from ..auth.authentication import Authentication
 from ..auth.token import TokenUsers
+from ..db.database import DatabaseUnavailable
 from ..gateway import Gateway
 from ..policy import Rule
 from ..problems import Problem
@@ -188,7 +189,8 @@ class HttpServer:
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
     def start(self) -> None:
-        """Return when connections are accepted. ``OSError`` if the address cannot be had."""
+        """Return when connections are accepted. ``OSError`` if the address cannot be had, ``DatabaseUnavailable`` if
+        the database cannot be read."""
         self._thread.start()
         self.port = self._ready.result()
 
@@ -200,12 +202,17 @@ class HttpServer:
         self._site.close()
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        finally:
+            if not self._ready.done():  # who waits for it would wait for ever
+                self._ready.set_exception(OSError("the server has ended, and its log says why"))
 
     async def _serve(self) -> None:
         try:
+            self._site.reads_alone = self._site.gateway.reads_alone()
             sockets = listening_sockets(self.host, self.port)
-        except OSError as error:
+        except (OSError, DatabaseUnavailable) as error:
             self._ready.set_exception(error)
             return
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -217,7 +224,7 @@ class HttpServer:
         )  # fmt: skip
         server.connections = self._site.connections
         server.add_sockets(sockets)
-        self._site.reads_alone, self._site.commits = self._site.gateway.reads_alone(), Commits()
+        self._site.commits = Commits()
         self._site.fanout.start()
         self._ready.set_result(sockets[0].getsockname()[1])
         await self._stopping.wait()
