@@ -13,7 +13,7 @@ from scigate.extension.home_jobs import Job, Jobs
 from scigate.extension.home_records import Kind, Promise, Records
 from scigate.extension.home_view import as_transfer
 from scigate.extension.problem import Refusal
-from scigate.gateway_api.client import Gateway, GatewayError, Transfer
+from scigate.gateway_api.client import Gateway, GatewayError, GatewayUnreachable, LocalFileError, Transfer
 
 from .conftest import TOKEN
 
@@ -207,6 +207,96 @@ def test_what_was_cancelled_while_the_server_was_away_is_not_sent_again(
         until(lambda: again.is_over)
         assert again.promise.state == "CANCELLED"
         assert [handle.id for handle in gateway.transfers()] == [id]
+
+
+def not_there() -> Gateway:
+    raise LocalFileError("no")
+
+
+def test_what_is_accepted_while_the_server_looks_for_what_it_had_begun_is_begun_once(
+    tmp_path: Path, root: Path
+) -> None:
+    begun: list[str] = []
+
+    class Watched(Records):
+        def save(self, promise: Promise) -> None:
+            super().save(promise)
+            if promise.state == "ACTIVE":
+                looking = threading.Thread(target=jobs.resume)
+                looking.start()
+                looking.join(0.2)
+
+    def connect() -> Gateway:
+        begun.append("once")
+        return not_there()
+
+    jobs = Jobs(Watched(tmp_path / "jobs"), root, connect)
+    job = jobs.accept(promise("fetch", ("lab:/f", "home:/f")))
+    until(lambda: stopped(job.promise.id))
+    assert begun == ["once"]
+
+
+def test_what_is_forgotten_while_its_end_is_written_down_stays_forgotten(tmp_path: Path, root: Path) -> None:
+    """Its key would lead to a transfer that never begins, at the next start of the server."""
+
+    class Watched(Records):
+        def save(self, promise: Promise) -> None:
+            if promise.state == "FAILED":
+                forgetting.start()
+                forgetting.join(0.2)
+            super().save(promise)
+
+    jobs = Jobs(Watched(tmp_path / "jobs"), root, not_there)
+    forgetting = threading.Thread(target=lambda: jobs.forget(job))
+    job = Job(promise("send", (str(root / "f"), "lab:/f"), key="k"))
+    jobs._begin(job)
+    until(lambda: stopped(job.promise.id))
+    forgetting.join(30)
+    assert not list(jobs._records.load())
+
+
+def test_what_was_refused_before_the_server_was_killed_is_not_waited_for_by_the_next(
+    tmp_path: Path, root: Path
+) -> None:
+    records = Records(tmp_path / "jobs")
+    refused = promise("send", (str(root / "f"), "lab:/f"), key="k")
+    refused.state, refused.finished = "FAILED", time.time()
+    records.save(refused)
+    jobs = Jobs(records, root, not_there)
+    jobs.resume()
+    again = jobs.accept(promise("send", (str(root / "f"), "lab:/f"), key="k"))
+    with pytest.raises(LocalFileError):
+        again.begun.result(10)
+
+
+def test_a_job_that_just_ends_does_not_end_the_one_that_tries_it_again(tmp_path: Path, root: Path) -> None:
+    tried_again = threading.Event()
+    errors = [LocalFileError("no"), GatewayUnreachable("away")]
+
+    class Slow(threading.Event):
+        """Its last look at the sign comes when it has been begun anew."""
+
+        def is_set(self) -> bool:
+            if job.promise.state == "FAILED":
+                tried_again.wait(30)
+            return super().is_set()
+
+    def connect() -> Gateway:
+        raise errors.pop(0)
+
+    jobs = Jobs(Records(tmp_path / "jobs"), root, connect)
+    job = Job(promise("fetch", ("lab:/f", "home:/f")))
+    job.stop = Slow()
+    jobs._begin(job)
+    until(lambda: job.is_over)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == job.promise.id)
+    again = jobs.again(job)
+    tried_again.set()
+    thread.join(30)
+    until(lambda: again.promise.cause)
+    assert again.promise.state == "ACTIVE", "it waits for the gateway"
+    again.stop.set()
+    until(lambda: stopped(job.promise.id))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -153,7 +153,7 @@ class SubmitHandler(LookedAtHandler):
         try:
             return await asyncio.shield(asyncio.wrap_future(begun))
         except (GatewayError, OSError) as error:
-            self.home.jobs.forget(job)
+            await asyncio.to_thread(self.home.jobs.forget, job)
             raise as_refusal(error) from None
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -74,12 +75,13 @@ class Jobs:
 
     def resume(self) -> None:
         """Go on with what the last server had promised; forget what is over for long."""
-        for promise in self._records.load():
-            over = promise.state in FINAL
-            if over and time.time() - (promise.finished or 0) > REMEMBERED.total_seconds():
-                self._records.remove(promise.id)
-            elif promise.id not in self.all:
-                self._begin(Job(promise), run=not over)
+        with self._lock:  # else what is accepted in this moment would be found here, and begun twice
+            for promise in self._records.load():
+                over = promise.state in FINAL
+                if over and (_is_old(promise) or _came_to_nothing(promise)):
+                    self._records.remove(promise.id)
+                elif promise.id not in self.all:
+                    self._begin(Job(promise), run=not over)
 
     def accept(self, promise: Promise) -> Job:
         """Promise it durably and begin; or give the one that the same key was used for. Raises ``Refusal``."""
@@ -94,8 +96,8 @@ class Jobs:
 
     def forget(self, job: Job) -> None:
         """Nobody needs to know of it any more."""
-        self.all.pop(job.promise.id, None)
-        self._records.remove(job.promise.id)
+        with self._lock:  # its thread may just be writing down how it ended
+            self._drop(job)
 
     def cancel(self, job: Job) -> None:
         """End it; what has arrived stays."""
@@ -109,16 +111,14 @@ class Jobs:
         with self._lock:
             if not job.is_over or self.all.get(job.promise.id) is not job:
                 return job
-            promise = job.promise
-            promise.state, promise.cause, promise.failed, promise.finished = "ACTIVE", None, 0, None
-            return self._promised(promise)
+            return self._promised(replace(job.promise, state="ACTIVE", cause=None, failed=0, finished=None))
 
     def are_moving(self) -> bool:
-        return any(not job.is_over for job in self.all.values())
+        return any(not job.is_over for job in list(self.all.values()))
 
     def stop(self) -> None:
         """Break all of them off, for the next start to go on with."""
-        for job in self.all.values():
+        for job in list(self.all.values()):
             job.stop.set()
 
     def _promised(self, promise: Promise) -> Job:
@@ -137,8 +137,12 @@ class Jobs:
 
     def _forget_old(self) -> None:
         for job in list(self.all.values()):
-            if job.is_over and time.time() - (job.promise.finished or 0) > REMEMBERED.total_seconds():
-                self.forget(job)
+            if job.is_over and _is_old(job.promise):
+                self._drop(job)
+
+    def _drop(self, job: Job) -> None:
+        self.all.pop(job.promise.id, None)
+        self._records.remove(job.promise.id)
 
     def _with_key(self, key: str) -> Job | None:
         return next((job for job in self.all.values() if job.promise.key == key), None)
@@ -190,8 +194,13 @@ class Jobs:
             promise.state, promise.finished, promise.arrived = state, time.time(), job.progress.arrived
             if state == "DONE":
                 promise.cause = None
-            with suppress(OSError):  # else it is done again at the next start, which changes nothing
-                self._records.save(promise)
+            self._write_down(job)  # else it is done again at the next start, which changes nothing
+
+    def _write_down(self, job: Job) -> None:
+        """How far it is, if that can be written, unless it was forgotten or begun anew meanwhile."""
+        if self.all.get(job.promise.id) is job:
+            with suppress(OSError):
+                self._records.save(job.promise)
 
     def _send(self, job: Job) -> str | None:
         """How the gateway has ended it meanwhile, e.g. as it was cancelled there; None: it is sent now."""
@@ -215,8 +224,8 @@ class Jobs:
         """The last one counts: a file that was changed while this server was away is sent anew, as another one."""
         if job.promise.transfer != transfer:
             job.promise.transfer = transfer
-            with self._lock, suppress(OSError):  # the client's own record finds it again
-                self._records.save(job.promise)
+            with self._lock:
+                self._write_down(job)  # else the client's own record finds it again
         if not job.begun.done():
             job.begun.set_result(job.promise.transfer)
 
@@ -268,6 +277,15 @@ def _same(job: Job, promise: Promise) -> Job:
         raise Refusal(409, "key-reused", "This Idempotency-Key was used for another transfer.",
                       next_step="Take a new key for a new transfer.")  # fmt: skip
     return job
+
+
+def _is_old(promise: Promise) -> bool:
+    return time.time() - (promise.finished or 0) > REMEMBERED.total_seconds()
+
+
+def _came_to_nothing(promise: Promise) -> bool:
+    """It was refused before there was a transfer: who asked has been told, and may ask again with the same key."""
+    return promise.kind == "send" and promise.transfer is None
 
 
 def _mistake() -> Refusal:
