@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 
 import pytest
 from scigate.extension import hosting
-from scigate.extension.announcement import Announcement
+from scigate.extension.announcement import LOCK, Announcement
 from scigate.extension.hosting import Hosted, Place
 from scigate.extension.problem import Refusal
 from scigate.extension.upstream import Connections, ask_json
@@ -90,6 +93,57 @@ async def test_servers_that_start_at_once_share_one_gateway(server: Open) -> Non
     found = await asyncio.gather(*(server().upstream() for _ in range(3)))
     assert len({one.url for one in found}) == 1
     assert len({one.token for one in found}) == 1
+
+
+@pytest.fixture
+def locked(state: Path) -> Iterator[int]:
+    """Another gateway has the folder; the lock, to be closed."""
+    state.mkdir()
+    lock = os.open(state / LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    yield lock
+
+
+async def test_what_speaks_no_http_where_a_gateway_was_is_none(server: Open, state: Path, locked: int) -> None:
+    """One that was killed withdraws nothing, and its port may be a kernel's when the next one is about to start."""
+
+    def greet(kernel: socket.socket) -> None:
+        with kernel.accept()[0] as one:
+            one.sendall(b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\n\n")
+        os.close(locked)
+
+    with socket.create_server(("127.0.0.1", 0)) as kernel:
+        Announcement(state).publish(f"http://127.0.0.1:{kernel.getsockname()[1]}", "t" * 43)
+        threading.Thread(target=greet, args=[kernel]).start()
+        found = await server().upstream()
+    assert found.token != "t" * 43
+
+
+async def test_a_server_that_is_stopped_looks_for_no_gateway_any_more(server: Open, state: Path, locked: int) -> None:
+    one = server()
+    looking = asyncio.create_task(one.upstream())
+    await asyncio.sleep(0.3)
+    begun = time.monotonic()
+    await asyncio.to_thread(one.stop)
+    assert time.monotonic() - begun < hosting.PATIENCE / 2
+    with pytest.raises(Refusal, match="being stopped"):
+        await looking
+    os.close(locked)
+    with pytest.raises(Refusal, match="being stopped"):
+        await one.upstream()
+    assert not Announcement(state).is_locked()
+
+
+async def test_a_gateway_that_cannot_be_announced_leaves_the_folder_to_the_next_try(
+    server: Open, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "FAILED_FOR", 0.0)
+    state.mkdir(0o700)
+    (state / "jupyter-gateway.json").mkdir()
+    with pytest.raises(Refusal, match=r"jupyter-gateway\.json"):
+        await server().upstream()
+    (state / "jupyter-gateway.json").rmdir()
+    assert (await server().upstream()).token
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import os
 import re
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +56,7 @@ class Hosted:
         self._upstream: Upstream | None = None
         self._failure: tuple[float, Refusal] | None = None
         self._looking: asyncio.Future[Upstream] | None = None
+        self._ended = threading.Event()
 
     @property
     def expected_url(self) -> str:
@@ -81,7 +82,8 @@ class Hosted:
         return self._service is not None and self._service.gateway.events.is_moving()
 
     def stop(self) -> None:
-        """End what runs in this process; it goes on at the next start."""
+        """End what runs in this process, for good: pages that are still open ask on. It goes on at the next start."""
+        self._ended.set()
         with self._lock:
             service, self._service, self._upstream = self._service, None, None
             if service is not None:
@@ -91,6 +93,8 @@ class Hosted:
     def _look(self) -> Upstream:
         with self._lock:
             if self._upstream is None:
+                if self._ended.is_set():
+                    raise ended()
                 self._check_failure()
                 try:
                     self._upstream = self._find()
@@ -125,7 +129,8 @@ class Hosted:
                 return Upstream(url, token)
             if time.monotonic() > deadline:
                 raise taken(self._place.state_dir, elsewhere)
-            time.sleep(0.1)
+            if self._ended.wait(0.1):
+                raise ended()
         return None
 
     def _start(self) -> Upstream:
@@ -134,8 +139,12 @@ class Hosted:
         token = new_token()
         service = build(settings(self._place, self._announcement.port(self._port), token))
         service.start()
+        try:
+            self._announcement.publish(service.url, token)
+        except OSError:  # nobody would find it, and it would keep the folder from the next try
+            service.stop()
+            raise
         self._service = service
-        self._announcement.publish(service.url, token)
         log.info("SciGate runs in this Jupyter Server, state in %s", self._place.state_dir)
         return Upstream(service.url, token)
 
@@ -206,6 +215,12 @@ def not_started(error: Exception) -> Refusal:
     )  # fmt: skip
 
 
+def ended() -> Refusal:
+    """Nobody starts a gateway in a server that ends."""
+    return Refusal(503, "server-ends", "This Jupyter Server is being stopped.", next_step="Start it again.",
+                   retriable=True)  # fmt: skip
+
+
 def taken(folder: Path, machine: str | None) -> Refusal:
     """Another gateway has the folder, and it is none of a Jupyter Server of this machine."""
     if machine:
@@ -232,5 +247,5 @@ def _answers(url: str, token: str) -> bool:
     try:
         with opener.open(request, timeout=5) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
+    except (OSError, HTTPException):  # the port may be a kernel's by now, which speaks no HTTP
         return False
