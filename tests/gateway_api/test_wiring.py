@@ -227,14 +227,14 @@ def test_a_restart_delivers_what_was_staged(tmp_path: Path) -> None:
     first.start()
     first._engine._stopping.set()  # accepts, but moves nothing any more
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    answer = httpx.put(f"{first.url}/api/v1/files/lab/file", content=b"data", headers=headers)
+    answer = httpx.put(f"{first.url}/api/v1/files/lab/file", content=b"data", headers=headers, timeout=60)
     assert answer.status_code == 202
     assert not (tmp_path / "lab" / "file").exists()
     first.stop()
     second = build(settings(tmp_path))
     second.start()
     try:
-        with httpx.Client(base_url=second.url, headers=headers) as client:
+        with httpx.Client(base_url=second.url, headers=headers, timeout=60) as client:
             while not client.get(answer.headers["Location"]).json()["finished"]:
                 pass
             assert (tmp_path / "lab" / "file").read_bytes() == b"data"
@@ -251,7 +251,7 @@ def test_a_page_is_no_longer_than_the_settings_say(tmp_path: Path) -> None:
         (tmp_path / "lab" / str(number)).touch()
     service.start()
     try:
-        answer = httpx.get(f"{service.url}/api/v1/files/lab/", headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = httpx.get(f"{service.url}/api/v1/files/lab/", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
         assert (len(answer.json()["items"]), answer.json()["next"]) == (3, "2")
     finally:
         service.stop()
@@ -290,9 +290,11 @@ def test_paths_of_the_public_url_stand_in_locations(tmp_path: Path) -> None:
     try:
         headers = {"Authorization": f"Bearer {TOKEN}", "Host": "hub.example"}
         for path in ("/api/v1/files/lab/file", "/services/sg/api/v1/files/lab/file"):
-            answer = httpx.put(service.url + path, content=b"x", headers=headers, params={"overwrite": "overwrite"})
+            answer = httpx.put(
+                service.url + path, content=b"x", headers=headers, params={"overwrite": "overwrite"}, timeout=60
+            )
             assert answer.headers["Location"].startswith("/services/sg/api/v1/transfers/")
-        assert httpx.get(service.url + answer.headers["Location"], headers=headers).status_code == 200
+        assert httpx.get(service.url + answer.headers["Location"], headers=headers, timeout=60).status_code == 200
     finally:
         service.stop()
 
@@ -320,13 +322,47 @@ def test_what_comes_from_outside_is_counted(tmp_path: Path) -> None:
             source = f"http://127.0.0.1:{server.server_port}/data"
             ask = {"files": [{"source": source, "destination": "lab:/data"}]}
             headers = {"Authorization": f"Bearer {TOKEN}"}
-            answer = httpx.post(f"{service.url}/api/v1/transfers", json=ask, headers=headers)
+            answer = httpx.post(f"{service.url}/api/v1/transfers", json=ask, headers=headers, timeout=60)
             until = time.monotonic() + 20
-            while not httpx.get(service.url + answer.headers["Location"], headers=headers).json()["finished"]:
+            while not httpx.get(service.url + answer.headers["Location"], headers=headers, timeout=60).json()[
+                "finished"
+            ]:
                 assert time.monotonic() < until
-            told = httpx.get(f"{service.url}/metrics", headers=headers).text
+            told = httpx.get(f"{service.url}/metrics", headers=headers, timeout=60).text
         finally:
             service.stop()
             server.shutdown()
     assert (tmp_path / "lab" / "data").read_bytes() == b"science"
     assert 'scigate_storage_bytes{operation="read",storage="outside"} 7.0' in told
+
+
+SIGNALLED = """
+import signal, sys
+from scigate.gateway_api import wiring
+
+class Service:
+    def start(self): pass
+    def stop(self): pass
+
+def serve(moment):
+    steps = 0
+    def trace(frame, event, _):
+        nonlocal steps
+        steps += 1
+        if steps == moment:
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+    wiring.serve(None, lambda service: sys.settrace(trace))
+    sys.settrace(None)
+
+wiring.build, wiring.HEARD_WITHIN = lambda settings, registry: Service(), 0.001
+for moment in range(1, 50):
+    serve(moment)
+print("heard")
+"""
+
+
+def test_a_signal_is_heard_whatever_the_main_thread_is_about(tmp_path: Path) -> None:
+    """Its handler runs between any two lines of that, and must want no lock that these hold."""
+    ran = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout == "heard\n", ran.stderr

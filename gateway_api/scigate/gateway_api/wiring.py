@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -248,17 +248,23 @@ def serve(
     raise_descriptors()
     share_heaps()
     service = build(settings, registry)
-    stopping = threading.Event()
+    heard: queue.SimpleQueue[int] = queue.SimpleQueue()  # an event has a lock, which we could just be holding
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda number, _: heard.put(number))
     service.start()
     spare_the_collector()
     try:
         ready(service)
-        while not stopping.wait(HEARD_WITHIN):
-            pass
+        _await(heard)
     finally:
         service.stop()
+
+
+def _await(heard: queue.SimpleQueue[int]) -> None:
+    while True:
+        with contextlib.suppress(queue.Empty):
+            heard.get(timeout=HEARD_WITHIN)
+            return
 
 
 def _name(settings: Settings) -> str:
