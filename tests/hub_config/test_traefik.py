@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scigate.hub_config.traefik import end_leftover
+from scigate.hub_config.traefik import PrivateTraefik, end_leftover
 
 
 @pytest.fixture
@@ -37,3 +38,26 @@ def test_nobody_else_is_ended(tmp_path: Path, left: subprocess.Popen[bytes], tex
     end_leftover(pid_file, str(tmp_path / "other.toml"))
     end_leftover(tmp_path / "none.pid", str(tmp_path / "traefik.toml"))
     assert left.poll() is None
+
+
+def test_it_is_noted_before_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a hub that is killed meanwhile would leave one behind that nobody knows of."""
+    program = tmp_path / "traefik"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    noted: list[str] = []
+
+    async def answers(proxy: PrivateTraefik) -> None:
+        noted.append((tmp_path / "traefik.pid").read_text())
+
+    async def run() -> None:
+        await proxy.start()
+        assert noted == [str(proxy.traefik_process.pid)]
+        await proxy.stop()
+
+    monkeypatch.setattr(PrivateTraefik, "_wait_for_static_config", answers)
+    files = {"static_config_file": str(tmp_path / "traefik.toml"), "dynamic_config_file": str(tmp_path / "rules.toml")}
+    proxy = PrivateTraefik(**files, public_url="http://127.0.0.1:8000/")
+    asyncio.run(run())
+    assert not (tmp_path / "traefik.pid").exists()

@@ -28,11 +28,12 @@ class PrivateTraefik(TraefikFileProviderProxy):  # type: ignore[misc]  # it has 
             Path(name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         await asyncio.to_thread(end_leftover, self._pid_file, os.path.abspath(self.static_config_file))
         Path(self.dynamic_config_file).unlink(missing_ok=True)
-        try:
-            await super().start()
-        finally:
-            if self.traefik_process is not None:
-                self._pid_file.write_text(str(self.traefik_process.pid))
+        await super().start()
+
+    def _start_traefik(self) -> None:
+        """Noted at once: the hub may be killed while it waits until Traefik answers."""
+        super()._start_traefik()
+        self._pid_file.write_text(str(self.traefik_process.pid))
 
     async def stop(self) -> None:
         """End Traefik."""
