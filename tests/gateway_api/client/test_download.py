@@ -20,7 +20,7 @@ from scigate.gateway_api.client import (
     NotFound,
 )
 from scigate.gateway_api.client.block_journal import BLOCK, BlockJournal
-from scigate.gateway_api.client.download import part_path
+from scigate.gateway_api.client.download import locked, part_path
 
 DATA = os.urandom(2_500_000)
 
@@ -142,7 +142,7 @@ def test_a_damaged_part_costs_its_bytes_where_the_storage_vouches_for_a_digest(
     cutting_proxy: Any, through_proxy: Callable[[], Gateway], gateway: Gateway, tmp_path: Path
 ) -> None:
     (tmp_path / "up").write_bytes(DATA)
-    gateway.put(tmp_path / "up", "mem:/damaged").wait(30, progress=False)
+    gateway.put(tmp_path / "up", "mem:/damaged").wait(120, progress=False)
     assert gateway.stat("mem:/damaged").digests
     break_off(cutting_proxy, through_proxy(), "mem:/damaged", tmp_path / "a")
     with part_path(tmp_path / "a").open("r+b") as part:
@@ -169,6 +169,27 @@ def test_two_downloads_to_one_place_do_not_mix(gateway: Gateway, source: str, tm
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(LocalFileError, match="Another download"):
             gateway.get(source, tmp_path / "a")
+
+
+def test_who_opens_the_part_file_while_it_gets_its_name_leaves_that_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, lock = tmp_path / "a", fcntl.flock
+    earlier = locked(target, "resource")
+    first = earlier.__enter__()
+    first.append(DATA)
+
+    def late(file: Any, how: int) -> None:
+        monkeypatch.undo()
+        first.publish(overwrite=False)
+        earlier.__exit__(None, None, None)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(target, "resource") as second:
+        second.append(b"another")
+        assert target.read_bytes() == DATA
+        assert part_path(target).read_bytes() == b"another"
 
 
 def test_a_link_in_place_of_the_part_file_is_not_followed(gateway: Gateway, source: str, tmp_path: Path) -> None:

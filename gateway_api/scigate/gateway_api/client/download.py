@@ -206,22 +206,39 @@ def _append(response: httpx.Response, part: PartFile, check: Check, received: Re
 def locked(destination: Path, resource: str) -> Iterator[PartFile]:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(part_path(destination), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        file = _open_locked(destination)
     except OSError as error:
         raise _not_written(destination, error) from None
-    with io.FileIO(descriptor, "r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LocalFileError(
-                f"Another download to {str(destination)!r} is running.",
-                next_step="Wait for it, or choose another name.",
-            ) from None
+    with file:
         try:
             part = PartFile(destination, resource, file)
         except OSError as error:
             raise _not_written(destination, error) from None
         yield part
+
+
+def _open_locked(destination: Path) -> io.FileIO:
+    """The part file, ours alone. Who had it before may just have given it its name: then it is that file by now, and
+    another one is begun. Raises ``OSError``."""
+    path = part_path(destination)
+    while True:
+        file = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
+                    return file
+        except BaseException as error:
+            file.close()
+            if isinstance(error, BlockingIOError):
+                raise _is_running(destination) from None
+            raise
+        file.close()
+
+
+def _is_running(destination: Path) -> LocalFileError:
+    text = f"Another download to {str(destination)!r} is running."
+    return LocalFileError(text, next_step="Wait for it, or choose another name.")
 
 
 def _rename_if_absent(part: Path, destination: Path) -> None:
