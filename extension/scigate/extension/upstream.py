@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -99,6 +99,25 @@ class Connections:
             await self._session.close()
 
 
+class Body:
+    """The pieces of a body, given out once. When its connection breaks, aiohttp from 3.10 to 3.14 sends a PUT again by
+    itself: with what is left, and in chunks the gateway would take that for the whole."""
+
+    def __init__(self, pieces: asyncio.Queue[bytes | None]) -> None:
+        self._pieces, self._is_begun = pieces, False
+
+    def __aiter__(self) -> Self:
+        if self._is_begun:
+            raise aiohttp.ClientPayloadError("a body that was sent in part cannot be sent again")
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._is_begun = True
+        if (piece := await self._pieces.get()) is None:
+            raise StopAsyncIteration
+        return piece
+
+
 class Exchange:
     """One request on its way to a gateway, its body handed on piece by piece, and the answer."""
 
@@ -157,13 +176,8 @@ class Exchange:
         headers = [*self._headers, ("Authorization", upstream.authorization)]
         return await self._connections.http.request(
             self._method, URL(upstream.url + self._target, encoded=True), headers=headers,
-            data=self._body() if self._pieces else None, allow_redirects=False,
+            data=Body(self._pieces) if self._pieces else None, allow_redirects=False,
         )  # fmt: skip
-
-    async def _body(self) -> AsyncIterator[bytes]:
-        assert self._pieces is not None
-        while (piece := await self._pieces.get()) is not None:
-            yield piece
 
     @staticmethod
     def _ended(sending: asyncio.Future[aiohttp.ClientResponse]) -> None:
