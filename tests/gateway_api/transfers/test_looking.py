@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from scigate.gateway_api.resources import TransferState
 from scigate.gateway_api.transfers.looking import failure_of
+from scigate.gateway_api.transfers.wishes import Wish
 from scigate.storage_backends.backend import Buffer, MiB
-from scigate.storage_backends.errors import AlreadyExists, NoSpace
-from scigate.storage_backends.layers import Layer
+from scigate.storage_backends.digests import digest
+from scigate.storage_backends.errors import AccessDenied, AlreadyExists, NoSpace
+from scigate.storage_backends.layers import Fault, Layer
 from scigate.storage_backends.memory import TYPE as MEMORY
 
 Lab = Any  # from conftest.py
@@ -51,3 +53,26 @@ def test_a_source_is_read_once_to_be_compared_and_once_to_be_copied(lab: Lab, si
     lab.start()
     done = lab.run(("mem:/f", "out:/f"), overwrite="skip-same")
     assert (done.state, done.files.skipped, source.count) == (TransferState.DONE, 0, 2)
+
+
+@pytest.mark.parametrize("size", [1000, 9 * MiB])
+@pytest.mark.parametrize(("brought", "skipped"), [(b"1", 0), (b"2", 1)])
+def test_what_an_earlier_attempt_has_read_is_not_what_the_source_holds_now(
+    lab: Lab, size: int, brought: bytes, skipped: int
+) -> None:
+    root = lab.posix("lab")
+    out = lab.posix("out", Fault("publish", error=AccessDenied))
+    (root / "f").write_bytes(b"1" * size)
+    lab.start()
+    transfer = lab.submit(("lab:/f", "out:/f"), overwrite="skip-same")
+    assert lab.wait(transfer).state is TransferState.FAILED
+    (out / "f").write_bytes(brought * size)  # by somebody else
+    (root / "f").write_bytes(b"2" * size)
+    lab.posix("out")
+    lab.store.ask(transfer, None, Wish.RETRY)
+    done = lab.wait(transfer)
+    assert (done.state, done.files.skipped) == (TransferState.DONE, skipped)
+    assert (out / "f").read_bytes() == b"2" * size
+    file, right = lab.file(transfer), digest("crc64nvme", [b"2" * size])
+    assert file.digests.get("crc64nvme", right) == right
+    assert (file.proof is None) == bool(skipped)

@@ -173,7 +173,7 @@ class _Batch:
             return item
         data = self._read(item)
         if task.overwrite in MAY_APPEAR:
-            read = replace(task, held=item.held, digests=item.digests)
+            read = replace(task, held=item.held, source_version=item.entry.version, digests=item.digests)
             if move := appeared(self._runtime, read, item.source, item.entry, destination):
                 self._runtime.work.move(move)
                 return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -81,6 +82,8 @@ def verdict(runtime: Runtime, task: Task, source: Backend, entry: Entry, destina
             path=task.destination_path,
             next_step="Delete what is there, or send the file again with another policy for what exists (overwrite).",
         )
+    if entry.version is None or entry.version != task.source_version:
+        task = replace(task, digests={})  # they are of what an earlier attempt has read
     return Verdict.SKIP if holds_same(runtime, task, source, entry.path, destination) else Verdict.GO
 
 

@@ -59,7 +59,7 @@ def settled_already(runtime: Runtime, task: Task, source: Backend, entry: Entry,
     size = {"size": entry.size, "bytes_done": entry.size}
     try:
         if verdict(runtime, task, source, entry, destination) is Verdict.SKIP:
-            return Move(task.held, What.SKIPPED, {"skipped": True, **size})
+            return Move(task.held, What.SKIPPED, {"skipped": True, "digests": {}, "proof": None, **size})
     except AlreadyExists:
         if not task.old_drafts or not holds_same(runtime, task, source, entry.path, destination):
             raise
@@ -253,7 +253,7 @@ def _copy(runtime: Runtime, route: Route, entry: Entry, begun: _Begun, kept: Seq
             draft.seal()
         entry = _unchanged_source(runtime, route, entry)
         blocks = runtime.work.blocks(held)
-        read = replace(task, held=held, digests={"crc64nvme": combine(blocks)})
+        read = replace(task, held=held, source_version=entry.version, digests={"crc64nvme": combine(blocks)})
         if move := appeared(runtime, read, route.source, entry, route.destination):
             draft.discard()
             runtime.work.move(move)
