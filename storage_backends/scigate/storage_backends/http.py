@@ -251,6 +251,7 @@ class HttpBackend:
                 yield from exactly(iter(response), count, path)
                 return
             whole = self._whole(response, offset, length, target, path)
+            self._drop_others(path, whole.version)
             owned.pop_all()  # from here on the answer belongs to ``whole``
             yield from self._read_on(whole, offset, whole.size - offset if length is None else length)
 
@@ -284,6 +285,14 @@ class HttpBackend:
                 return None
             self._kept.remove(best)
             return best
+
+    def _drop_others(self, path: str, version: str | None) -> None:
+        """What is kept of another version, or of one that nothing tells from this, would be mixed with this one."""
+        with self._lock:
+            others = [kept for kept in self._kept if kept.path == path and (version is None or kept.version != version)]
+            self._kept = [kept for kept in self._kept if kept not in others]
+        for kept in others:
+            kept.close()
 
     def _keep(self, whole: WholeAnswer) -> None:
         with self._lock:
