@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from scigate.storage_backends.backend import Entry
+from scigate.storage_backends.digests import digest
 from scigate.storage_backends.errors import (
     AlreadyExists,
+    DigestMismatch,
     NoSpace,
     SourceChanged,
     StorageError,
@@ -20,6 +22,7 @@ from scigate.storage_backends.errors import (
     Unreachable,
 )
 from scigate.storage_backends.s3 import S3Backend
+from scigate.storage_backends.s3_data import in_base64
 from scigate.storage_backends.testing.servers import S3Server
 
 Body = Callable[[str], bytes]
@@ -261,6 +264,16 @@ def test_a_server_that_ignores_the_condition_is_found_out_by_its_etag(backend: S
     s3_shim.fault("GET", status=200, body=b"9876543210", headers={"ETag": '"another"'})
     with pytest.raises(SourceChanged):
         content(backend, "x", version=version)
+
+
+def test_of_bytes_with_another_checksum_the_last_ones_are_not_given_out(backend: S3Backend, s3_shim: Any) -> None:
+    body, another = b"x" * (1 << 20), in_base64(digest("crc64nvme", [b"another"]))
+    s3_shim.fault("GET", status=200, body=body, headers={"x-amz-checksum-crc64nvme": another})
+    given = 0
+    with pytest.raises(DigestMismatch):
+        for buffer in backend.read("x"):
+            given += len(buffer)
+    assert 0 < given < len(body)
 
 
 def test_a_listing_that_does_not_say_where_it_goes_on_is_an_error(backend: S3Backend, s3_shim: Any) -> None:

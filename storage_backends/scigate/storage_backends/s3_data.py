@@ -236,7 +236,8 @@ def _partial(answer: Response, path: str, offset: int, length: int | None) -> It
 
 
 def _checked(buffers: Iterator[Buffer], answer: Response, path: str) -> Iterator[Buffer]:
-    """Compare the bytes with the checksum that came with them, if they are the whole object: ``DigestMismatch``."""
+    """Compare the bytes with the checksum that came with them, if they are the whole object: ``DigestMismatch`` before
+    the last ones are given out, so that nobody ever holds all of a wrong object."""
     given = _RANGE.fullmatch(answer.headers.get("content-range", ""))
     whole = int(given[1]) == 0 and given[3] == str(int(given[2]) + 1) if given else answer.length is not None
     expected = {name: value for name, value in vouched(answer.headers).items() if name in ALGORITHMS} if whole else {}
@@ -246,9 +247,9 @@ def _checked(buffers: Iterator[Buffer], answer: Response, path: str) -> Iterator
         got += len(buffer)
         for one in running.values():
             one.update(buffer)
+        if got == answer.length and any(running[name].hexdigest() != value for name, value in expected.items()):
+            raise DigestMismatch("what arrived has another checksum than what is stored", path=path)
         yield buffer
-    if got == answer.length and any(running[name].hexdigest() != value for name, value in expected.items()):
-        raise DigestMismatch("what arrived has another checksum than what is stored", path=path)
 
 
 def _slice(answer: Iterable[memoryview], offset: int, length: int) -> Iterator[Buffer]:
