@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain, islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from scigate.storage_backends.backend import Entry
 
@@ -32,27 +32,31 @@ class Place:
     after: str | None
 
 
+Kept: TypeAlias = tuple[float, tuple[Entry, ...], Iterator[Entry]]
+"""Since when a scan is kept, what was taken from it for the next page, and the scan itself: never one around another,
+or each page of very many would cost more than the one before."""
+
+
 class Listings:
     """Makes pages and keeps a few scans. A page behind ``after`` is right without them too, only slower."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Place, tuple[float, Iterator[Entry]]] = OrderedDict()
+        self._kept: OrderedDict[Place, Kept] = OrderedDict()
 
     def page(
         self, storage: OpenStorage, folder: str, after: str | None, *, recursive: bool, limit: int
     ) -> Page[EntryView]:
         """A page of a folder. Takes from the storage what the page holds, however large the folder is."""
-        scan = self._taken(Place(storage.name, folder, recursive, after))
-        if scan is None:
-            scan = storage.backend.scan(folder, after=after, recursive=recursive)
-        found = list(islice(scan, limit))
+        kept = self._taken(Place(storage.name, folder, recursive, after))
+        ahead, scan = kept[1:] if kept else ((), storage.backend.scan(folder, after=after, recursive=recursive))
+        found = list(islice(chain(ahead, scan), limit))
         following = next(scan, None) if len(found) == limit else None
         items = [view(storage, entry) for entry in found]
         if following is None:
             return Page(items=items)
         last = found[-1].path
-        self._keep(Place(storage.name, folder, recursive, last), chain([following], scan))
+        self._keep(Place(storage.name, folder, recursive, last), (following,), scan)
         return Page(items=items, next=last)
 
     def close(self) -> None:
@@ -60,14 +64,14 @@ class Listings:
         with self._lock:
             self._kept.clear()
 
-    def _taken(self, place: Place) -> Iterator[Entry] | None:
+    def _taken(self, place: Place) -> Kept | None:
         with self._lock:
             self._forget()
-            return self._kept.pop(place, (0.0, None))[1]
+            return self._kept.pop(place, None)
 
-    def _keep(self, place: Place, scan: Iterator[Entry]) -> None:
+    def _keep(self, place: Place, ahead: tuple[Entry, ...], scan: Iterator[Entry]) -> None:
         with self._lock:
-            self._kept[place] = (time.monotonic(), scan)
+            self._kept[place] = (time.monotonic(), ahead, scan)
             self._forget()
 
     def _forget(self) -> None:
