@@ -82,12 +82,15 @@ def test_a_request_that_takes_too_long_is_cut_off_and_no_error_of_ours(
     slow: Slow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(server, "DRAIN", 0.1)
+    slow.seconds = 60
     asked = slow.asked(SLOW)
     assert slow.begun.wait(60)
     with caplog.at_level(logging.WARNING):
-        slow.stop().join()
-    with pytest.raises((http.client.HTTPException, OSError)):
-        asked.getresponse()
+        stopping = slow.stop()
+        with pytest.raises((http.client.HTTPException, OSError)):
+            asked.getresponse()
+        slow.seen.set()
+        stopping.join()
     assert [record.getMessage() for record in caplog.records if "error" in record.getMessage()] == []
 
 
