@@ -32,7 +32,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @contextmanager
 def connected(service: Service, said: str = "") -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=60) as connection:
         connection.sendall(said.encode())
         yield connection
 
@@ -65,8 +65,8 @@ def test_who_does_not_go_on_is_hung_up_on(impatient: Service, said: str) -> None
 
 
 def test_a_connection_is_closed_between_requests(impatient: Service) -> None:
+    began, answer = time.monotonic(), b""
     with connected(impatient, head("GET", "/healthz")) as connection:
-        began, answer = time.monotonic(), b""
         while piece := connection.recv(1 << 16):
             answer += piece
         assert answer.startswith(b"HTTP/1.1 200")
@@ -74,13 +74,26 @@ def test_a_connection_is_closed_between_requests(impatient: Service) -> None:
 
 
 def test_a_slow_upload_is_not_cut_off(impatient: Service) -> None:
+    for _ in range(20):  # on a machine that stands still for so long that somebody who pauses looks the same
+        pause, answer = sent_slowly(impatient)
+        if pause < SHORT / 2:
+            break
+    assert answer.split(b" ")[1] in (b"200", b"201", b"202", b"204"), (pause, answer)
+
+
+def sent_slowly(service: Service) -> tuple[float, bytes]:
+    """The longest pause that was made, in seconds, and the answer; empty if it was cut off."""
     said = head("PUT", "/api/v1/files/lab/slow", f"Content-Length: 30\r\nConnection: close\r\n{ADA}")
-    with connected(impatient, said) as connection:
-        for _ in range(30):
-            time.sleep(SHORT / 20)
-            connection.sendall(b"x")
-        answer = connection.recv(1 << 16)
-    assert answer.split(b" ")[1] in (b"200", b"201", b"202", b"204"), answer
+    with connected(service, said) as connection:
+        last, longest = time.monotonic(), 0.0
+        try:
+            for _ in range(30):
+                time.sleep(SHORT / 20)
+                connection.sendall(b"x")
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            return longest, connection.recv(1 << 16)
+        except ConnectionError:
+            return max(longest, time.monotonic() - last), b""
 
 
 def test_a_stream_of_events_is_not_cut_off(impatient: Service) -> None:
