@@ -49,12 +49,12 @@ def offset(client: httpx.Client, url: str) -> int:
     return int(answer.headers["Upload-Offset"])
 
 
-def done(client: httpx.Client, url: str, seconds: float = 30) -> dict[str, Any]:
+def done(client: httpx.Client, url: str, seconds: float = 120) -> dict[str, Any]:
     """The upload once its file is at the storage."""
     return state(client, url, "DONE", seconds)
 
 
-def state(client: httpx.Client, url: str, wanted: str, seconds: float = 30) -> dict[str, Any]:
+def state(client: httpx.Client, url: str, wanted: str, seconds: float = 120) -> dict[str, Any]:
     end = time.monotonic() + seconds
     while (upload := client.get(url).json())["state"] != wanted:
         assert time.monotonic() < end, upload
@@ -62,7 +62,7 @@ def state(client: httpx.Client, url: str, wanted: str, seconds: float = 30) -> d
     return dict(upload)
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -73,7 +73,7 @@ class Wire:
     """One connection of ada's, on which anything can be sent."""
 
     def __init__(self, port: int, user: str = "ada") -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._token = TOKENS[user]
 
     def head(self, method: str, path: str, **headers: str) -> None:
