@@ -170,7 +170,7 @@ def test_streams_are_limited_per_user_and_in_all(small_service: Service, tmp_pat
         assert int(answer.headers["Retry-After"]) > 0
         with following(bo):
             problem(root.get(STREAM), 503, "too-many-streams")
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while root.get(STREAM, headers={"Accept": "x/y"}).status_code != 406 or small_service._http._site.fanout._of_user:
         assert time.monotonic() < end, "streams that were closed still count"
         time.sleep(0.02)
@@ -203,7 +203,6 @@ def test_who_takes_nothing_for_too_long_is_disconnected(
     gateway: Running, ada: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(module, "STALL", 0.3)
     folder = gateway.folder / "lab" / "stall"
     folder.mkdir()
     for number in range(400):
@@ -216,18 +215,18 @@ def test_who_takes_nothing_for_too_long_is_disconnected(
         id = submit(ada, ("lab:/stall/", "mem:/stall/"))
         with following(ada, topics=f"transfer:{id}", after="0") as follower:
             assert len(follower.events(done(id))) > 1000
+        monkeypatch.setattr(module, "STALL", 0.3)  # only now: whoever reads may have been held up by this machine
+        fanout = gateway.service._http._site.fanout
+        end = time.monotonic() + 60
+        while fanout._connections and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not fanout._connections
+        assert not fanout._readers
         slow.settimeout(30)
-        time.sleep(1)
         with pytest.raises(ConnectionError):
             while slow.recv(1 << 20):
                 pass
             raise ConnectionError("ended")
-    fanout = gateway.service._http._site.fanout
-    end = time.monotonic() + 30
-    while fanout._connections and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not fanout._connections
-    assert not fanout._readers
 
 
 def test_the_progress_of_an_upload_has_both_its_legs(gateway: Running, ada: httpx.Client) -> None:
