@@ -188,8 +188,10 @@ def test_ctrl_c_while_waiting_leaves_the_transfer_alone(
         text=True,
     )
     id = _id_of(scigate, "interrupted")
+    assert waiting.stderr is not None
+    waiting.stderr.readline()  # the first line of progress: it has begun to wait
     waiting.send_signal(signal.SIGINT)
-    _, err = waiting.communicate(timeout=20)
+    _, err = waiting.communicate(timeout=60)
     state = scigate("show", "--json", id).lines[0]["state"]
     ended = scigate("cancel", id)
     assert waiting.returncode == Exit.INTERRUPTED
@@ -201,11 +203,10 @@ def test_ctrl_c_while_waiting_leaves_the_transfer_alone(
 
 
 def _id_of(scigate: Any, label: str) -> str:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         found = [line["id"] for line in scigate("transfers", "--json").lines if line["label"] == label]
         if found:
-            time.sleep(0.5)  # let the command begin to wait
             return str(found[0])
     raise AssertionError(f"no transfer {label!r}")
 
@@ -282,7 +283,7 @@ def test_a_gateway_that_is_not_there(scigate: Any, free_port: int) -> None:
 @pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
 def test_something_else_at_the_address(scigate: Any, status: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(20)
+        server.settimeout(60)
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
 
         def answer() -> None:

@@ -36,7 +36,7 @@ def test_a_killed_get_goes_on_with_what_is_undamaged(
     (gateway_process.files("lab") / "killed.raw").write_bytes(data)
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, "lab:/killed.raw"],
-        env=gateway_process.environment() | {"HOME": str(tmp_path)}, cwd=tmp_path, check=False, timeout=60,
+        env=gateway_process.environment() | {"HOME": str(tmp_path)}, cwd=tmp_path, check=False, timeout=240,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL
     if damaged is not None:

@@ -90,7 +90,7 @@ def test_a_paused_transfer_says_how_it_is_resumed(scigate: Any, gateway_process:
     assert scigate("cp", "--no-wait", "--label", "pauses", url, "lab:/pauses").code == Exit.OK
     (id,) = [line["id"] for line in scigate("transfers", "--json").lines if line["label"] == "pauses"]
     assert scigate("pause", id).code == Exit.OK
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while f"resume with: scigate resume {id}" not in scigate("show", id).out:
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -131,7 +131,7 @@ def test_show_says_when_a_waiting_file_is_tried_again(scigate: Any, gateway_proc
     url = f"http://127.0.0.1:{gateway_process.web_port}/nobody-listens"
     assert scigate("cp", "--no-wait", "--label", "waits", url, "lab:/waits").code == Exit.OK
     (id,) = [line["id"] for line in scigate("transfers", "--json").lines if line["label"] == "waits"]
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while "tried again at 2" not in scigate("show", "--files", id).out:
         assert time.monotonic() < end
         time.sleep(0.1)

@@ -22,10 +22,9 @@ def test_a_signal_that_another_thread_is_given_is_heard(tmp_path: Path) -> None:
     try:
         assert gateway.stdout is not None
         assert json.loads(gateway.stdout.readline())["url"]
-        other = max(int(task) for task in os.listdir(f"/proc/{gateway.pid}/task"))
-        assert other != gateway.pid
-        assert _tell(gateway.pid, other, signal.SIGTERM) == 0
-        assert gateway.wait(30) == 0, (tmp_path / "log").read_text()
+        others = {int(task) for task in os.listdir(f"/proc/{gateway.pid}/task")} - {gateway.pid}
+        assert any(_tell(gateway.pid, other, signal.SIGTERM) == 0 for other in others), "all of them have ended"
+        assert gateway.wait(120) == 0, (tmp_path / "log").read_text()
     finally:
         gateway.kill()
         gateway.communicate()
