@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ def stopping(after: int) -> Callable[[int], None]:
     return count
 
 
+@contextmanager
+def stopped() -> Iterator[None]:
+    """A put that ends by ``Stopped``; its threads see that they are to stop, and have ended."""
+    before = set(threading.enumerate())
+    with pytest.raises(Stopped):
+        yield
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("scigate-client"):
+            thread.join(60)
+
+
 @pytest.fixture
 def large(tmp_path: Path) -> Path:
     """A file of 20 million bytes, of which no two parts are equal."""
@@ -87,7 +99,8 @@ def test_a_cut_connection_costs_one_request_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
     harm: Harm,
 ) -> None:
-    monkeypatch.setattr(sending, "STALLED", timedelta(seconds=2))
+    if harm is Harm.HOLE:
+        monkeypatch.setattr(sending, "STALLED", timedelta(seconds=2))
     bad_network.events = [Event(13 * MB, harm), Event(35 * MB, harm)]
     sent: list[int] = []
     broken: list[Exception] = []
@@ -99,7 +112,7 @@ def test_a_cut_connection_costs_one_request_and_no_more(
     assert (gateway_process.files("lab") / f"cut-{harm.name}").read_bytes() == large.read_bytes()
     assert sum(sent) == 40 * MB
     assert min(sent) < 0
-    assert bad_network.passed < 40 * MB + 2 * REQUEST + MB, "only what was on its way went again"
+    assert bad_network.passed < 40 * MB + len(broken) * REQUEST + MB, "only what was on its way went again"
     assert len(uploads_to(gateway, destination)) == 1
 
 
@@ -169,8 +182,8 @@ def test_a_killed_client_goes_on_when_the_same_command_is_given_again(
     first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     assert stuck.wait(60)
     first.send_signal(signal.SIGKILL)
-    first.communicate(timeout=20)
-    second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    first.communicate(timeout=60)
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert second.returncode == 0, second.stderr
     assert "Resumed at " in second.stderr
     assert "Resumed at 0 %" not in second.stderr
@@ -235,9 +248,8 @@ def test_a_file_of_a_folder_that_only_looks_the_same_is_not_taken_for_sent(
     folder.mkdir()
     for name in ("first", "second"):
         (folder / name).write_bytes(os.urandom(2 * REQUEST))
-    with pytest.raises(Stopped):
+    with stopped():
         gateway.put(folder, "lab:/alike-folder", overwrite="overwrite", sent=stopping(3 * REQUEST))
-    time.sleep(0.5)  # the threads of the first run see that they are to stop
     for name in ("first", "second"):
         rewrite(folder / name)
     gateway.put(folder, "lab:/alike-folder", overwrite="overwrite").wait(60, progress=False)
@@ -310,7 +322,7 @@ def test_a_gateway_that_stays_away_is_an_error_after_the_patience(
     ):
         client.put(large, "lab:/away")
     assert "what has arrived is kept" in raised.value.next_step
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
 
 
 def test_a_full_staging_quota_is_waited_for(start_gateway: Any, tmp_path: Path, large: Path) -> None:
@@ -359,12 +371,11 @@ def test_a_folder_is_one_transfer_and_keeps_its_tree(gateway: Gateway, gateway_p
 
 
 def test_a_folder_goes_on_where_it_was_stopped(gateway: Gateway, gateway_process: Any, folder: Path) -> None:
-    with pytest.raises(Stopped):
+    with stopped():
         gateway.put(folder, "lab:/resumed-folder", sent=stopping(12 * MB))
     (folder / "later").write_bytes(b"later")
     (folder / "a").write_bytes(b"changed since")
     resumed: list[int] = []
-    time.sleep(0.5)  # the threads of the first run see that they are to stop
     group = gateway.put(folder, "lab:/resumed-folder", overwrite="fail", resumed=resumed.append)
     assert isinstance(group, TransferGroup)
     assert sum(resumed) >= REQUEST
