@@ -42,7 +42,7 @@ def test_pages_are_not_built_upon_each_other(storage: OpenStorage) -> None:
     for _ in range(COUNT - 1):
         after = listings.page(storage, "", after, recursive=False, limit=1).next
     assert after is not None
-    assert _chains() <= before + 1
+    assert _chains() < before + COUNT // 2, "those of other threads come and go"
 
 
 def _chains() -> int:
