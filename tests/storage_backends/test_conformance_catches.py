@@ -187,7 +187,7 @@ class LooksThenPuts(MemoryBackend):
     def put(self, path, data, *, if_absent=False, digests=None, key=""):
         if if_absent and path in self.contents.objects:
             return super().put(path, data, if_absent=True)
-        sleep(0.01)
+        sleep(0.3)  # until others have looked as well
         return super().put(path, data, digests=digests, key=key)
 
 
@@ -202,7 +202,7 @@ class StoresThenChecks(MemoryBackend):
 class PutsInHalves(MemoryBackend):
     def put(self, path, data, *, if_absent=False, digests=None, key=""):
         super().put(path, bytes(data)[: len(data) // 2])
-        sleep(0.002)
+        sleep(0.01)
         return super().put(path, data, if_absent=False, digests=digests, key=key)
 
 

@@ -198,7 +198,7 @@ class TestLimit:
             return draft.publish([written], if_absent=True, digests={}).size
 
         with ThreadPoolExecutor(8) as threads:
-            assert list(threads.map(copy, range(16), timeout=20)) == [MEGABYTE] * 16
+            assert list(threads.map(copy, range(16), timeout=120)) == [MEGABYTE] * 16
 
     def test_a_slot_may_be_given_back_by_another_thread(self, memory: MemoryBackend) -> None:
         memory.put("file", b"x" * 3 * MEGABYTE)

@@ -79,7 +79,7 @@ def test_a_link_is_dated_by_the_servers_clock(layer: StrictS3, backend: S3Backen
         backend.stat("x")
     assert backend.extras.presign is not None
     link = backend.extras.presign("x", timedelta(minutes=5))
-    assert httpx.get(link, trust_env=False).content == b"data"
+    assert httpx.get(link, trust_env=False, timeout=60).content == b"data"
 
 
 @pytest.mark.parametrize("ahead", DAYS, ids=str)
