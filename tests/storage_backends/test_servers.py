@@ -50,6 +50,8 @@ def test_seaweedfs_gets_no_port_whose_socket_another_user_has_left(
     for port in range(15_000, 15_020):
         (tmp_path / f"seaweedfs-volume-grpc-{port}.sock").touch()
     monkeypatch.setattr(servers, "PORTS", range(15_000, 15_060))
+    monkeypatch.setattr(servers, "_given", set())
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "1")  # all of them: with several workers there may be too few
     monkeypatch.setattr(servers, "WEED_SOCKETS", tmp_path)
     for _ in range(10):
         assert min(servers._weed_ports()) >= 15_020
