@@ -41,7 +41,8 @@ class Service:
         self.process = subprocess.Popen(command, env=env, cwd=self.folder)
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers={name.replace("_", "-"): text for name, text in headers.items()})
+        given = {name.replace("_", "-"): text for name, text in headers.items()}
+        return httpx.get(self.url + path, headers=given, timeout=60)
 
     def gateway(self) -> psutil.Process:
         """The process of the gateway itself."""
@@ -52,7 +53,7 @@ class Service:
 
     def _children(self) -> list[psutil.Process]:
         assert self.process is not None
-        return [child for child in psutil.Process(self.process.pid).children() if "serve" in child.cmdline()]
+        return [child for child in psutil.Process(self.process.pid).children() if _serves(child)]
 
     def is_up(self) -> bool:
         return self.get("/healthz").status_code == 200
@@ -63,7 +64,14 @@ class Service:
         return self.process.wait(timeout=60)
 
 
-def _wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return "serve" in process.cmdline()
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -113,7 +121,7 @@ def test_while_the_gateway_cannot_start_the_reason_is_told_and_the_hub_is_conten
     assert told.headers["Content-Type"] == "application/problem+json"
     assert "storage: this key is unknown" in told.json()["detail"]
     assert "as soon as its settings change" in told.json()["next_step"]
-    assert httpx.post(f"{service.url}{PREFIX}api/v1/transfers", content=b"x" * (1 << 20)).status_code == 503
+    assert httpx.post(f"{service.url}{PREFIX}api/v1/transfers", content=b"x" * (1 << 20), timeout=60).status_code == 503
 
     service.settings.write_text(SETTINGS.format(folder=service.folder))
     _wait(service.is_up)
