@@ -16,6 +16,7 @@ from scigate.gateway_api.db.database import Database
 from scigate.gateway_api.db.migrate import migrate, newest_revision, revision
 from scigate.gateway_api.db.schema import metadata
 from scigate.gateway_api.resources import TransferState
+from scigate.gateway_api.settings_errors import SettingsError
 from scigate.gateway_api.transfers.store import TransferStore
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import DBAPIError
@@ -66,6 +67,17 @@ def test_migrating_again_changes_nothing(url: str) -> None:
     engine.dispose()
 
 
+def test_a_database_of_a_newer_version_is_named_and_left_alone(url: str) -> None:
+    migrate(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(SettingsError, match=r"newer version of SciGate .*'9999'"):
+        migrate(url)
+    assert revision(url) == "9999"
+
+
 def test_what_an_older_version_has_written_is_read_as_ever(url: str) -> None:
     module._prepare_folder(url)
     module._with_connection(url, lambda connection: command.upgrade(module._config(connection), "0003"))
@@ -92,7 +104,7 @@ def test_several_gateways_may_migrate_at_once(url: str) -> None:
         assert process.stdin
         process.stdin.write(b"\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=60)[1].decode() for process in processes]
+    said = [process.communicate(timeout=200)[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, "\n".join(said)
     assert differences(url) == []
 

@@ -10,18 +10,25 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 
+from ..settings_errors import SettingsError
 from .database import PATIENCE
 
 _LOCK = 0x5C16A7E  # any number: the key of the PostgreSQL advisory lock that lets one gateway migrate at a time
 
 
 def migrate(url: str) -> None:
-    """Create the tables, or bring them to the newest revision; safe to repeat and to run from several gateways."""
+    """Create the tables, or bring them to the newest revision; safe to repeat and to run from several gateways.
+    ``SettingsError`` if a newer version has made them, which may run beside this one or may have been taken back."""
     _prepare_folder(url)
-    _with_connection(url, lambda connection: command.upgrade(_config(connection), "head"))
+    try:
+        _with_connection(url, lambda connection: command.upgrade(_config(connection), "head"))
+    except CommandError as error:
+        problem = f"database.url: a newer version of SciGate has used this database ({error}). Install that one again."
+        raise SettingsError("The database", [problem]) from None
 
 
 def revision(url: str) -> str | None:
