@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from scigate.storage_backends.backend import KiB, MiB, PartReceipt
-from scigate.storage_backends.errors import NoSpace
+from scigate.storage_backends.errors import NoSpace, Unreachable
 from scigate.storage_backends.posix import PosixBackend, PosixOptions
 from scigate.storage_backends.posix_draft import PosixDraft
 
@@ -176,8 +177,9 @@ def bytes_from_the_medium() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("read_bytes:")))
 
 
-@pytest.mark.parametrize(("verify_from", "deferred"), [("disk", False), ("disk", True), ("cache", False)])
-def test_a_draft_is_verified_from_the_medium(tmp_path: Path, verify_from: str, deferred: bool) -> None:
+@pytest.fixture
+def medium(tmp_path: Path) -> None:
+    """The temporary folder is on a disk."""
     probe = os.open(tmp_path / "probe", os.O_CREAT | os.O_RDWR)
     os.pwrite(probe, bytes(MiB), 0)
     os.fsync(probe)
@@ -187,6 +189,24 @@ def test_a_draft_is_verified_from_the_medium(tmp_path: Path, verify_from: str, d
     os.close(probe)
     if bytes_from_the_medium() == before:
         pytest.skip("needs a temporary folder on a disk: here the page cache is the medium")
+
+
+@pytest.mark.usefixtures("medium")
+@pytest.mark.parametrize("verify_from", ["disk", "cache"])
+def test_a_copy_is_verified_from_the_medium(tmp_path: Path, verify_from: str) -> None:
+    (tmp_path / "x").write_bytes(data := os.urandom(4 * BLOCK))
+    storage = PosixBackend(PosixOptions(root=str(tmp_path), verify_from=verify_from))
+    assert storage.extras.copy
+    storage.extras.copy("x", "y", version=None, if_absent=True, key="k", progress=lambda count: None)
+    before = bytes_from_the_medium()
+    assert b"".join(bytes(b) for b in storage.read("y")) == data
+    fetched = bytes_from_the_medium() - before
+    assert fetched >= len(data) if verify_from == "disk" else fetched < BLOCK
+
+
+@pytest.mark.usefixtures("medium")
+@pytest.mark.parametrize(("verify_from", "deferred"), [("disk", False), ("disk", True), ("cache", False)])
+def test_a_draft_is_verified_from_the_medium(tmp_path: Path, verify_from: str, deferred: bool) -> None:
     storage = PosixBackend(PosixOptions(root=str(tmp_path), verify_from=verify_from))
     draft = storage.draft("x", 4 * BLOCK, key="k", deferred=deferred)
     data = os.urandom(4 * BLOCK)
@@ -199,3 +219,35 @@ def test_a_draft_is_verified_from_the_medium(tmp_path: Path, verify_from: str, d
     fetched = bytes_from_the_medium() - before
     # A page of a program that it runs may have to be fetched as well.
     assert fetched >= len(data) if verify_from == "disk" else fetched < BLOCK
+
+
+def test_a_sync_that_fails_for_one_is_told_to_all_whose_bytes_it_may_be_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells it once, to whoever asks first; whoever asks next hears that all is well (syncfs(2))."""
+    answers: list[OSError | None] = [OSError(errno.EIO, "told once"), None, None]
+
+    def sync(fd: int) -> None:
+        if (error := answers.pop(0)) is not None:
+            raise error
+
+    monkeypatch.setattr("scigate.storage_backends.posix.sync_file_system", sync)
+    storage = PosixBackend(PosixOptions(root=str(tmp_path)))
+    assert storage.extras.sync
+    drafts = [storage.draft(name, 5, key=name, deferred=True) for name in ("ours", "theirs")]
+    receipts = [draft.write(0, 0, 5, [b"bytes"]) for draft in drafts]
+    for draft in drafts:
+        draft.seal()
+    with pytest.raises(Unreachable):
+        storage.extras.sync()
+    storage.extras.sync()
+    for draft, receipt in zip(drafts, receipts, strict=True):
+        with pytest.raises(Unreachable, match="begun anew"):
+            draft.publish([receipt], if_absent=False, digests={})
+        draft.discard()
+    again = storage.draft("theirs", 5, key="again", deferred=True)
+    receipt = again.write(0, 0, 5, [b"bytes"])
+    again.seal()
+    storage.extras.sync()
+    again.publish([receipt], if_absent=False, digests={})
+    assert os.listdir(tmp_path) == ["theirs"]

@@ -168,6 +168,8 @@ class PosixBackend:
             try:
                 receipt = draft.fill(file, progress)
                 require_version(os.fstat(file.fd), version_of(found), source)
+                draft.seal()
+                draft.forget()
                 return draft.publish([receipt], if_absent=if_absent, digests={})
             except BaseException:
                 draft.discard()
@@ -200,8 +202,13 @@ class PosixBackend:
             self._root.make_folder(raw, durable=True).close()
 
     def _sync(self) -> None:
+        """Whose bytes an error is about nobody knows, and it is told only once (syncfs(2)): so it is noted for all."""
         with Doing("make durable", ""):
-            sync_file_system(self._root.descriptor().fd)
+            try:
+                sync_file_system(self._root.descriptor().fd)
+            except OSError:
+                self._root.failed_syncs += 1
+                raise
 
     def _free(self) -> int:
         with Doing("ask for the free space of", ""):

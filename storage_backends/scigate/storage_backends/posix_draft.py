@@ -128,6 +128,7 @@ class PosixDraft:
         self._begun: set[int] = set()
         self._unfinished: dict[int, object] = {}  # by number: the last write of a block, until it succeeds
         self._sealed = False
+        self._failed_syncs = place.root.failed_syncs
         self._broken = ""
         self._idle = threading.Condition()  # held for moments; notified when a write ends
         self._storing = 0
@@ -159,6 +160,11 @@ class PosixDraft:
             raise meaning_of(error, "copy to", self._place.path) from error
         self._finish_block(0, started)
         return PartReceipt(0, 0, self._size)
+
+    def forget(self) -> None:
+        """Whoever reads the published file is answered by the medium, as ``read`` is. Once it is sealed."""
+        if self._from_disk and self._file:
+            forget_cache(self._file.fd)
 
     def parts(self) -> Mapping[int, PartReceipt]:
         """Nothing: a file cannot say which of its bytes were written. ``read`` them again instead."""
@@ -283,6 +289,8 @@ class PosixDraft:
             raise Truncated(f"the draft of {path!r} has {found.st_size} of {self._size} bytes", path=path)
 
     def _require_sound(self) -> None:
+        if self._deferred and self._place.root.failed_syncs != self._failed_syncs:
+            self._broken = self._broken or "it may be what could not be made durable"
         if self._broken:
             raise Unreachable(f"the draft of {self._place.path!r} must be begun anew: {self._broken}")
 

@@ -49,6 +49,7 @@ class Root:
         self._held: tuple[Descriptor, tuple[int, int]] | None = None
         self._device: int | None = None  # that it was on last
         self._mounted = False
+        self.failed_syncs = 0
         self._lock = threading.Lock()
 
     def descriptor(self) -> Descriptor:
