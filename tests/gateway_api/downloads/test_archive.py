@@ -98,6 +98,26 @@ def packed(backend: Contents | Backend, kind: str = "zip", **options: Any) -> tu
     return found, manifest
 
 
+class Noting(Contents):
+    """Notes how much is asked for."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(files)
+        self.asked = list[int | None]()
+
+    def read(
+        self, path: str, offset: int = 0, length: int | None = None, *, version: str | None = None
+    ) -> Iterator[Buffer]:
+        self.asked.append(length)
+        return super().read(path, offset, length, version=version)
+
+
+def test_a_file_is_asked_for_as_a_whole_with_which_a_storage_sends_its_checksum() -> None:
+    contents = Noting(FILES)
+    assert packed(contents)[0] == FILES
+    assert contents.asked == [None, None, None]
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_all_files_are_in_it_and_the_manifest_last(kind: str) -> None:
     found, manifest = packed(Contents(FILES), kind)

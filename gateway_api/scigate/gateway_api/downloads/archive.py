@@ -134,7 +134,9 @@ def _opened(backend: Backend, entry: Entry) -> OpenFile:
 def _begun(backend: Backend, entry: Entry) -> OpenFile:
     if entry.size == 0:
         return OpenFile(entry, iter(()))
-    buffers = backend.read(entry.path, 0, entry.size, version=entry.version)
+    # A listing tells no digest: so the whole is asked for, with which S3 servers send theirs, not a range.
+    length = entry.size if entry.version is None else None
+    buffers = backend.read(entry.path, 0, length, version=entry.version)
     first = next(buffers, b"")
     return OpenFile(entry, _joined(first, buffers))
 

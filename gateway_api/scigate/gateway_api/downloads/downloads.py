@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from scigate.storage_backends.backend import Backend, Buffer, Entry, GiB, Kind
-from scigate.storage_backends.errors import NotFound, NotRegular, Unsupported
+from scigate.storage_backends.digests import start
+from scigate.storage_backends.errors import DigestMismatch, NotFound, NotRegular, Unsupported
 from scigate.storage_backends.location import check_path
 
 from ..actor import Actor
@@ -28,6 +29,7 @@ from .members import top_folder
 COMPUTED_MAX: Final = GiB
 """A digest that a storage has to compute first is computed for files up to this size: the client waits for it."""
 
+CHEAPEST_FIRST: Final = ("crc64nvme", "crc32c", "adler", "sha-256", "sha-512", "md5", "blake3")
 RETRY: Final = timedelta(seconds=30)
 
 
@@ -59,7 +61,7 @@ class Downloads:
             raise NotRegular(f"{storage}:/{path} is not a regular file", path=path)
         return Download(
             entry,
-            lambda offset, length: backend.read(path, offset, length, version=entry.version),
+            partial(_read, backend, replace(entry, path=path)),
             partial(_digests, opened, entry),
             self._link(opened, path),
         )
@@ -127,6 +129,25 @@ class Places:
             self._taken[user] -= 1
             if not self._taken[user]:
                 del self._taken[user]
+
+
+def _read(backend: Backend, entry: Entry, offset: int, length: int) -> Iterator[Buffer]:
+    buffers = backend.read(entry.path, offset, length, version=entry.version)
+    return _proven(buffers, entry) if (offset, length) == (0, entry.size) else buffers
+
+
+def _proven(buffers: Iterator[Buffer], entry: Entry) -> Iterator[Buffer]:
+    """All bytes of a file, compared with a digest that its storage vouches for. Raises ``DigestMismatch`` before the
+    last ones: not every client compares them."""
+    running = start([name for name in CHEAPEST_FIRST if name in entry.digests][:1])
+    got = 0
+    for buffer in buffers:
+        got += len(buffer)
+        for digest in running.values():
+            digest.update(buffer)
+        if got == entry.size and any(entry.digests[name] != one.hexdigest() for name, one in running.items()):
+            raise DigestMismatch("what arrived has another digest than what is stored", path=entry.path)
+        yield buffer
 
 
 def _digests(storage: OpenStorage, entry: Entry, wanted: Mapping[str, int]) -> dict[str, str]:
