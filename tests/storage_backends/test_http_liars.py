@@ -218,6 +218,35 @@ def test_head_refused_or_without_length(status: int) -> None:
         assert liar.asked[1].ranged
 
 
+def test_a_head_that_says_that_there_is_no_byte_is_asked_again_by_get() -> None:
+    with lying(lambda a: answer(200, "Content-Length: 0", ETAG) if a.method == "HEAD" else honest(a)) as liar:
+        assert liar.source().stat("file.bin").size == SIZE
+
+
+@pytest.mark.parametrize("refusal", [answer(416), answer(416, "Content-Range: bytes */0"), answer(200, ETAG)])
+def test_an_empty_file_is_empty_however_a_range_of_it_is_refused(refusal: bytes) -> None:
+    told = answer(200, "Content-Length: 0", ETAG)
+    with lying(
+        lambda a: told if a.method == "HEAD" else refusal.replace(b"\r\n", b"\r\nContent-Length: 0\r\n", 1)
+    ) as liar:
+        entry = liar.source().stat("file.bin")
+        assert (entry.size, entry.version) == (0, VERSION)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_head_that_tells_fewer_bytes_than_there_are_does_not_cut_the_file(whole: bool) -> None:
+    def play(asked: Asked) -> Answer:
+        if asked.method == "HEAD":
+            return answer(200, f"Content-Length: {SIZE - 1}", "Accept-Ranges: bytes", ETAG)
+        return answer(200, f"Content-Length: {SIZE}", ETAG, body=DATA) if whole else honest(asked)
+
+    with lying(play) as liar:
+        source = liar.source()
+        entry = source.stat(source.path)
+        with pytest.raises(SourceChanged):
+            read(source, 0, entry.size, entry.version)
+
+
 def test_empty_file_by_a_refused_range() -> None:
     with lying(lambda a: answer(405 if a.method == "HEAD" else 416, "Content-Range: bytes */0")) as liar:
         assert liar.source().stat("file.bin").size == 0

@@ -40,6 +40,7 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 HEAD_REFUSED: Final = frozenset({400, 403, 405, 501})  # many servers, and all pre-signed URLs, know only GET
 MAX_REDIRECTS: Final = 5
 KEPT_ANSWERS: Final = 4
+KNOWN_SIZES: Final = 1000
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _IN_PATH: Final = "/~!$&'()*+,;=:@"
 
@@ -93,6 +94,7 @@ class HttpBackend:
         self._vet = vet
         self._token = token
         self._kept: list[WholeAnswer] = []
+        self._sizes: dict[str, int] = {}  # of the files that were looked at last
         self._lock = threading.Lock()
 
     def stat(self, path: str) -> Entry:
@@ -103,7 +105,12 @@ class HttpBackend:
         """
         if path == "":
             self._check_that_it_answers()
-        return self._look(path)[0]
+        entry = self._look(path)[0]
+        with self._lock:
+            self._sizes[path] = entry.size
+            while len(self._sizes) > KNOWN_SIZES:
+                del self._sizes[next(iter(self._sizes))]
+        return entry
 
     def scan(self, prefix: str = "", *, after: str | None = None, recursive: bool = True) -> Iterator[Entry]:
         raise Unsupported(
@@ -184,12 +191,20 @@ class HttpBackend:
         size = size_of(response, asked="HEAD")
         if response.status in HEAD_REFUSED or (response.status == 200 and size is None):
             return self._look_by_get(path)
+        if response.status == 200 and size == 0 and not self._is_empty(path):
+            return self._look_by_get(path)
         if response.status != 200 or size is None:
             raise refusal(response, target, path)
         self._check_coding(response.headers, target, path)
         if size > self.limits.block_preferred and not takes_ranges(response.headers):
             return self._look_by_get(path)  # whether it has ranges decides how the file is read
         return entry_of(response, size, path), suggested_name(target, response.headers)
+
+    def _is_empty(self, path: str) -> bool:
+        """To a HEAD some servers say of any file that it has no byte."""
+        response, _ = self._ask("GET", path, {"Range": "bytes=0-0"})
+        with response:
+            return response.status == 416 or size_of(response, asked="GET") == 0
 
     def _look_by_get(self, path: str) -> tuple[Entry, str]:
         response, target = self._ask("GET", path, {**WANTED_DIGESTS, "Range": "bytes=0-0"})
@@ -244,7 +259,10 @@ class HttpBackend:
             if response.status != 200 and not (response.status == 206 and ranged):
                 raise refusal(response, target, path)
             self._check_coding(response.headers, target, path)
-            if version is not None and version_of(response.headers, size_of(response, asked="GET")) != version:
+            size = size_of(response, asked="GET")
+            if version is not None and version_of(response.headers, size) != version:
+                raise changed(target, path)
+            if size not in {None, self._sizes.get(path, size)}:  # else all that was asked for could be a part of it
                 raise changed(target, path)
             if response.status == 206:
                 count = checked_range(response, offset, length, target, path)
