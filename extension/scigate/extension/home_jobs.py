@@ -259,7 +259,8 @@ class Jobs:
         if not os.path.lexists(target):
             self._records.note(job.promise.id, "begun", target)
         try:
-            gateway.get(source, target, overwrite=job.promise.overwrite == "overwrite", received=received)
+            overwrite = job.promise.overwrite == "overwrite"
+            gateway.get(source, target, overwrite=overwrite, exactly=True, received=received)
         except GatewayError as error:
             return error
         except Stopped:

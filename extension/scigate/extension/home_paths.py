@@ -60,11 +60,12 @@ def to_fetch(gateway: Gateway, root: Path, pairs: list[tuple[str, str]], *, hidd
         place = destination.rstrip("/") + "/" if source.endswith("/") else destination
         for name, below, size in _entries(gateway, source):
             target = place + below if place.endswith("/") else place
-            if target in taken:
+            local = str(local_path(root, target, hidden=hidden))
+            if local in taken:
                 raise Refusal(422, "same-destination", f"Two files would be fetched to {target!r}.",
                               next_step="Give each a place of its own.")  # fmt: skip
-            taken.add(target)
-            found.append((name, str(local_path(root, target, hidden=hidden)), size))
+            taken.add(local)
+            found.append((name, local, size))
             if len(found) > MOST_FETCHED:
                 raise Refusal(
                     422, "too-many-files", f"These are more than {MOST_FETCHED} files.",

@@ -192,6 +192,14 @@ def test_who_opens_the_part_file_while_it_gets_its_name_leaves_that_file_alone(
         assert part_path(target).read_bytes() == b"another"
 
 
+def test_a_part_file_that_has_got_its_name_already_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(DATA)
+    part_path(tmp_path / "a").hardlink_to(tmp_path / "a")  # who published it died before it removed the other name
+    with locked(tmp_path / "a", "resource") as part:
+        part.append(b"another")
+    assert (tmp_path / "a").read_bytes() == DATA
+
+
 def test_a_link_in_place_of_the_part_file_is_not_followed(gateway: Gateway, source: str, tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("mine")
     part_path(tmp_path / "a").symlink_to(tmp_path / "victim")
@@ -235,6 +243,33 @@ def test_what_of_a_folder_cannot_be_fetched_is_said_and_the_rest_comes(
     assert list(raised.value.failed) == ["lab:/mixed/link"]
     assert [got.path.name for got in raised.value.arrived] == ["good"]
     assert (tmp_path / "here/good").read_text() == "good"
+
+
+def test_a_file_of_a_folder_goes_under_its_own_name_or_nowhere(
+    gateway: Gateway, gateway_process: Any, tmp_path: Path
+) -> None:
+    (gateway_process.files("lab") / "named").mkdir()
+    (gateway_process.files("lab") / "named/a").write_text("theirs")
+    (tmp_path / "here/a").mkdir(parents=True)
+    (tmp_path / "here/a/a").write_text("mine")
+    with pytest.raises(FilesNotFetched) as raised:
+        gateway.get_folder("lab:/named/", tmp_path / "here", overwrite=True)
+    assert list(raised.value.failed) == ["lab:/named/a"]
+    assert (tmp_path / "here/a/a").read_text() == "mine"
+
+
+def test_of_two_files_whose_names_are_one_here_none_takes_the_place_of_the_other(
+    gateway: Gateway, gateway_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scigate.gateway_api.client.threads.AT_ONCE", 1)  # else they meet at their part file
+    for name in ("x/b", "x//b"):
+        (gateway_process.files("lab") / "twin").write_text(name)
+        gateway.copy("lab:/twin", f"mem:/twins/{name}", overwrite="overwrite").wait()
+    with pytest.raises(FilesNotFetched) as raised:
+        gateway.get_folder("mem:/twins/", tmp_path / "here", overwrite=True)
+    (failed,), (arrived,) = raised.value.failed, raised.value.arrived
+    other = {"mem:/twins/x/b": "x//b", "mem:/twins/x//b": "x/b"}[failed]
+    assert arrived.path.read_text() == other
 
 
 @pytest.mark.parametrize("folder", ["lab:/", "lab:/some-folder/"])

@@ -218,22 +218,35 @@ def locked(destination: Path, resource: str) -> Iterator[PartFile]:
 
 
 def _open_locked(destination: Path) -> io.FileIO:
-    """The part file, ours alone. Who had it before may just have given it its name: then it is that file by now, and
-    another one is begun. Raises ``OSError``."""
+    """The part file, ours alone. Raises ``OSError``.
+
+    Who had it before may just have given it its name, or died between that and removing the other name: then it is
+    that file by now, and another one is begun.
+    """
     path = part_path(destination)
     while True:
         file = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+b")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
-                    return file
+            if _is_only_here(file, path):
+                return file
         except BaseException as error:
             file.close()
             if isinstance(error, BlockingIOError):
                 raise _is_running(destination) from None
             raise
         file.close()
+
+
+def _is_only_here(file: io.FileIO, path: Path) -> bool:
+    """Whether this is what the path names, and it has no other name; with another one it loses this name."""
+    found = os.fstat(file.fileno())
+    with suppress(FileNotFoundError):
+        if os.path.samestat(found, path.lstat()) and found.st_nlink > 1:
+            path.unlink()
+        elif os.path.samestat(found, path.lstat()):
+            return True
+    return False
 
 
 def _is_running(destination: Path) -> LocalFileError:

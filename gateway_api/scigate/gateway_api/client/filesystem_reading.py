@@ -230,7 +230,9 @@ class ReadableFileSystem(AbstractFileSystem, metaclass=_CachedForUser):  # type:
             os.makedirs(lpath, exist_ok=True)
         else:
             os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
-            got = self.gateway.get(location_of(path), lpath, overwrite=True, received=callback.relative_update)
+            got = self.gateway.get(
+                location_of(path), lpath, overwrite=True, exactly=True, received=callback.relative_update
+            )
             callback.set_size(got.size)
 
     # Inside ----------------------------------------------------------------------------------------------------

@@ -203,9 +203,11 @@ class Gateway:
         local: str | os.PathLike[str],
         *,
         overwrite: bool = False,
+        exactly: bool = False,
         received: download.Received = lambda count: None,
     ) -> download.Download:
-        """Fetch a file to this machine: a folder or a path ending in ``/`` keeps its name.
+        """Fetch a file to this machine: a folder or a path ending in ``/`` keeps its name, unless it is to be
+        ``exactly`` this path.
 
         It arrives under another name, is checked by size, and by digest if its storage keeps one, made durable and then
         renamed. Broken off, it goes on where it stopped, also in another process. ``received`` is called with the bytes
@@ -215,7 +217,7 @@ class Gateway:
         if found.is_folder:
             raise InvalidLocation(f"{source!r} is a folder.", next_step="Fetch it with get_folder(), or name a file.")
         target = Path(local)
-        if str(local).endswith("/") or target.is_dir():
+        if not exactly and (str(local).endswith("/") or target.is_dir()):
             target /= found.path.rpartition("/")[2]
         resource = file_path(found.storage, found.path)
         return download.fetch(self._session, resource, target, overwrite=overwrite, received=received)
@@ -253,12 +255,15 @@ class Gateway:
     ) -> Iterator[download.Download | tuple[Entry, GatewayError]]:
         """``get_folder`` file by file, for trees of any size: fetches while it is iterated, and yields what arrived,
         and what did not with its error."""
-        root = location(source)
+        root, placed = location(source), set[tuple[int, int]]()
 
         def fetch(entry: Entry) -> download.Download | tuple[Entry, GatewayError]:
             try:
                 target = Path(local, _below(root, entry))
-                return self.get(entry.location, target, overwrite=overwrite, received=received)
+                _refuse_twin(target, placed)
+                got = self.get(entry.location, target, overwrite=overwrite, exactly=True, received=received)
+                placed.add(_file_at(got.path))
+                return got
             except GatewayError as error:
                 return entry, error
 
@@ -376,3 +381,17 @@ def _below(root: Location, entry: Entry) -> str:
     if not path.startswith(prefix) or not below or below.startswith("/"):
         raise LocalFileError(f"{entry.location!r} has no name that this machine can hold.")
     return below
+
+
+def _refuse_twin(target: Path, placed: set[tuple[int, int]]) -> None:
+    """Of two files whose names are one on this machine (by case, Unicode form, or an empty part) none is lost."""
+    if placed and os.path.lexists(target) and _file_at(target) in placed:
+        raise LocalFileError(
+            f"{str(target)!r} is another file of the same folder already: here both names are one.",
+            next_step="Fetch it by itself, under another name.",
+        )
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
