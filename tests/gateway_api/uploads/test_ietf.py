@@ -87,6 +87,7 @@ def test_lengths_that_contradict_each_other() -> None:
 
 def test_bytes_have_their_media_type() -> None:
     refused(415, append, Content_Type="application/offset+octet-stream")
+    refused(415, append, Content_Encoding="gzip")
     refused(415, create, 3, Upload_Complete="?1", Content_Encoding="gzip")
 
 

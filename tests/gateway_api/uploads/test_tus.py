@@ -185,6 +185,8 @@ def test_what_is_appended() -> None:
     assert tus.append(given, None).checksum == ("crc32", bytes(4))
     refused(400, tus.append, HTTPHeaders({"Content-Type": tus.MEDIA_TYPE}), 1)
     refused(415, tus.append, HTTPHeaders({"Upload-Offset": "0"}), 1)
+    given["Content-Encoding"] = "gzip"
+    refused(415, tus.append, given, 2)
 
 
 @pytest.mark.parametrize(

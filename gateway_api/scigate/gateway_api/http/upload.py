@@ -7,6 +7,7 @@ from functools import partial
 from scigate.storage_backends.errors import StorageError
 
 from ..uploads.digests import promised
+from ..uploads.metadata import check_coding
 from ..uploads.put import PutUpload
 from .body import malformed
 from .endpoints import UploadQuery, submitted
@@ -23,6 +24,7 @@ class UploadHandler(BodyHandler):
     async def prepare_body(self) -> None:
         if self.request.headers.get("Content-Range") is not None:
             raise malformed("A PUT of a part of a file (Content-Range) is not supported.")
+        check_coding(self.request.headers)
         self._key = idempotency_key(self.request.headers.get("Idempotency-Key"))
         digests = promised(self.request.headers.get("Repr-Digest"))
         arguments = (self.actor, self.params["storage"], self.params["path"])

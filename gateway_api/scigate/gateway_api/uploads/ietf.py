@@ -16,7 +16,7 @@ from typing import Final
 from ..problems import Problem
 from .appending import OffsetMismatch
 from .digests import promised
-from .metadata import Described, Wishes, describe, read, required, unreadable
+from .metadata import Described, Wishes, check_coding, describe, read, required, unreadable
 from .model import Append, Creation, NewUpload, UploadStatus
 from .tus import CHECKSUMS, check_fits
 
@@ -53,7 +53,7 @@ def creation(headers: Mapping[str, str], query: Wishes, size: int | None, key: s
     ends = complete(headers)
     if ends is None:
         raise unreadable("The header Upload-Complete (?0 or ?1) is missing.")
-    _check_coding(headers)
+    check_coding(headers)
     length = _length(headers, 0, size, ends=ends)
     check_fits(size, 0, length)
     raw = headers.get("Upload-Metadata")
@@ -70,6 +70,7 @@ def append(headers: Mapping[str, str], size: int | None) -> Append:
             415, "unsupported-media-type", "The bytes of an upload have a media type of their own.",
             next_step=f"Send them with 'Content-Type: {MEDIA_TYPE}' (tus: application/offset+octet-stream).",
         )  # fmt: skip
+    check_coding(headers)
     offset, ends = _integer(headers, "Upload-Offset"), complete(headers)
     if offset is None or ends is None:
         raise unreadable("The headers Upload-Offset (a number) and Upload-Complete (?0 or ?1) are both needed.")
@@ -148,15 +149,6 @@ def _integer(headers: Mapping[str, str], name: str) -> int | None:
 
 def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def _check_coding(headers: Mapping[str, str]) -> None:
-    """What is stored is what was sent: a coded body would be stored coded, and nobody would know."""
-    if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise Problem(
-            415, "unsupported-media-type", "The body has a Content-Encoding, which would be lost.",
-            next_step="Send the bytes of the file as they are.",
-        )  # fmt: skip
 
 
 def _checksum(headers: Mapping[str, str]) -> tuple[str, bytes] | None:

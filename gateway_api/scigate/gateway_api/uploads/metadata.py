@@ -56,6 +56,15 @@ class Described:
     deadline: datetime | None = None
 
 
+def check_coding(headers: Mapping[str, str]) -> None:
+    """``Problem`` 415 for a body in a coding: what is stored is what was sent, and nobody would know of it."""
+    if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise Problem(
+            415, "unsupported-media-type", "The body has a Content-Encoding, which would be lost.",
+            next_step="Send the bytes of the file as they are.",
+        )  # fmt: skip
+
+
 def read(header: str | None) -> dict[str, str]:
     """The pairs of ``Upload-Metadata`` (tus 1.0, creation): keys with base64 values, bytes that are not UTF-8 escaped.
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from ..problems import Problem
 from .digests import promised
-from .metadata import Wishes, base64_bytes, describe, read, required, unreadable
+from .metadata import Wishes, base64_bytes, check_coding, describe, read, required, unreadable
 from .model import Append, Creation, Kind, NewUpload, UploadStatus
 
 VERSION: Final = "1.0.0"
@@ -184,6 +184,7 @@ def _checksum(headers: Mapping[str, str]) -> tuple[str, bytes] | None:
 
 
 def _check_media_type(headers: Mapping[str, str]) -> None:
+    check_coding(headers)
     if headers.get("Content-Type", "").partition(";")[0].strip().lower() != MEDIA_TYPE:
         raise Problem(
             415, "unsupported-media-type", "The bytes of an upload have a media type of their own.",
