@@ -6,7 +6,7 @@ import { localValue, schedule, tonight } from "./when.js";
 const EXISTING = {
   fail: "Leave it alone",
   "skip-same": "Replace if different",
-  newer: "Replace if mine is newer",
+  newer: "Replace if mine is newer or of another size",
   overwrite: "Replace",
 };
 let number = 0;
