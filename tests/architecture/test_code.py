@@ -17,6 +17,7 @@ HUB = "hub_config/scigate/hub_config"
 CATCHES_ALL = {
     f"{BACKENDS}/registry.py": "a plug-in may fail in any way; it must not take the gateway down",
     f"{BACKENDS}/testing/run.py": "what is not a StorageError is exactly what is looked for",
+    f"{API}/background.py": "handed to whoever waits for the result",
     f"{API}/cli/app.py": "where every error of a command ends, as a sentence and an exit code",
     f"{API}/db/database.py": "handed to whoever gave the job; the others in the commit go on",
     f"{API}/http/events/fanout.py": "one follower's error, even a bug, must not end all others'",

@@ -14,7 +14,6 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sized
-from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
@@ -27,6 +26,7 @@ from scigate.storage_backends.registry import BackendRegistry
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from .background import Background
 from .client.access import find_token
 from .client.errors import GatewayError, NotConfigured
 from .db.migrate import newest_revision, revision
@@ -307,8 +307,4 @@ def _token(env: Mapping[str, str]) -> Check:
 
 def _in_time(look: Callable[[], Any]) -> Any:
     """What ``look`` returns; ``TooSlow`` when it hangs, in a thread that the process need not wait for."""
-    pool = ThreadPoolExecutor(1, "doctor")
-    try:
-        return pool.submit(look).result(PATIENCE.total_seconds())
-    finally:
-        pool.shutdown(wait=False)
+    return Background(1, "doctor").submit(look).result(PATIENCE.total_seconds())

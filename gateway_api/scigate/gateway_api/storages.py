@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from scigate.storage_backends.backend import Backend, Limits
@@ -17,6 +18,7 @@ from scigate.storage_backends.errors import Misconfigured, NotFound, NotRegular,
 from scigate.storage_backends.layers import Meter, compose
 from scigate.storage_backends.registry import BackendRegistry
 
+from .background import Background
 from .problems import cause_of
 from .resources import Cause, Space, StorageState
 from .settings import StorageSection
@@ -173,7 +175,7 @@ class Probes:
 
     def __init__(self, look: Callable[[str], StorageStatus]) -> None:
         self._look = look
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
+        self._background = Background(8, "probe")
         self._lock = threading.Lock()
         self._running: dict[str, Future[StorageStatus]] = {}
         self._seen: dict[str, tuple[float, StorageStatus]] = {}
@@ -201,11 +203,11 @@ class Probes:
                 self._begun(name)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._background.close()
 
     def _begun(self, name: str) -> Future[StorageStatus]:
         if name not in self._running:
-            self._running[name] = self._pool.submit(self._look_and_remember, name)
+            self._running[name] = self._background.submit(partial(self._look_and_remember, name))
         return self._running[name]
 
     def _look_and_remember(self, name: str) -> StorageStatus:

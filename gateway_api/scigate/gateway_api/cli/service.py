@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from typing import Final
 
 import click
 
 from .output import Common, debug, emit, reads_settings, say
+
+LINGER: Final = 3.0  # seconds
 
 
 @click.command("demo")
@@ -48,7 +52,16 @@ def serve(common: Common, port: int | None) -> int:
     if not settings.users and settings.hub is None:
         say("No user can log in yet: make a token with 'scigate token NAME'.", color="yellow")
     run(settings, lambda service: _ready(common, service.url), registry)
+    _end_soon()
     return 0
+
+
+def _end_soon() -> None:
+    """All is put in order by now; who still asks a storage that hangs, perhaps for minutes, is not waited for."""
+    sys.stdout.flush()
+    end = threading.Timer(LINGER, os._exit, [0])
+    end.daemon = True
+    end.start()
 
 
 def _ready(common: Common, url: str) -> None:

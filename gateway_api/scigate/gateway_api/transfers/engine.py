@@ -40,6 +40,10 @@ TICK: Final = 0.5  # seconds between looks at what nobody tells us of: waiting f
 WALKS: Final = 2  # folders listed at once
 CLAIMS: Final = 8  # files, each for a slot of its own, whose claims share a commit
 PATIENCE: Final = timedelta(seconds=25)  # that a stop waits for running files
+LINGER: Final = timedelta(seconds=3)
+"""That a start waits until what nobody needs is cleared up, and a stop for that and for listings: who asks a storage
+that hangs is not waited for."""
+
 _STOPS: Final = {"pause": Stop.PAUSE, "cancel": Stop.CANCEL}
 
 
@@ -94,7 +98,8 @@ class Engine:
         self._beginning = Beginning(database)
         walks = Walks(database, self._lease)
         self._listing = Listing(walks, backend, self.look)
-        self._chores, self._each_round = (self._reconciler.run, walks.sweep, *chores), each_round
+        self._chores = (self._reconciler.take_back_all, self._reconciler.clear_up, walks.sweep, *chores)
+        self._each_round = each_round
         self._claims = ThreadPoolExecutor(CLAIMS, thread_name_prefix="claim")
         self._one_by_one: int | None = None
         """The lane whose files took a slot each when something was claimed last: of it many are claimed at once."""
@@ -102,28 +107,29 @@ class Engine:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._soon, self._gathering = False, False
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._dispatch, name="dispatcher", daemon=True),
-            threading.Thread(target=self._keep_house, name="reconciler", daemon=True),
-        ]
+        self._stopping, self._cleared = threading.Event(), threading.Event()
+        self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
+        self._keeper = threading.Thread(target=self._keep_house, name="reconciler", daemon=True)
 
     def start(self) -> None:
         """Take the lease, take back what a former run of this gateway held, and begin."""
         self._lease.start()
         self._runtime.rates.refill()
-        self._reconciler.run()
-        for thread in self._threads:
-            thread.start()
+        self._reconciler.take_back_all()
+        self._keeper.start()
+        self._cleared.wait(LINGER.total_seconds())
+        self._dispatcher.start()
 
     def stop(self, patience: timedelta = PATIENCE) -> None:
         """Claim nothing more, let running files stop at the next buffer and give them back to the queue."""
         self._stopping.set()
+        self._reconciler.stopping.set()
         self._wake.set()
-        for thread in self._threads:
-            if thread.is_alive():  # not in a gateway that could not start
-                thread.join()
-        self._listing.stop()
+        if self._dispatcher.is_alive():  # not in a gateway that could not start
+            self._dispatcher.join()
+        if self._keeper.is_alive():
+            self._keeper.join(LINGER.total_seconds())
+        self._listing.stop(LINGER)
         self._claims.shutdown()
         if self._executor.stop(patience):  # else the lease runs out by itself, and what still moves is fenced
             self._give_back()
@@ -166,7 +172,7 @@ class Engine:
 
     def is_alive(self) -> bool:
         """Whether the engine runs and holds its lease."""
-        return self._lease.is_held() and all(thread.is_alive() for thread in self._threads)
+        return self._lease.is_held() and self._dispatcher.is_alive() and self._keeper.is_alive()
 
     def _dispatch(self) -> None:
         while not self._stopping.is_set():
@@ -239,12 +245,18 @@ class Engine:
             self.look()
 
     def _keep_house(self) -> None:
+        self._do(self._reconciler.clear_up)
+        self._cleared.set()
         while not self._stopping.wait(self._settings.reconcile_every):
             for chore in self._chores:
-                try:
-                    chore()
-                except Exception:
-                    log.exception("housekeeping failed; it is tried again at the next round")
+                if not self._stopping.is_set():
+                    self._do(chore)
+
+    def _do(self, chore: Callable[[], None]) -> None:
+        try:
+            chore()
+        except Exception:
+            log.exception("housekeeping failed; it is tried again at the next round")
 
 
 class Listing:
@@ -272,10 +284,13 @@ class Listing:
         self._pool.submit(self._list, walk)
         return True
 
-    def stop(self) -> None:
-        """End at the next chunk."""
+    def stop(self, patience: timedelta) -> None:
+        """End at the next chunk. A folder whose storage hangs is listed anew at the next start."""
         self._walks.stop()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        end = time.monotonic() + patience.total_seconds()
+        for _ in range(WALKS):  # who has them all knows that nobody lists
+            self._free.acquire(timeout=max(0.0, end - time.monotonic()))
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _list(self, walk: Walk) -> None:
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Any, Final
 
-from scigate.storage_backends.errors import StorageError
+from scigate.storage_backends.errors import ErrorKind, StorageError
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from ..db import points
@@ -22,6 +23,8 @@ from .tasks import OldDraft
 
 log = logging.getLogger(__name__)
 PORTION: Final = 500
+AWAY: Final = frozenset({ErrorKind.TRANSIENT, ErrorKind.THROTTLED, ErrorKind.CREDENTIAL})
+"""What the storage says to one question, it says to all of this round."""
 
 
 class Reconciler:
@@ -31,15 +34,16 @@ class Reconciler:
         self._database = database
         self._runtime = runtime
         self._folder = folder
+        self.stopping = threading.Event()
+        """No storage is asked any more."""
 
-    def run(self) -> None:
-        """One round. A storage that does not answer is left for the next."""
+    def take_back_all(self) -> None:
+        """What dead workers held; no storage is asked."""
         for worker_id, surely in self._dead_workers():
             log.warning("worker %s has %s", worker_id, "died" if surely else "lost its lease")
             self.take_back(worker_id, surely=surely)
         self._take_back_lost()
         self._remove_stray_locks()
-        self._remove_useless_drafts()
 
     def take_back(self, worker_id: str, *, surely: bool) -> None:
         """Queue its files again. Only of a worker that is surely dead may drafts be written on by another."""
@@ -92,8 +96,9 @@ class Reconciler:
         points.written(connection, "worker.forgotten")
         return False
 
-    def _remove_useless_drafts(self) -> None:
-        """Drafts of files that are final, and of cancelled files that nobody holds."""
+    def clear_up(self) -> None:
+        """Remove drafts of files that are final, and of cancelled files that nobody holds. A storage that does not
+        answer is asked once, and left for the next round: each question may take minutes."""
         orphaned = and_(file.c.state == FileState.CANCELLING, file.c.worker.is_(None))
         query = (
             select(draft, file.c.state)
@@ -104,15 +109,19 @@ class Reconciler:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
             cancelled = set(connection.execute(select(file.c.seq).where(orphaned).limit(PORTION)).scalars())
-        stuck = {row.file for row in rows if not self._remove(row)}
+        away: set[str] = set()
+        stuck = {row.file for row in rows if not self._remove(row, away)}
         self._end_cancelled(cancelled - stuck)
 
-    def _remove(self, row: Any) -> bool:
+    def _remove(self, row: Any, away: set[str]) -> bool:
+        if row.storage in away or self.stopping.is_set():
+            return False
         old = OldDraft(row.epoch, row.key, row.ref, row.identity, row.block_length, row.created)
         try:
             abandon(self._runtime, row.file, self._runtime.backend(row.storage), row.path, [old])
         except StorageError as error:
             log.warning("the draft of file %s at %s stays for now: %s", row.file, row.storage, error)
+            away |= {row.storage} if error.kind in AWAY else set()
             return False
         return True
 
