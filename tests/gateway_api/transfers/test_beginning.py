@@ -158,13 +158,23 @@ def test_a_folder_is_listed_when_its_time_has_come(lab: Lab) -> None:
     source, out = lab.posix("lab"), lab.posix("out")
     (source / "run").mkdir()
     lab.start()
-    id = lab.submit(("lab:/run/", "out:/run/"), not_before=datetime.now(UTC) + 3 * SOON)
+    id = lab.submit(("lab:/run/", "out:/run/"), not_before=datetime.now(UTC) + FAR)
     found = lab.store.get(id, None)
     assert (found.state, found.cause.code, found.files.total) == (TransferState.WAITING, "scheduled", 0)
     (source / "run" / "late.dat").write_bytes(b"made while it waited")
+    let_time_come(lab, id)
     assert lab.wait(id).state is TransferState.DONE
     assert (out / "run" / "late.dat").read_bytes() == b"made while it waited"
-    assert datetime.now(UTC) >= found.not_before
+
+
+def test_a_folder_is_not_listed_before(lab: Lab) -> None:
+    source, _ = lab.posix("lab"), lab.posix("out")
+    (source / "run").mkdir()
+    (source / "run" / "f").touch()
+    lab.start()
+    done = lab.wait(lab.submit(("lab:/run/", "out:/run/"), not_before=datetime.now(UTC) + SOON))
+    assert (done.state, done.files.done) == (TransferState.DONE, 1)
+    assert done.finished >= done.not_before
 
 
 def test_it_begins_by_itself_and_not_before(any_lab: Lab) -> None:
@@ -182,10 +192,11 @@ def test_a_restart_changes_nothing(lab: Lab) -> None:
     source, out = lab.posix("lab"), lab.posix("out")
     (source / "f0").write_bytes(b"data")
     lab.start()
-    id = submit(lab, ahead=3 * SOON)
+    id = submit(lab)
     lab.stop()
-    assert lab.store.get(id, None).cause.code == "scheduled"
     lab.start()
+    assert lab.store.get(id, None).cause.code == "scheduled"
+    let_time_come(lab, id)
     assert lab.wait(id).state is TransferState.DONE
     assert (out / "f0").read_bytes() == b"data"
 
@@ -194,32 +205,32 @@ def test_bytes_of_an_upload_come_before_its_time_and_move_on_then(any_lab: Lab, 
     sender, out = any_lab.uploads(), any_lab.posix("out")
     any_lab.start()
     data = noise(30 * MiB)
-    when = datetime.now(UTC) + 5 * SOON  # all of it has to be here by then
-    id = sender.announce("aa", "out:/run.dat", 30 * MiB, not_before=when)
+    id = sender.announce("aa", "out:/run.dat", 30 * MiB, not_before=datetime.now(UTC) + FAR)
     sender.send("aa", data)
     sender.record("aa")
     sender.complete("aa")
     found = any_lab.store.get(id, None)
     assert (found.state, found.cause.code) == (TransferState.WAITING, "scheduled")
     assert any_lab.file(id).cause.code == "scheduled"
+    assert list(out.iterdir()) == []
+    let_time_come(any_lab, id)
     done = any_lab.wait(id)
     assert (done.state, done.cause) == (TransferState.DONE, None)
-    assert done.finished >= when
     assert (out / "run.dat").read_bytes() == data
     assert any_lab.contradictions() == []
 
 
 def test_an_upload_of_which_enough_was_here_at_its_time_moves_on(lab: Lab, noise: Callable[..., bytes]) -> None:
-    sender, _ = lab.uploads(), lab.posix("out")
+    sender, out = lab.uploads(), lab.posix("out")
     lab.start()
     data = noise(60 * MiB)
-    when = datetime.now(UTC) + 5 * SOON  # enough of it has to be here by then
-    id = sender.announce("aa", "out:/run.dat", 60 * MiB, not_before=when)
+    id = sender.announce("aa", "out:/run.dat", 60 * MiB, not_before=datetime.now(UTC) + FAR)
     sender.send("aa", data[: 40 * MiB])
     sender.record("aa")
     assert lab.file(id).state is FileState.WAITING
+    assert list(out.iterdir()) == []
+    let_time_come(lab, id)
     lab.until(lambda: lab.file(id).bytes_done > 0)
-    assert datetime.now(UTC) >= when
     sender.send("aa", data[40 * MiB :])
     sender.complete("aa")
     assert lab.wait(id).state is TransferState.DONE

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from awscrt.checksums import crc64nvme
 from scigate.gateway_api.db.database import DatabaseUnavailable
+from scigate.gateway_api.db.schema import transfer as transfers
 from scigate.gateway_api.resources import FileState, Proof, TransferState
 from scigate.gateway_api.transfers.wishes import Wish
 from scigate.storage_backends.backend import Buffer, Entry, Limits, MiB
 from scigate.storage_backends.layers.layer import Layer
+from sqlalchemy import update
 
 Lab = Any  # from conftest.py
 DRAFT = ".scigate-"
@@ -296,11 +298,11 @@ def test_a_transfer_past_its_deadline_fails_and_says_so(lab: Lab) -> None:
     source = lab.posix("lab")
     lab.posix("out")
     (source / "f").write_bytes(b"x")
-    soon = datetime.now(UTC) + timedelta(seconds=0.2)
-    transfer = lab.submit(("lab:/f", "out:/f"), deadline=soon)
-    time.sleep(0.3)
+    submitted = lab.submit(("lab:/f", "out:/f"))
+    past = datetime.now(UTC).timestamp() - 1
+    lab.database.write(lambda connection: connection.execute(update(transfers).values(deadline=past)) and None)
     lab.start()
-    done = lab.wait(transfer)
+    done = lab.wait(submitted)
     assert done.state is TransferState.FAILED
     assert done.cause.code == "deadline"
     assert "later deadline" in done.cause.next_step
