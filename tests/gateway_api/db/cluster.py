@@ -31,6 +31,17 @@ class Cluster:
         self._process: subprocess.Popen[bytes]
 
     def start(self) -> None:
+        """Until it answers."""
+        self._launch()
+        end = time.monotonic() + 120
+        while not self._answers():
+            if time.monotonic() > end:
+                pytest.fail((self._folder / "log").read_text(errors="replace"), pytrace=False)
+            if self._process.poll() is not None:  # it refuses to while processes of a killed one have not yet ended
+                self._launch()
+            time.sleep(0.05)
+
+    def _launch(self) -> None:
         command = [*self._as, self._postgres, "-D", self._folder / "data", "-p", str(self._port), "-h", "127.0.0.1"]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -40,7 +51,6 @@ class Cluster:
                 cwd=self._folder,
                 start_new_session=True,
             )
-        self._wait()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT ends it "fast", SIGQUIT "immediately", without a word to the disk (PostgreSQL, "Shutting Down")."""
@@ -55,12 +65,9 @@ class Cluster:
     def _run(self, *command: str | Path) -> None:
         subprocess.run([*self._as, *command], check=True, capture_output=True, cwd=self._folder)
 
-    def _wait(self) -> None:
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            try:
-                psycopg.connect(self.url.replace("+psycopg", ""), connect_timeout=2).close()
-                return
-            except psycopg.OperationalError:
-                time.sleep(0.05)
-        pytest.fail((self._folder / "log").read_text(errors="replace"), pytrace=False)
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url.replace("+psycopg", ""), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,11 +22,11 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 HOLD = """
-import sqlite3, sys, time
+import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("BEGIN IMMEDIATE")
 print("locked", flush=True)
-time.sleep(float(sys.argv[2]))
+sys.stdin.readline()
 connection.execute("COMMIT")
 """
 
@@ -85,11 +85,11 @@ def test_many_threads_share_commits(database: Database) -> None:
 
 
 def test_the_failure_of_one_job_does_not_undo_another(database: Database) -> None:
-    started = threading.Event()
+    started, go_on = threading.Event(), threading.Event()
 
     def slow(connection: Connection) -> None:  # while it runs the others gather for the next commit
         started.set()
-        time.sleep(0.2)
+        go_on.wait(60)
 
     def broken(connection: Connection) -> None:
         add("broken")(connection)
@@ -100,9 +100,11 @@ def test_the_failure_of_one_job_does_not_undo_another(database: Database) -> Non
         started.wait()
         jobs = [add("ada"), broken, add("ada"), add("bo"), lambda c: c.execute(text("SELECT nonsense")), add("cy")]
         futures = []
-        for job in jobs:
+        for number, job in enumerate(jobs, 1):
             futures.append(pool.submit(database.write, job))
-            time.sleep(0.01)
+            while database._jobs.qsize() < number:  # one behind the other
+                time.sleep(0.001)
+        go_on.set()
         errors = [future.exception(60) for future in futures]
     assert first.exception() is None
     assert [type(error) for error in errors] == [
@@ -189,7 +191,7 @@ def test_a_reader_sees_one_moment(database: Database) -> None:
 
 def test_the_clock_is_the_databases(database: Database) -> None:
     with database.read() as connection:
-        assert abs(database.now(connection) - time.time()) < 5
+        assert abs(database.now(connection) - time.time()) < 60
 
 
 @on_sqlite
@@ -211,29 +213,31 @@ def test_a_database_is_opened_first_while_somebody_else_writes(url: str) -> None
 
 
 @pytest.fixture
-def locked_for(database: Database) -> Iterator[float]:
-    """Another process holds the SQLite database's lock for two seconds."""
-    seconds = 2.0
+def locked(database: Database) -> Iterator[Callable[[], None]]:
+    """Another process holds the SQLite database's lock, until this is called."""
     database.write(add("first"))
-    command = [sys.executable, "-c", HOLD, str(database.url.database), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", HOLD, str(database.url.database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
         assert process.stdout
         process.stdout.readline()
-        yield seconds
+        yield process.stdin.close
+        process.stdin.close()
         process.wait(60)
 
 
 @on_sqlite
-def test_a_locked_database_is_waited_for(database: Database, locked_for: float) -> None:
+def test_a_locked_database_is_waited_for(database: Database, locked: Callable[[], None]) -> None:
     begun = time.monotonic()
+    threading.Timer(1.0, locked).start()
     database.write(add("ada"))
-    assert time.monotonic() - begun > locked_for / 2
+    assert time.monotonic() - begun >= 1
     assert owners(database) == {"first", "ada"}
 
 
 @on_sqlite
 def test_a_database_locked_for_too_long_is_said_to_be_unavailable(
-    database: Database, locked_for: float, monkeypatch: pytest.MonkeyPatch
+    database: Database, locked: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.1)
     impatient = Database(database.url.render_as_string(hide_password=False))

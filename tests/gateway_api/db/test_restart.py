@@ -64,7 +64,7 @@ def test_no_acknowledged_write_is_lost_when_postgresql_dies(cluster: Cluster) ->
         _until(lambda before=before: len(acknowledged) > before + 20)
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     with database.read() as connection:
         stored = connection.execute(select(lane.c.owner)).scalars().all()
     database.close()
@@ -73,7 +73,7 @@ def test_no_acknowledged_write_is_lost_when_postgresql_dies(cluster: Cluster) ->
 
 
 def _until(reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not reached():
         assert time.monotonic() < end, "the writers did not go on"
         time.sleep(0.02)
