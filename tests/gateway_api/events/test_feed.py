@@ -39,7 +39,7 @@ class Listener:
         self.any.set()
 
     def wait(self, condition: Any = None) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not (condition() if condition else self.told):
             assert time.monotonic() < end, self.told
             self.any.wait(0.1)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE = 40.0  # seconds; only a failing test waits for so long
+PATIENCE = 100.0  # seconds; only a failing test waits for so long
 Answer = Callable[["Request"], None]
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections.abc import Iterator
 
 import pytest
 from scigate.gateway_api.db.database import Database
 from scigate.gateway_api.db.migrate import migrate
+from scigate.gateway_api.db.schema import webhook
 from scigate.gateway_api.events import webhooks_store as module
 from scigate.gateway_api.events.webhooks_store import Delivery, NewWebhook, WebhookStore
 from scigate.gateway_api.problems import Problem
 from scigate.gateway_api.resources import Cause
+from sqlalchemy import select, update
 
 from tests.gateway_api.events.webhooks.receiver import until
 
@@ -71,15 +73,22 @@ def test_a_lease_that_runs_out_is_taken_over_and_its_holder_is_fenced(
 
 
 def test_each_try_renews_the_lease(store: WebhookStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEASE", 2.0)
     seq = make(store)
     held: Delivery | None = claimed(store, seq, "one")
+    ends = [lease_until(store)]
     for number in range(1, 5):
-        time.sleep(0.6)
+        monkeypatch.setattr(module, "LEASE", 60.0 * number)  # by which it can be told from the one before
         assert held is not None
         held = store.accepted(held, "one", number)
+        ends.append(lease_until(store))
     assert held is not None
+    assert all(later > earlier + 20 for earlier, later in itertools.pairwise(ends)), ends
     assert store.claim(seq, "two") is None
+
+
+def lease_until(store: WebhookStore) -> float:
+    with store._database.read() as connection:
+        return float(connection.execute(select(webhook.c.lease_until)).scalar_one())
 
 
 def test_a_replay_or_an_enabling_beats_what_is_on_its_way(store: WebhookStore) -> None:
@@ -94,12 +103,14 @@ def test_a_replay_or_an_enabling_beats_what_is_on_its_way(store: WebhookStore) -
 def test_failures_wait_and_end(store: WebhookStore) -> None:
     seq = make(store)
     held = claimed(store, seq, "one")
-    assert not store.refused(held, "one", CAUSE, LAST, delay=0.4, give_up=0.2)
+    assert not store.refused(held, "one", CAUSE, LAST, delay=60, give_up=30)
     assert due(store, "one") == []
-    until(lambda: due(store, "two") == [seq], "the lease is given back with the failure")
+    earlier = {"next_try": webhook.c.next_try - 61, "failing_since": webhook.c.failing_since - 61}
+    store._database.write(lambda connection: connection.execute(update(webhook).values(earlier)) and None)
+    assert due(store, "two") == [seq], "the lease is given back with the failure"
     again = claimed(store, seq, "two")
     assert again.failures == 1
-    assert store.refused(again, "two", CAUSE, LAST, delay=0, give_up=0.2)
+    assert store.refused(again, "two", CAUSE, LAST, delay=0, give_up=30)
     row = store.get(f"{1:032x}", "ada")
     assert (row.disabled, row.failures, Cause.model_validate_json(row.cause)) == (True, 2, LAST)
     assert store.claim(seq, "one") is None
