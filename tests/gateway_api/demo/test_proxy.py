@@ -16,13 +16,13 @@ def test_it_passes_bytes_on_resets_one_connection_and_then_none() -> None:
         threading.Thread(target=_echo, args=(server,), daemon=True).start()
         with CuttingProxy(f"http://127.0.0.1:{server.getsockname()[1]}", 1000) as proxy:
             address = ("127.0.0.1", urlsplit(proxy.url).port)
-            with socket.create_connection(address, timeout=10) as first:
+            with socket.create_connection(address, timeout=60) as first:
                 first.sendall(b"x" * 600)
                 assert _received(first, 600) == b"x" * 600
                 first.sendall(b"y" * 600)
                 with pytest.raises(ConnectionResetError):
                     _received(first, 600)
-            with socket.create_connection(address, timeout=10) as second:
+            with socket.create_connection(address, timeout=60) as second:
                 second.sendall(b"z" * 5000)
                 assert _received(second, 5000) == b"z" * 5000
 

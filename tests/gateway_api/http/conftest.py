@@ -29,7 +29,7 @@ class Running:
 
     def client(self, user: str | None = "ada", **options: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {TOKENS[user]}"} if user else {}
-        client = httpx.Client(base_url=self.service.url, headers=headers, timeout=30, **options)
+        client = httpx.Client(base_url=self.service.url, headers=headers, timeout=60, **options)
         self.clients.append(client)
         return client
 
@@ -37,7 +37,7 @@ class Running:
         self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """A request whose target goes out exactly as given, as ada."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=60)
         given = {"Authorization": f"Bearer {TOKENS['ada']}", **(headers or {})}
         try:
             connection.request(method, target, body, given)
@@ -111,7 +111,7 @@ def ada(gateway: Running) -> httpx.Client:
     return gateway.client("ada")
 
 
-def finished(client: httpx.Client, location: str, seconds: float = 30) -> dict[str, Any]:
+def finished(client: httpx.Client, location: str, seconds: float = 120) -> dict[str, Any]:
     """The transfer at ``location`` once it is final."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

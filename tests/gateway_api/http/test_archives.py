@@ -54,7 +54,7 @@ def unpacked(data: bytes, kind: str) -> tuple[dict[str, bytes], dict[str, Any]]:
     return found, json.loads(found.pop(MANIFEST))
 
 
-def until(reached: Callable[[], bool], seconds: float = 30) -> bool:
+def until(reached: Callable[[], bool], seconds: float = 120) -> bool:
     end = time.monotonic() + seconds
     while not reached() and time.monotonic() < end:
         time.sleep(0.02)
@@ -207,7 +207,7 @@ def threads_are_free(gateway: Running) -> bool:
     """Whether all threads that wait for storages are idle: then they can all meet."""
     pool = gateway.service._http._site.storage_pool
     meeting = threading.Barrier(pool._max_workers)
-    met = [pool.submit(meeting.wait, 20) for _ in range(pool._max_workers)]
+    met = [pool.submit(meeting.wait, 60) for _ in range(pool._max_workers)]
     return all(future.exception() is None for future in met)
 
 

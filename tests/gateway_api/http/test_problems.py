@@ -108,7 +108,7 @@ def test_json_with_a_charset_is_json(ada: httpx.Client) -> None:
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_comes(gateway: Running) -> None:
-    client = socket.create_connection(("127.0.0.1", gateway.service.port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", gateway.service.port), timeout=60)
     head = f"POST {TRANSFERS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKENS['ada']}\r\n"
     client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 999999999999\r\n\r\n".encode())
     answer = client.recv(4096)
@@ -144,7 +144,7 @@ def test_a_body_where_none_belongs_is_not_kept(ada: httpx.Client) -> None:
     ids=lambda data: repr(data[:30]),
 )  # fmt: skip
 def test_what_is_not_http_ends_its_connection_only(gateway: Running, request_bytes: bytes) -> None:
-    client = socket.create_connection(("127.0.0.1", gateway.service.port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", gateway.service.port), timeout=60)
     client.sendall(request_bytes)
     answer = b""
     try:
@@ -229,7 +229,7 @@ def test_headers_on_every_answer(gateway: Running, ada: httpx.Client) -> None:
 def test_slow_requests_do_not_keep_others_waiting(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     opened = gateway.service._storages.get("mem")
-    monkeypatch.setattr(gateway.service.gateway, "look_at", lambda *_, **__: release.wait(20) and opened and None)
+    monkeypatch.setattr(gateway.service.gateway, "look_at", lambda *_, **__: release.wait(60) and opened and None)
     slow = [threading.Thread(target=gateway.client("ada").get, args=("/api/v1/files/mem/x?meta=1",)) for _ in range(20)]
     for thread in slow:
         thread.start()
