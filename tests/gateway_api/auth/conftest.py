@@ -35,7 +35,7 @@ class Beside:
     def client(self, token: str | None = None, scheme: str = "Bearer") -> httpx.Client:
         """A program with this token."""
         headers = {"Authorization": f"{scheme} {token}"} if token else {}
-        return self._kept(httpx.Client(base_url=self.url, headers=headers, timeout=30, verify=TRUST))
+        return self._kept(httpx.Client(base_url=self.url, headers=headers, timeout=60, verify=TRUST))
 
     def browser(self) -> httpx.Client:
         """It keeps cookies and follows redirects; hub and gateway are one site to it, as behind a proxy."""
@@ -43,7 +43,7 @@ class Beside:
         transport = OneSite(self.service.port)
         headers = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
         return self._kept(
-            httpx.Client(base_url=site, transport=transport, headers=headers, follow_redirects=True, timeout=30)
+            httpx.Client(base_url=site, transport=transport, headers=headers, follow_redirects=True, timeout=60)
         )
 
     def _kept(self, client: httpx.Client) -> httpx.Client:

@@ -126,7 +126,7 @@ class RealHub:
     def ask(self, method: str, path: str, json: Any = None) -> Any:
         """A request to the hub's API by its admin; fails unless it is answered well."""
         headers = {"Authorization": f"token {self.admin}"}
-        answer = httpx.request(method, self.api + path, json=json, headers=headers, timeout=30, verify=TRUST)
+        answer = httpx.request(method, self.api + path, json=json, headers=headers, timeout=60, verify=TRUST)
         assert answer.status_code < 400, answer.text
         return answer.json() if answer.text else None
 
@@ -169,7 +169,7 @@ def running(hub: RealHub, proxy_port: int) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:
-        wait_until(lambda: process.poll() is not None or answers(f"{hub.url}/health"), 60)
+        wait_until(lambda: process.poll() is not None or answers(f"{hub.url}/health"), 180)
         assert process.poll() is None, log.read_text()
         yield
     finally:
@@ -183,7 +183,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 120) -> None:
     """Wait patiently; fail when it does not come true."""
     end = time.monotonic() + seconds
     while not condition():

@@ -87,7 +87,7 @@ def test_matrix(beside: Beside, visitor: str) -> None:
 
 
 def test_who_is_not_signed_in_is_not_counted_among_those_who_are_here(beside: Beside) -> None:
-    assert httpx.get(beside.service.url + PREFIX, verify=TRUST).status_code == 302
+    assert httpx.get(beside.service.url + PREFIX, verify=TRUST, timeout=60).status_code == 302
     assert "" not in beside.service.gateway.presence._recent()
 
 
@@ -262,11 +262,15 @@ def test_a_hub_that_is_down_makes_a_page_that_says_so(beside: Beside, tmp_path: 
     with gateway_beside(tmp_path, 0, beside.hub, f"http://127.0.0.1:{nobody}/hub/api") as alone:
         cookies = {cookie.name: cookie.value or "" for cookie in browser.cookies.jar if cookie.path == PREFIX}
         cookies["jupyterhub-session-id"] = browser.cookies["jupyterhub-session-id"]
-        down = httpx.get(alone.url + "/", cookies=cookies, headers={"Sec-Fetch-Mode": "navigate"}, verify=TRUST)
+        down = httpx.get(
+            alone.url + "/", cookies=cookies, headers={"Sec-Fetch-Mode": "navigate"}, verify=TRUST, timeout=60
+        )
         assert (down.status_code, down.headers["Retry-After"]) == (503, "5")
         assert "The hub cannot be asked who you are" in down.text
         assert "script" not in Page(down.text).tags
-        gone = httpx.post(alone.url + "/sign-out", cookies=cookies, data={"_xsrf": xsrf_of(page)}, verify=TRUST)
+        gone = httpx.post(
+            alone.url + "/sign-out", cookies=cookies, data={"_xsrf": xsrf_of(page)}, verify=TRUST, timeout=60
+        )
         assert (gone.status_code, "You are signed out" in gone.text) == (200, True), gone.text
 
 

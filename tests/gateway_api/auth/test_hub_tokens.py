@@ -107,11 +107,10 @@ def test_a_revoked_token_and_its_tickets_die(beside: Beside) -> None:
     token, id = beside.hub.new_token("alice")
     client = beside.client(token)
     made = client.post(f"{V1}/tickets/page").json()
-    assert 28 < made["expires_in"] <= 30
+    assert 0 < made["expires_in"] <= 30
     beside.hub.ask("DELETE", f"/users/alice/tokens/{id}")
-    revoked = time.monotonic()
-    wait_until(lambda: client.get(f"{V1}/status").status_code == 401)
-    assert time.monotonic() - revoked < 5
+    time.sleep(1.1)
+    assert client.get(f"{V1}/status").status_code == 401
     late = client.post(f"{V1}/tickets/page")
     problem(late, 401, "unauthorized")
 
@@ -133,7 +132,7 @@ def test_the_token_of_a_stopped_server_dies(beside: Beside) -> None:
     assert client.get(f"{V1}/storages").status_code == 200
     assert client.put(f"{V1}/files/lab/from-server", content=b"x").status_code == 202
     beside.hub.stop_server("bob")
-    wait_until(lambda: client.get(f"{V1}/status").status_code == 401, 10)
+    wait_until(lambda: client.get(f"{V1}/status").status_code == 401)
 
 
 def test_rights_that_are_taken_away_are_gone(beside: Beside) -> None:
@@ -141,7 +140,7 @@ def test_rights_that_are_taken_away_are_gone(beside: Beside) -> None:
     assert "climate" in [one["name"] for one in client.get(f"{V1}/storages").json()["items"]]
     beside.hub.ask("DELETE", "/groups/climate/users", {"users": ["alice"]})
     try:
-        wait_until(lambda: len(client.get(f"{V1}/storages").json()["items"]) == 1, 10)
+        wait_until(lambda: len(client.get(f"{V1}/storages").json()["items"]) == 1)
     finally:
         beside.hub.ask("POST", "/groups/climate/users", {"users": ["alice"]})
 
@@ -152,7 +151,7 @@ def test_webhooks_of_a_hubs_users_are_delivered(beside: Beside) -> None:
     made = client.post(f"{V1}/webhooks", json={"url": "http://127.0.0.1:9/"}).json()["webhook"]
     client.put(f"{V1}/files/lab/told", content=b"x", params={"overwrite": "overwrite"})
     where = f"{V1}/webhooks/{made['id']}"
-    wait_until(lambda: client.get(where).json()["state"] == "failing", 60)  # it was tried: nobody listens there
+    wait_until(lambda: client.get(where).json()["state"] == "failing")  # it was tried: nobody listens there
     assert client.get(where).json()["cause"]["code"] != "owner-unknown"
     client.delete(where)
 
