@@ -323,7 +323,7 @@ def test_what_comes_from_outside_is_counted(tmp_path: Path) -> None:
             ask = {"files": [{"source": source, "destination": "lab:/data"}]}
             headers = {"Authorization": f"Bearer {TOKEN}"}
             answer = httpx.post(f"{service.url}/api/v1/transfers", json=ask, headers=headers, timeout=60)
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while not httpx.get(service.url + answer.headers["Location"], headers=headers, timeout=60).json()[
                 "finished"
             ]:
