@@ -229,12 +229,16 @@ class Hub:
 def free_ports(count: int) -> list[int]:
     """Different loopback ports that nobody listened on a moment ago.
 
-    They lie below those that the kernel gives to outgoing connections, which could take one before the hub does.
+    They lie below those that the kernel gives to outgoing connections, which could take one before the hub does; and
+    each worker of a run of pytest has its own.
     """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = "".join(filter(str.isdecimal, os.environ.get("PYTEST_XDIST_WORKER", ""))) or "0"
+    ours = PORTS[int(number) % workers :: workers]
     with contextlib.ExitStack() as stack:
         found: list[int] = []
         while len(found) < count:
-            probe, port = stack.enter_context(socket.socket()), secrets.choice(PORTS)
+            probe, port = stack.enter_context(socket.socket()), secrets.choice(ours)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 found.append(port)

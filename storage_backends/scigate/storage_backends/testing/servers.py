@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-START_TIME: Final = timedelta(seconds=60)
+START_TIME: Final = timedelta(seconds=120)
 STOP_TIME: Final = timedelta(seconds=0.2)  # SeaweedFS waits 15 s for its own streams; what it stored is safe before
 PORTS: Final = range(15_000, 32_000)
 _given: Final[set[int]] = set()
