@@ -20,7 +20,7 @@ V1 = "api/v1"
 
 
 async def finished(api: Api, id: str) -> dict[str, Any]:
-    for _ in range(600):
+    for _ in range(2400):
         _, _, transfer = await api("GET", f"{V1}/transfers/{id}")
         if transfer["finished"]:
             return dict(transfer)

@@ -51,7 +51,7 @@ async def test_with_a_hub_a_page_gets_a_ticket_for_the_gateway(hub: Any, api: Ap
     assert told == {
         "api": "/services/scigate/api/v1", "home_api": "/a%40b/scigate/api/v1", "user": "ada", "hub": True,
     }  # fmt: skip
-    answer = httpx.get(hub.url + "/api/v1/storages", headers={"Authorization": f"Bearer {ticket}"})
+    answer = httpx.get(hub.url + "/api/v1/storages", headers={"Authorization": f"Bearer {ticket}"}, timeout=60)
     assert [storage["name"] for storage in answer.json()["items"]] == ["lab"]
 
 
