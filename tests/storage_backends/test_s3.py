@@ -15,6 +15,7 @@ from scigate.storage_backends.errors import (
     DigestMismatch,
     InvalidName,
     NotFound,
+    Permanent,
     SourceChanged,
     Truncated,
     Unsupported,
@@ -109,6 +110,21 @@ def test_folder_markers_are_folders_and_never_files(seaweedfs: S3Server, open_s3
         ("top/empty/", Kind.FOLDER),
         ("top/file", Kind.FILE),
     }
+
+
+def test_an_object_with_bytes_under_the_name_of_a_folder_is_told_of_and_kept(moto_s3: S3Server, open_s3: Open) -> None:
+    backend, client = open_s3(moto_s3), moto_s3.client()
+    odd = {"Bucket": moto_s3.bucket, "Key": f"{backend._prefix}top/odd/"}
+    client.put_object(**odd, Body=b"bytes")
+    for folder, recursive in (("top/", True), ("top/odd/", True), ("top/odd/", False)):
+        (entry,) = backend.scan(folder, recursive=recursive)
+        assert (entry.path, entry.kind, entry.size) == ("top/odd/", Kind.OTHER, 5)
+        assert "5 bytes" in str(entry.note)
+    assert backend.extras.mkdir is not None
+    backend.extras.mkdir("top/odd/")
+    with pytest.raises(Permanent, match="not empty"):
+        backend.delete("top/odd/")
+    assert client.get_object(**odd)["Body"].read() == b"bytes"
 
 
 # --- conditions and digests ------------------------------------------------------------------------------------------
@@ -270,7 +286,7 @@ def test_a_link_reads_without_a_credential_for_its_time(seaweedfs: S3Server, ope
     backend.put("a b+ü%41", b"data")
     assert backend.extras.presign is not None
     url = backend.extras.presign("a b+ü%41", timedelta(minutes=1))
-    assert urllib.request.urlopen(url, timeout=10).read() == b"data"
+    assert urllib.request.urlopen(url, timeout=60).read() == b"data"
     for lifetime in (timedelta(days=8), timedelta(0)):
         with pytest.raises(Unsupported, match="7 days"):
             backend.extras.presign("a", lifetime)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from scigate.storage_backends.backend import MiB
-from scigate.storage_backends.errors import Unreachable
+from scigate.storage_backends.errors import NotFound, Unreachable
 from scigate.storage_backends.s3 import S3Backend
 from scigate.storage_backends.s3_copy import CopyJob, about_copy
 from scigate.storage_backends.testing.servers import S3Server
@@ -81,3 +82,20 @@ def test_a_storage_that_refuses_for_ever_ends_the_copy_and_leaves_nothing(
         job.in_parts(lambda length: None, part_size=5 * MiB)
     layer.weather = Weather()
     assert list(backend._control.uploads(job.key, "to")) == []
+
+
+def test_a_copy_whose_last_answer_was_lost_is_found_out(
+    layer: StrictS3, open_s3: Callable[..., S3Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scigate.storage_backends.s3_copy.ONE_REQUEST_MAX", MiB)
+    backend = open_s3(layer.server)
+    backend.put("from", DATA)
+    assert backend._features.leftovers, "asked before the weather is bad"
+    assert backend.extras.copy is not None
+    about: dict[str, Any] = {"version": None, "if_absent": False, "progress": lambda _: None}
+    layer.weather = lost = Weather(only=frozenset({"CompleteMultipartUpload"}), lost_every=2, _asked=Counter(lost=1))
+    assert backend.extras.copy("from", "to", key="mine", **about).identity == "mine"
+    assert lost.met["lost"] == 1
+    layer.weather = Weather()
+    with pytest.raises(NotFound):
+        backend.extras.copy("nothing", "to", key="other", **about)

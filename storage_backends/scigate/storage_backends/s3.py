@@ -1,6 +1,6 @@
 """S3: bytes and what comes often over our own signed requests, multipart uploads by boto3.
 
-Keys are kept byte for byte. A folder is there while a key below it is; an object whose key ends in ``/`` (what
+Keys are kept byte for byte. A folder is there while a key below it is; an empty object whose key ends in ``/`` (what
 consoles make for "create folder") is listed as that folder when listing one level, and not at all when listing files.
 """
 
@@ -48,7 +48,7 @@ from .s3_draft import (
     may_be_mark_of,
 )
 from .s3_errors import refused_before_it_began
-from .s3_names import Names
+from .s3_names import Names, listed
 from .s3_options import PART_MAX, PART_MIN, S3Options
 from .s3_probe import Features
 from .s3_xml import Found
@@ -225,13 +225,14 @@ class S3Backend:
         for end in (at for at, character in enumerate(path) if character == "/"):
             if exists(self._data, self._key(path[:end]), path) is not None:
                 raise AlreadyExists(f"{path[:end]!r} is a file", path=path)
-        self._data.put(self._key(path), path, b"", {})
+        if exists(self._data, self._key(path), path) is None:  # it may hold bytes, though none that we have put there
+            self._data.put(self._key(path), path, b"", {})
 
     def _delete_folder(self, path: str) -> None:
         found = self._below(path, 2)
         if not found:
             raise NotFound("there is no such folder", path=path)
-        if not path or [item.key for item in found] != [self._key(path)]:
+        if not path or [(item.key, item.size) for item in found] != [(self._key(path), 0)]:
             raise Permanent("the folder is not empty", path=path, next_step="Delete what is in it first.")
         self._data.delete(self._key(path), path)
 
@@ -242,20 +243,13 @@ class S3Backend:
             if number == 0 and not (page.found or token or after or prefix == self._prefix):
                 raise NotFound("there is no such folder", path=self._path(prefix))
             for item in page.found:
-                if item.key != after and (entry := self._listed_as(item, prefix, delimiter)) is not None:
+                if not item.key.startswith(prefix):
+                    raise Unreachable("the storage listed what was not asked for")
+                if item.key != after and (entry := listed(item, self._path(item.key))) is not None:
                     yield entry
             token = page.next
             if token is None:
                 return
-
-    def _listed_as(self, item: Found, prefix: str, delimiter: str) -> Entry | None:
-        if not item.key.startswith(prefix):
-            raise Unreachable("the storage listed what was not asked for")
-        if item.etag is None:
-            return Entry(self._path(item.key), Kind.FOLDER)
-        if item.key.endswith("/"):
-            return None  # the mark of a folder; one level up it is a common prefix as well
-        return Entry(self._path(item.key), size=item.size, modified=item.modified, version=item.etag or None)
 
     # --- the rest ------------------------------------------------------------------------------------------------
 
@@ -327,7 +321,7 @@ class S3Backend:
         job = CopyJob(self._data, self._control, found, key, path, about, conditional, mark)
         try:
             job.run(progress)
-        except AlreadyExists as error:
+        except (AlreadyExists, NotFound) as error:
             self._require_ours(job, identity, error)
 
     def _refuse_copy_over(self, key: str, path: str) -> bool:
@@ -343,14 +337,16 @@ class S3Backend:
             mark = mark_of(attempt, 0)
             self._data.upload_part(key, path, upload, MARK_NUMBER, body=mark, length=len(mark))
 
-    def _require_ours(self, job: CopyJob, key: str, error: AlreadyExists) -> None:
+    def _require_ours(self, job: CopyJob, key: str, error: AlreadyExists | NotFound) -> None:
         """Which of the conditions failed: on the source or on the destination? If what is there is this copy, none:
-        the answer to the first sending of the request got lost."""
-        there = exists(self._data, job.key, job.path) if job.if_none_match else None
-        if there is None:
+        the answer to the first sending of the request got lost, and its upload is gone since."""
+        told = job.if_none_match or isinstance(error, NotFound)
+        there = exists(self._data, job.key, job.path) if told else None
+        if there is not None and there.identity == key:
+            return
+        if there is None and isinstance(error, AlreadyExists):
             raise SourceChanged("it was written to since the copy began", path=job.path) from error
-        if there.identity != key:
-            raise error
+        raise error
 
     def _digest(self, path: str, algorithm: str) -> str:
         digests = self._data.head(self._file_key(path), path).entry(path).digests

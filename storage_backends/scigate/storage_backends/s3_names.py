@@ -15,10 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from .backend import Entry, Kind
 from .errors import AccessDenied, InvalidName, Permanent, StorageError, Unreachable
 from .s3_data import DataPlane, exists
 from .s3_errors import Refusal
 from .s3_probe import CONTENT, PROBE
+from .s3_xml import Found
 
 KEY_MAX: Final = 1024  # bytes of UTF-8: "Amazon S3, naming objects"
 
@@ -51,6 +53,17 @@ ODDITIES: Final = (
     Oddity("more than 255 bytes between two '/'", _is_long, "/" + 256 * "n"),
     Oddity("letters that are not composed (Unicode NFC)", _is_decomposed, "/e\u0301", "/\u00e9"),
 )
+
+
+def listed(item: Found, path: str) -> Entry | None:
+    """What a listing says of a key or common prefix; None for the mark of a folder, which one level up is a common
+    prefix as well. An object with bytes under such a name is no file of ours, but never left out."""
+    if item.etag is None:
+        return Entry(path, Kind.FOLDER)
+    if not item.key.endswith("/"):
+        return Entry(path, size=item.size, modified=item.modified, version=item.etag or None)
+    note = f"this is an object of {item.size} bytes whose name ends in '/', as those of folders do"
+    return Entry(path, Kind.OTHER, size=item.size, modified=item.modified, note=note) if item.size else None
 
 
 class Names:
