@@ -108,8 +108,8 @@ def _verification(folder: Path, size: int, rounds: int) -> list[dict[str, Any]]:
             place.prime()
         _make_large(local.path / "large", size)
         _to_s3(folder, local, bucket)
-        ways: dict[str, tuple[Place, Place]] = {
-            "local → local": (local, there), "local → S3": (local, bucket), "S3 → local": (bucket, there),
+        ways: dict[str, tuple[Place, Place]] = {  # what fills the server's memory comes last
+            "local → local": (local, there), "S3 → local": (bucket, there), "local → S3": (local, bucket),
         }  # fmt: skip
         return [{"way": way, **_compare_verify(folder, way, ends, rounds)} for way, ends in ways.items()]
 

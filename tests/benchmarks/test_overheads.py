@@ -23,7 +23,7 @@ def test_a_tiny_run_measures_every_part(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "tiny.json").read_text())
     assert [run["files"] for run in result["linear"]] == [10, 20]
-    assert [each["way"] for each in result["verification"]] == ["local → local", "local → S3", "S3 → local"]
+    assert [each["way"] for each in result["verification"]] == ["local → local", "S3 → local", "local → S3"]
     assert all(each["share"] < 1 for each in result["verification"])
     assert result["parts"]["parts"] == [8, 1]
     assert (tmp_path / "page.md").read_text().strip() == section(result).strip()
