@@ -66,7 +66,7 @@ def rclone_http(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str
 
 
 def _wait_for(url: str) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
             return

@@ -103,7 +103,7 @@ class Ground:
             following = answer.links.get("next", {}).get("url")
             url = following and str(answer.url.join(following))
 
-    def settled(self, transfer: str, seconds: float = 90) -> dict[str, Any]:
+    def settled(self, transfer: str, seconds: float = 150) -> dict[str, Any]:
         """The transfer once nothing more happens by itself. A hang fails the test."""
         until(lambda: self.get(transfer)["state"] in SETTLED, seconds, lambda: self.tell(transfer))
         return self.get(transfer)
@@ -113,7 +113,7 @@ class Ground:
         return f"{self.get(transfer)}\n{open_files}\n{self.events(transfer)[-10:]}"
 
 
-def until(reached: Callable[[], bool], seconds: float = 90, tell: Callable[[], str] = str) -> None:
+def until(reached: Callable[[], bool], seconds: float = 150, tell: Callable[[], str] = str) -> None:
     end = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < end, f"not reached within {seconds} s. {tell()}"

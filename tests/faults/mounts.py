@@ -78,7 +78,7 @@ class Mounts:
         with log.open("wb") as out:
             command = [sys.executable, PROGRAM, behind, place, rules]
             self._programs[place] = subprocess.Popen(command, stdout=out, stderr=out)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not place.is_mount():
             if self._programs[place].poll() is not None or time.monotonic() > end:
                 pytest.skip(f"FUSE does not mount: {log.read_text(errors='replace')[-500:]}")

@@ -128,12 +128,12 @@ class Stand:
         answer = self.client().post(f"{transfer}/{wish}")
         assert answer.is_success, answer.text
 
-    def wait(self, transfer: str, seconds: float = 60) -> dict[str, Any]:
+    def wait(self, transfer: str, seconds: float = 150) -> dict[str, Any]:
         """The transfer once it is final."""
         until(lambda: self.get(transfer)["finished"] is not None, seconds, lambda: self.tell(transfer))
         return self.get(transfer)
 
-    def wait_for(self, transfer: str, *states: str, seconds: float = 60) -> dict[str, Any]:
+    def wait_for(self, transfer: str, *states: str, seconds: float = 150) -> dict[str, Any]:
         """Its one file once it is in one of these states."""
         seen: list[dict[str, Any]] = []
 
@@ -165,7 +165,7 @@ class Stand:
         """The end of a test: wait until nothing is left over, stop, look at everything, write the evidence of ``runs``
         scenarios since ``began``, and fail if anything is wrong."""
         with suppress(AssertionError):
-            until(lambda: not self.leftovers(), 30)
+            until(lambda: not self.leftovers(), 60)
         self.stop()
         wrong = self.judge()
         record(area, runs=runs, bad=len(wrong), seconds=time.monotonic() - began, **figures)
@@ -266,7 +266,7 @@ class Program(Stand):
 
     def start(self) -> Program:
         process = self.launch()
-        until(lambda: process.poll() is not None or self.answers(), 60, self.log)
+        until(lambda: process.poll() is not None or self.answers(), 150, self.log)
         assert process.poll() is None, self.log()
         return self
 
@@ -314,7 +314,7 @@ def serve(config: str) -> None:
     serve(Settings.load(Path(config)))
 
 
-def until(reached: Callable[[], bool], seconds: float = 60, tell: Callable[[], str] = str) -> None:
+def until(reached: Callable[[], bool], seconds: float = 150, tell: Callable[[], str] = str) -> None:
     """Wait until something is so; fail if it is not within ``seconds``."""
     end = time.monotonic() + seconds
     while not reached():

@@ -22,7 +22,7 @@ MiB = 1 << 20
 Make = Callable[..., Stand]
 HOLD = """
 import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
 connection.execute("BEGIN " + sys.argv[2])
 connection.execute("SELECT count(*) FROM file").fetchone()
 print("held", flush=True)
@@ -90,7 +90,7 @@ def test_the_log_of_the_database_shrinks_when_a_long_reader_has_gone(
         assert made.wait(made.submit(*pairs, overwrite="overwrite"))["state"] == "DONE"
         return wal.stat().st_size <= 2 * MiB
 
-    until(small, 60, lambda: f"{wal.stat()}")
+    until(small, 120, lambda: f"{wal.stat()}")
     made.settle("faults.database", began, fault="long reader")
 
 

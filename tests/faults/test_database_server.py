@@ -157,7 +157,7 @@ def test_a_server_without_a_free_connection_delays_and_fails_nothing(
         refused = 0
         while refused < 20:
             try:
-                hogs.enter_context(psycopg.connect(database.replace("+psycopg", ""), connect_timeout=5))
+                hogs.enter_context(psycopg.connect(database.replace("+psycopg", ""), connect_timeout=30))
             except psycopg.OperationalError:
                 refused += 1
                 time.sleep(0.05)

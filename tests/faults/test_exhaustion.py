@@ -28,7 +28,7 @@ def test_descriptors_that_run_out_delay_and_fail_nothing(
     transfer = made.submit(*[(f"lab:/f{number}", f"out:/f{number}") for number in range(FILES)])
     with ExitStack() as strangers:
         for _ in range(200):
-            strangers.enter_context(socket.create_connection(("127.0.0.1", made.port), timeout=10))
+            strangers.enter_context(socket.create_connection(("127.0.0.1", made.port), timeout=60))
         time.sleep(1.0)
         assert made.process.poll() is None
     made._hang_up()  # those of ours may be among the connections that were shed
@@ -40,7 +40,7 @@ def test_descriptors_that_run_out_delay_and_fail_nothing(
             made._hang_up()
             return False
 
-    until(answers, 60, made.log)
+    until(answers, 120, made.log)
     assert made.wait(transfer)["state"] == "DONE"
     log = made.log_file.read_text(errors="replace")
     assert "no more than 90 may be open (limits.connections, RLIMIT_NOFILE)" in log, "who runs it can find out why"

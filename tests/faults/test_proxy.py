@@ -38,7 +38,7 @@ def proxy() -> Iterator[Proxy]:
         listening.shutdown(socket.SHUT_RDWR)
 
 
-def echoed(proxy: Proxy, data: bytes = DATA, timeout: float = 20, *, ends: bool = True) -> bytes:
+def echoed(proxy: Proxy, data: bytes = DATA, timeout: float = 60, *, ends: bool = True) -> bytes:
     """What comes back until the connection ends; errors are the caller's. ``ends``: the client says that it has sent
     all, which a hole takes for giving up."""
     with socket.create_connection(("127.0.0.1", proxy.port), timeout) as client:

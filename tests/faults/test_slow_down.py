@@ -100,11 +100,12 @@ def test_a_storm_is_waited_out(ground: Ground, seaweedfs: S3Server, busy: Busy) 
     transfer = ground.submit(*[(f"lab:/f{number}", f"far:/f{number}") for number in range(FILES)])
     _until_all_were_refused(ground, transfer)
     refused, last = busy.seen["refused"], max(busy.times)
+    rounds = 1 + int(last - min(busy.times)) // WISH  # all are asked again when the time has come, as was wished
     busy.refuses = False
     done = ground.settled(transfer)
     wrong: list[Any] = [] if done["state"] == "DONE" else [done]
     after = [when for when in busy.times if when > last]
-    if refused > 1.1 * FILES:
+    if refused > 1.1 * FILES * rounds:
         wrong.append(f"{refused} refused requests for {FILES} files")
     if len(after) > 1.1 * FILES:
         wrong.append(f"{len(after)} requests were needed for {FILES} files")
@@ -117,7 +118,7 @@ def test_a_storm_is_waited_out(ground: Ground, seaweedfs: S3Server, busy: Busy) 
 
 
 def _until_all_were_refused(ground: Ground, transfer: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     files = ground.files(transfer)
     while not all(file["state"] == "WAITING" for file in files):
         assert time.monotonic() < end, ground.tell(transfer)
