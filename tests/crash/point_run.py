@@ -24,10 +24,10 @@ from .scenes import LATER, Scene, Scenes, Target, scene_of
 from .tidying import TIDYING, Tidying
 from .watcher import Watcher
 
-REACHED_IN: Final = 60.0  # seconds from the start of a gateway until its point is reached
-SOON: Final = 20.0  # the same where something has to happen in the right moment, and it is tried again
+REACHED_IN: Final = 120.0  # seconds from the start of a gateway until its point is reached
+SOON: Final = 30.0  # the same where something has to happen in the right moment, and it is tried again
 TRIES: Final = 3
-SLOWLY: Final = 90.0  # the same of what waits for something to expire
+SLOWLY: Final = 150.0  # the same of what waits for something to expire
 AHEAD: Final = 5.0  # seconds after which a request begins that is for later, once the gateway answers
 DEADLINE: Final = 20.0  # seconds that a request has that shall be too late
 

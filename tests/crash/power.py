@@ -25,7 +25,7 @@ from .run import Run
 EXT4_IOC_SHUTDOWN: Final = 0x8004587D
 WITHOUT_FLUSHING_THE_LOG: Final = struct.pack("I", 2)
 SIZE: Final = 1 << 30  # bytes of a volume; the image of it is sparse
-MEMORY: Final = Path("/dev/shm")  # where an image is, if that exists: the medium that survives may be as fast as it can
+MEMORY: Final = Path("/dev/shm")  # where an image is, if it has room: the medium that survives may be as fast as it can
 POINT_IN: Final = 15.0  # seconds in which a point has to be reached; else the power is cut wherever the gateway is
 ANY_POINT_IN: Final = 2.5  # the same for the n-th point that is reached, whichever it is
 SPLITS: Final = {"database": ("state",), "data": ("desk",), "both": ("state", "desk")}
@@ -69,7 +69,7 @@ class Volume:
 
     def power_on(self) -> None:
         """Mount what is on the medium, when nobody holds the old file system any more."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90
         while subprocess.run(["umount", self._mounted], check=False, capture_output=True).returncode:
             if time.monotonic() > end:
                 raise TimeoutError(f"somebody still works in {self._mounted}")
@@ -93,7 +93,7 @@ def _run(*command: object) -> None:
 @contextmanager
 def volumes(world: World, split: str) -> Iterator[list[Volume]]:
     """The folders of this split of ``world``, each on a file system of its own. Raises ``CannotMount``."""
-    images = MEMORY if MEMORY.is_dir() else world.folder
+    images = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * SIZE else world.folder
     made = [Volume(images / f"{world.folder.name}-{name}.ext4", world.folder / name) for name in SPLITS.get(split, ())]
     with ExitStack() as stack:
         for volume in made:

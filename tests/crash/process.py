@@ -70,9 +70,9 @@ class GatewayProcess:
 
     def kill(self) -> None:
         """kill -9, and wait until nothing is left of it."""
-        self._end(signal.SIGKILL, 30)
+        self._end(signal.SIGKILL, 90)
 
-    def stop(self, patience: float = 40) -> bool:
+    def stop(self, patience: float = 90) -> bool:
         """Ask it to end; whether it did."""
         return self._end(signal.SIGTERM, patience)
 

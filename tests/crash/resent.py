@@ -23,7 +23,7 @@ STREAMS: Final = 4  # limits.streams of the gateway: blocks of one file that are
 PART: Final = 5 << 20  # bytes of a block, as the settings of these storages say
 IN_FLIGHT: Final = (STREAMS + 2) * PART  # one more may be done and not recorded, and one more be asked for ahead
 WORDS: Final = 200_000  # bytes of requests, headers and marks that no file holds, for each life of a gateway
-PATIENCE: Final = 90.0
+PATIENCE: Final = 200.0
 
 
 class Meter:

@@ -25,8 +25,9 @@ from .sender import Sender
 from .watcher import Watcher
 from .weather import IMPATIENT
 
-SETTLES_IN: Final = 90.0  # seconds after the last kill until everything has ended
-CLEAN_IN: Final = 15.0  # seconds after that until nothing is left behind
+SETTLES_IN: Final = 200.0  # seconds after the last kill until everything has ended
+MUTANT_SETTLES_IN: Final = 18.0  # a mistake may well be that it never ends
+CLEAN_IN: Final = 60.0  # seconds after that until nothing is left behind
 RECOVERED: Final = 0.6  # seconds: a gateway of a burst that shall live longer is waited for until it answers
 FROZEN: Final = LEASE + 2.5  # seconds: longer than the lease, and time enough to take over
 
@@ -57,7 +58,7 @@ class Run:
         self, world: World, nursery: Nursery, seed: int, *, mutant: str = "", kinds: Sequence[str] = (),
         bursts: bool = False, weather: str = "",
     ) -> None:  # fmt: skip
-        self._patience = SETTLES_IN / 5 if mutant else SETTLES_IN  # a mistake may well be that it never ends
+        self._patience = MUTANT_SETTLES_IN if mutant else SETTLES_IN
         self._world, self._nursery, self._mutant, self._weather = world, nursery, mutant, weather
         self._seed = seed
         self._rng = random.Random(f"nemesis {seed}")
@@ -150,7 +151,7 @@ class Run:
         self.result.freezes += 1
 
     def _await_answer(self) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             with suppress(*NOT_ANSWERED):
                 self._client.ask("GET", "/api/v1/transfers?limit=1")
@@ -186,7 +187,7 @@ class Run:
                 self.result.violations.append(f"I0 {waiting} clients were never answered as they should be")
             self._over.set()
             self.result.settled = round(time.monotonic() - begun, 1)
-            end = time.monotonic() + CLEAN_IN
+            end = time.monotonic() + (MUTANT_SETTLES_IN if self._mutant else CLEAN_IN)
             while checker.leftovers(self._case(operations)) and time.monotonic() < end:
                 time.sleep(0.3)
         finally:
@@ -215,5 +216,5 @@ def _all_done(clients: list[Future[None]]) -> bool:
 
 
 def _errors(clients: list[Future[None]]) -> list[BaseException]:
-    found = [client.exception(5) for client in clients]
+    found = [client.exception(60) for client in clients]
     return [error for error in found if error is not None and not isinstance(error, GaveUp)]

@@ -23,7 +23,7 @@ from .sending import all_finished, submit
 
 ENGINES = 8
 TRANSFERS = 8
-PATIENCE = 120.0
+PATIENCE = 200.0
 
 
 def operations_in(world: World) -> list[Operation]:
@@ -53,15 +53,18 @@ def test_one_owner_and_one_publication(
         counting = Publications([made.desk / operation.key for operation in operations])
         gateways = [nursery.start(made.config, made.folder / "gateway.log")]
         try:
-            for operation in operations:
+            for operation in operations[: TRANSFERS // 2]:
                 submit(made.port, history, operation)
             gateways.pop().kill()  # it has begun; the eight take its work over, and fight for the rest
             for config in configs(made):
                 gateways.append(nursery.start(config, made.folder / "gateway.log"))
-            end = time.monotonic() + PATIENCE
-            most = 0
-            while not all_finished(made.port, history) and time.monotonic() < end:
+            end, most = time.monotonic() + PATIENCE, 0
+            while most < ENGINES and time.monotonic() < end:
                 most = max(most, workers_of(made.database))
+                time.sleep(0.02)
+            for operation in operations[TRANSFERS // 2 :]:
+                submit(made.port, history, operation)
+            while not all_finished(made.port, history) and time.monotonic() < end:
                 time.sleep(0.1)
             ended = [gateway.stop() for gateway in gateways]
         finally:
