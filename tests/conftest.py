@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import resource
 import secrets
 import shutil
 import signal
@@ -24,6 +25,9 @@ from hypothesis import HealthCheck, settings
 from tests import processes
 
 if TYPE_CHECKING:
+    from typing import LiteralString
+
+    import psycopg
     from scigate.storage_backends.testing.servers import S3Server
 
 STRICT: Final = any(os.environ.get(name, "").lower() in ("1", "true") for name in ("SCIGATE_REQUIRE_SERVERS", "CI"))
@@ -31,6 +35,10 @@ STRICT: Final = any(os.environ.get(name, "").lower() in ("1", "true") for name i
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its background jobs so, and programs inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests are on both sides of their connections, and some machines grant no more than 1,024 files unless asked.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, min(_hard, 20_000)), _hard))
 
 # The same examples in every run, and a busy machine is no failure.
 settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -210,9 +218,20 @@ def _database(server: str, template: str) -> Iterator[str]:
 
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(server.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        _insist(connection, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         yield server.rsplit("/", 1)[0] + f"/{name}"
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        _insist(connection, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _insist(connection: psycopg.Connection, statement: LiteralString) -> None:
+    """Again while the database is still in use: a session that was left may need its time to end."""
+    from psycopg.errors import ObjectInUse
+
+    for _ in range(10):
+        with contextlib.suppress(ObjectInUse):
+            connection.execute(statement)
+            return
+    connection.execute(statement)
 
 
 @contextlib.contextmanager
@@ -235,8 +254,7 @@ def _postgresql(postgres: Path, folder: Path) -> Iterator[str]:
         _wait_until_it_answers(url, process, log)
         yield url
     finally:
-        process.send_signal(signal.SIGINT)  # "fast shutdown": ends open sessions
-        process.wait(timeout=30)
+        processes.stop(process, signal.SIGINT, 60)  # "fast shutdown": ends open sessions
 
 
 def _unprivileged(folder: Path) -> list[str]:
@@ -254,10 +272,10 @@ def _unprivileged(folder: Path) -> list[str]:
 def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     import psycopg
 
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < end:
         try:
-            psycopg.connect(url.replace("+psycopg", ""), connect_timeout=2).close()
+            psycopg.connect(url.replace("+psycopg", ""), connect_timeout=5).close()
             return
         except psycopg.OperationalError:
             time.sleep(0.05)

@@ -17,7 +17,7 @@ def free_port() -> int:
     return port
 
 
-def await_answer(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+def await_answer(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 150) -> None:
     """Until ``url`` answers that all is well; fails with the end of the log if the process ends before, or is late."""
     end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
@@ -29,7 +29,7 @@ def await_answer(url: str, process: subprocess.Popen[bytes], log: Path, seconds:
     raise AssertionError(f"{url} does not answer:\n{log.read_text(errors='replace')[-4000:]}")
 
 
-def stop(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM, seconds: float = 30) -> None:
+def stop(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGTERM, seconds: float = 60) -> None:
     """Ask it to end, with patience; kill it if it does not."""
     process.send_signal(how)
     try:
