@@ -81,10 +81,10 @@ class Place:
         self.proxy = CutProxy(self.service.port, cuts or [])
         return f"http://127.0.0.1:{self.proxy.port}/api/v1/uploads"
 
-    def done(self, path: str, seconds: float = 60) -> bytes:
+    def done(self, path: str, seconds: float = 150) -> bytes:
         """The file once it is at the storage."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        with httpx.Client(base_url=self.service.url, headers=headers, timeout=30) as client:
+        with httpx.Client(base_url=self.service.url, headers=headers, timeout=60) as client:
             end = time.monotonic() + seconds
             while True:
                 uploads = client.get("/api/v1/uploads").json()["items"]

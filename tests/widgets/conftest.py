@@ -132,7 +132,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         patch.setattr(SiteApplication, "find_handler", _with_pages(SiteApplication.find_handler, modules))
         service.start()
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        with httpx.Client(base_url=service.url, headers=headers, timeout=30) as client:
+        with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
             yield Running(service, folder, client, modules)
         service.stop()
 
@@ -163,7 +163,7 @@ def run_js(node: Path) -> Callable[..., str]:
         command = [node, "--test", "--test-force-exit", "--test-reporter=tap", test]
         surroundings = {"PATH": os.environ["PATH"], **environment}
         done = subprocess.run(
-            command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False, timeout=240
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -185,6 +185,6 @@ def browser(missing: Callable[[str], NoReturn]) -> Iterator[Any]:
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ]  # fmt: skip
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, headless=True, args=arguments)
+        chromium = playwright.chromium.launch(executable_path=program, headless=True, args=arguments, timeout=120_000)
         yield chromium
         chromium.close()

@@ -27,7 +27,7 @@ def checkout(tmp_path: Path) -> Path:
 def _build(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, checkout / "hatch_build.py"], env={**os.environ, **environment},
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ class Process:
 
     def wait_for(self, url: str) -> None:
         """Until it answers there."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while time.monotonic() < end:
             assert self.running is not None
             assert self.running.poll() is None, self.said()
@@ -112,7 +112,7 @@ class Site:
     def client(self) -> httpx.Client:
         """The gateway's API as ada."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        self.clients.append(httpx.Client(base_url=f"{self.gateway_url}/api/v1/", headers=headers, timeout=30))
+        self.clients.append(httpx.Client(base_url=f"{self.gateway_url}/api/v1/", headers=headers, timeout=60))
         return self.clients[-1]
 
     def start_gateway(self) -> None:

@@ -114,7 +114,7 @@ def test_a_killed_gateway_costs_no_byte_that_had_arrived(
 def begun_and_reloaded(tab: Any, show: Callable[..., Any], path: Path, folder: str) -> Any:
     """Some of the file is at the gateway, the page is loaded again, and the panel says what is not finished."""
     panel = show(tab, "upload")
-    limit = slow_down(tab, 10 * MB)
+    limit = slow_down(tab, 2 * MB)  # so that it can be paused before all has been sent
     choose(panel, path, folder=folder)
     panel.get_by_role("button", name="Send", exact=True).click()
     arrives(tab, panel, 20)
@@ -269,11 +269,11 @@ def test_a_time_to_begin_is_kept(tab: Any, site: Any, show: Callable[..., Any], 
     panel = show(tab, "upload")
     choose(panel, path, folder="night/")
     panel.get_by_label("Deliver").select_option("later")
-    tomorrow = datetime.now() + timedelta(days=1)  # noqa: DTZ005 as the browser, in local time
-    panel.get_by_label("Not before").fill(f"{tomorrow:%Y-%m-%dT20:00}")
-    panel.get_by_label("Needed by").fill(f"{tomorrow + timedelta(days=1):%Y-%m-%dT08:00}")
+    begins = datetime.now() + timedelta(days=2)  # noqa: DTZ005 as the browser, in local time
+    panel.get_by_label("Not before").fill(f"{begins:%Y-%m-%dT20:00}")
+    panel.get_by_label("Needed by").fill(f"{begins + timedelta(days=1):%Y-%m-%dT08:00}")
     panel.get_by_role("button", name="Send", exact=True).click()
-    panel.get_by_text(f"Begins {tomorrow.day} ").wait_for()
+    panel.get_by_text(f"Begins {begins.day} ").wait_for()
     tab.wait_for_function("model.state.transfer_ids?.length === 1")
     (id,) = tab.evaluate("model.state.transfer_ids")
     transfer = site.client().get(f"transfers/{id}").json()
