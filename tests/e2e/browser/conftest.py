@@ -33,7 +33,9 @@ def chromium(require: Callable[[str], Path]) -> Iterator[Browser]:
     """One browser for all pages of a module."""
     with sync_playwright() as playwright:
         program = str(require("chromium"))
-        browser = playwright.chromium.launch(executable_path=program, headless=True, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(
+            executable_path=program, headless=True, args=list(ARGUMENTS), timeout=120_000
+        )
         yield browser
         browser.close()
 

@@ -57,11 +57,11 @@ class Station:
 def _is_gateway(process: psutil.Process) -> bool:
     try:
         return "serve" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return False
 
 
-def until(condition: Any, what: str, seconds: float = 60.0) -> Any:
+def until(condition: Any, what: str, seconds: float = 120.0) -> Any:
     """Wait for a condition, and return what it gave; fails with ``what`` when it does not come."""
     end = time.monotonic() + seconds
     while not (found := condition()):

@@ -130,8 +130,8 @@ def test_a_stopped_server_stops_no_transfer(signed_in: Person, hub: Station) -> 
 
 
 def test_without_signing_in_nothing_is_shown(hub: Station) -> None:
-    answer = httpx.get(f"{hub.origin}/services/scigate/api/v1/transfers", follow_redirects=False)
+    answer = httpx.get(f"{hub.origin}/services/scigate/api/v1/transfers", follow_redirects=False, timeout=60)
     assert answer.status_code == 401
-    page = httpx.get(f"{hub.origin}/services/scigate/", follow_redirects=False)
+    page = httpx.get(f"{hub.origin}/services/scigate/", follow_redirects=False, timeout=60)
     assert page.status_code in (302, 303), page.text
     assert re.search(r"oauth2/authorize", page.headers["Location"])
