@@ -38,7 +38,7 @@ def test_python_examples_run(python_page: Path, blocks: Blocks, playground: Any,
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

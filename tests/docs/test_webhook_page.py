@@ -43,7 +43,7 @@ def test_the_receiver_on_the_page_receives(
     service: Service, blocks: Callable[[Path, str], list[Any]], tmp_path: Path, free_port: int
 ) -> None:
     (receiver,) = blocks(PAGE, "python")
-    client = httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+    client = httpx.Client(base_url=service.url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
     url = f"http://127.0.0.1:{free_port}/"
     created = client.post("/api/v1/webhooks", json={"url": url}).json()
     webhook = f"/api/v1/webhooks/{created['webhook']['id']}"
@@ -65,15 +65,15 @@ def test_the_receiver_on_the_page_receives(
             {},
             {"webhook-id": "m", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,x"},
         ):
-            assert httpx.post(url, content=b"{}", headers=headers).status_code == 401
+            assert httpx.post(url, content=b"{}", headers=headers, timeout=60).status_code == 401
     finally:
         client.close()
         running.terminate()
-        running.wait(30)
+        running.wait(60)
 
 
 def _until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 40
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
