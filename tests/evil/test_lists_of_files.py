@@ -57,7 +57,7 @@ def pieces(evil: Evil) -> int:
 
 
 def none_is_kept(evil: Evil) -> bool:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 150
     while pieces(evil) and time.monotonic() < end:
         time.sleep(0.1)
     return pieces(evil) == 0
@@ -87,7 +87,7 @@ def test_one_user_has_so_many_at_once_and_others_have_theirs(evil: Evil, ends: s
         for _ in range(OPEN_MAX):
             opened.append(stack.enter_context(socket.create_connection(("127.0.0.1", evil.port), 60)))
             opened[-1].sendall(HEAD.format(token=TOKENS["ada"]).encode() + chunk)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 150
         while pieces(evil) < OPEN_MAX:
             assert time.monotonic() < end, "the lines are not kept"
             time.sleep(0.1)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, insert, select
 from .conftest import Lab
 
 T = TypeVar("T")
-PROMPT = 10.0  # seconds; it would take a minute and more
+PROMPT = 90.0  # seconds; it would take three minutes and more
 
 
 class Hanging(Layer):
@@ -44,7 +44,7 @@ class Hanging(Layer):
 
     def _hang(self, path: str) -> None:
         self.asked.append(path)
-        self.answers.wait(60)
+        self.answers.wait(180)
         if self.is_down:
             raise Unreachable("it does not answer")
 
