@@ -54,6 +54,13 @@ def test_the_last_bytes_of_a_changed_file_are_never_given_out(tmp_path: Path) ->
     assert given == 2 << 20
 
 
+def test_a_file_that_has_more_bytes_than_it_says_is_not_sent_as_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(LocalFileError, match="has bytes"):
+        look(Path("/proc/version"))
+    (tmp_path / "empty").touch()
+    assert look(tmp_path / "empty").size == 0
+
+
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, reason in (("missing", "no file"), ("pipe", "not a regular file")):

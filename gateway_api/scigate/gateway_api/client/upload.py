@@ -119,7 +119,11 @@ def look(path: Path) -> LocalFile:
     if not path.is_file():
         raise LocalFileError(f"{str(path)!r} is not a regular file.", next_step="Name a file or a folder.")
     with _reading(path) as file:
-        return LocalFile(path, _seen(file.fileno()), os.fstat(file.fileno()).st_ctime_ns)
+        found = LocalFile(path, _seen(file.fileno()), os.fstat(file.fileno()).st_ctime_ns)
+        if found.size == 0 and file.read(1):  # as in /proc, and on some file systems of programs
+            text = f"{str(path)!r} has bytes, though its file system says that it has none."
+            raise LocalFileError(text, next_step="Copy it to another folder, and send the copy.")
+        return found
 
 
 def changed(path: Path) -> FileChanged:
