@@ -145,13 +145,13 @@ def _stage(folder: Path, seed: int) -> Iterator[Stage]:
 
 
 def _nemesis(stage: Stage, options: argparse.Namespace) -> tuple[list[Look], list[Fault]]:
-    """The load, the looks, and a fault every ``every`` seconds; kills only in the first half."""
+    """The load, the looks, and a fault every ``every`` seconds, however late; kills only in the first half."""
     stage.crowd.start(stage.state.parent / "lab", options.pause)
     chance, looks, faults = random.Random(options.seed), list[Look](), list[Fault]()
     reading = threading.Thread(target=_read, args=(stage,), name="soak-reader", daemon=True)
     reading.start()
     seconds, next_fault, born = 60.0 * options.minutes, options.every, stage.began
-    while (at := time.monotonic() - stage.began) < seconds:
+    while (at := time.monotonic() - stage.began) < seconds or next_fault < seconds:
         if at >= next_fault:
             next_fault += options.every
             kind = chance.choice(_kinds(stage, may_kill=at < seconds / 2))
