@@ -104,6 +104,21 @@ def test_cp_there_and_back(scigate: Any, gateway_process: Any, tmp_path: Path) -
     assert scigate("get", "--overwrite", "lab:/there/a.bin", "back.bin").code == Exit.OK
 
 
+@pytest.mark.parametrize("command", ["put a/x b/x lab:/twins/", "cp lab:/a/x lab:/b/x here/"])
+def test_of_two_files_with_one_name_none_takes_the_place_of_the_other(
+    scigate: Any, gateway_process: Any, tmp_path: Path, command: str
+) -> None:
+    for root in (tmp_path, gateway_process.files("lab")):
+        for name in ("a/x", "b/x"):
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).write_text(name)
+    refused = scigate(*command.split(), "--overwrite", "overwrite")
+    assert refused.code == Exit.USAGE
+    assert "would both be copied to 'x'" in refused.err
+    assert not (gateway_process.files("lab") / "twins").exists()
+    assert not (tmp_path / "here").exists()
+
+
 def test_cp_of_several_sources_and_folders(scigate: Any, gateway_process: Any, tmp_path: Path) -> None:
     for name in ("run/x/1", "run/2", "3"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -130,6 +130,7 @@ def _way(places: list[Place], target: Place) -> Way:
         raise click.UsageError(f"Nothing says where to: name what {target.text} is copied to as well.")
     if len(places) > 1 and not target.is_folder:
         raise click.UsageError(f"With several sources the destination is a folder: write {target.text}/ .")
+    _refuse_twins(places, target)
     if target.kind is Kind.URL:
         raise click.UsageError("A URL can be a source, not a destination. Copy to STORAGE:/PATH or to a folder here.")
     if target.kind is Kind.STORAGE:
@@ -143,6 +144,18 @@ def _way(places: list[Place], target: Place) -> Way:
     if Kind.HERE in kinds:
         raise click.UsageError("Source and destination are both on this machine: that is for plain 'cp'.")
     raise click.UsageError("A URL goes to a storage first: scigate cp URL STORAGE:/PATH, then scigate get.")
+
+
+def _refuse_twins(places: list[Place], target: Place) -> None:
+    """Of two files with one name one would take the place of the other, whatever is to be replaced."""
+    seen: dict[str, str] = {}
+    for place in places:
+        if place.is_folder or place.kind is Kind.URL:
+            continue
+        name = place.text.rpartition("/")[2]
+        if (first := seen.setdefault(name, place.text)) != place.text:
+            both = f"{first} and {place.text} would both be copied to {name!r} in {target.text}"
+            raise click.UsageError(f"{both}: give each a folder of its own.")
 
 
 def _send(common: Common, gateway: Gateway, places: list[Place], target: Place, options: dict[str, Any]) -> int:
