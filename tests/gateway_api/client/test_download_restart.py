@@ -51,7 +51,7 @@ def test_a_range_of_a_file_that_has_changed_is_not_given(gateway_process: Any, t
     file = gateway_process.files("lab") / "changes"
     file.write_bytes(DATA[:1000])
     headers = {"Authorization": f"Bearer {gateway_process.environment()['SCIGATE_TOKEN']}"}
-    with httpx.Client(base_url=gateway_process.url, headers=headers) as client:
+    with httpx.Client(base_url=gateway_process.url, headers=headers, timeout=60) as client:
         tag = client.head("/api/v1/files/lab/changes").headers["ETag"]
         wanted = {"Range": "bytes=500-", "If-Range": tag}
         assert client.get("/api/v1/files/lab/changes", headers=wanted).status_code == 206
@@ -65,6 +65,6 @@ def test_ranges_of_one_version_join(gateway_process: Any, wanted: str) -> None:
     file = gateway_process.files("lab") / "stays"
     file.write_bytes(DATA[:1000])
     headers = {"Authorization": f"Bearer {gateway_process.environment()['SCIGATE_TOKEN']}", "Range": wanted}
-    answer = httpx.get(gateway_process.url + "/api/v1/files/lab/stays", headers=headers)
+    answer = httpx.get(gateway_process.url + "/api/v1/files/lab/stays", headers=headers, timeout=60)
     first, _, last = answer.headers["Content-Range"].removeprefix("bytes ").partition("/")[0].partition("-")
     assert answer.content == DATA[int(first) : int(last) + 1]

@@ -73,7 +73,7 @@ def test_put_delivers_the_bytes_and_proves_it(gateway: Gateway, gateway_process:
 
 def test_put_of_an_empty_file_and_of_an_odd_name(gateway: Gateway, gateway_process: Any, tmp_path: Path) -> None:
     (tmp_path / ODD).write_bytes(b"")
-    put(gateway, tmp_path / ODD, "lab:/odd/").wait(30, progress=False)
+    put(gateway, tmp_path / ODD, "lab:/odd/").wait(120, progress=False)
     assert (gateway_process.files("lab") / "odd" / ODD).read_bytes() == b""
     assert [entry.name for entry in gateway.ls("lab:/odd/")] == [ODD]
     got = gateway.get(f"lab:/odd/{ODD}", f"{tmp_path}/back/")
@@ -112,7 +112,7 @@ def test_an_existing_destination_is_kept_unless_asked_otherwise(
     for content in ("old", "new"):
         path.write_text(content)
         try:
-            put(gateway, path, "lab:/exists/").wait(30, progress=False)
+            put(gateway, path, "lab:/exists/").wait(120, progress=False)
         except TransferFailed as error:
             assert "exist" in str(error)
             assert error.files[0].cause is not None
@@ -120,7 +120,7 @@ def test_an_existing_destination_is_kept_unless_asked_otherwise(
         else:
             assert content == "old"
     assert (gateway_process.files("lab") / "exists/a").read_text() == "old"
-    put(gateway, path, "lab:/exists/", overwrite="overwrite").wait(30, progress=False)
+    put(gateway, path, "lab:/exists/", overwrite="overwrite").wait(120, progress=False)
     assert (gateway_process.files("lab") / "exists/a").read_text() == "new"
 
 
@@ -134,7 +134,7 @@ def test_a_large_file_is_not_sent_to_be_refused(gateway: Gateway, gateway_proces
 
 
 def test_pull_fetches_a_url(gateway: Gateway, gateway_process: Any, web: str) -> None:
-    ended = gateway.pull(f"{web}/data.bin", "lab:/pulled/").wait(30, progress=False)
+    ended = gateway.pull(f"{web}/data.bin", "lab:/pulled/").wait(120, progress=False)
     assert ended.state is TransferState.DONE
     assert (gateway_process.files("lab") / "pulled/data.bin").read_bytes() == b"w" * 100_000
 
@@ -144,7 +144,7 @@ def test_copy_of_a_folder_between_storages(gateway: Gateway, gateway_process: An
     source.mkdir(parents=True)
     (source / "1").write_text("one")
     (source.parent / "2").write_text("two")
-    ended = gateway.copy("lab:/copied/", "archive:/from-lab/", label="a label").wait(30, progress=False)
+    ended = gateway.copy("lab:/copied/", "archive:/from-lab/", label="a label").wait(120, progress=False)
     target = gateway_process.files("archive") / "from-lab"
     assert ((target / "deep/1").read_text(), (target / "2").read_text()) == ("one", "two")
     assert (ended.label, ended.files.done) == ("a label", 2)
@@ -158,7 +158,7 @@ def test_a_submit_whose_answer_is_lost_is_accepted_once(
     handle = through_proxy().copy("lab:/once", "archive:/once", label="lost answer")
     assert handle.replayed
     assert [h.id for h in gateway.transfers() if h.transfer.label == "lost answer"] == [handle.id]
-    assert handle.wait(30, progress=False).state is TransferState.DONE
+    assert handle.wait(120, progress=False).state is TransferState.DONE
 
 
 def test_an_upload_whose_answer_is_lost_is_accepted_once(
@@ -168,7 +168,7 @@ def test_an_upload_whose_answer_is_lost_is_accepted_once(
     cutting_proxy.lose_answers = 1
     handle = put(through_proxy(), tmp_path / "up", "lab:/uploaded-once")
     assert handle.replayed
-    assert handle.wait(30, progress=False).state is TransferState.DONE
+    assert handle.wait(120, progress=False).state is TransferState.DONE
 
 
 def test_an_upload_that_breaks_off_says_that_the_file_was_not_sent(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_an_upload_that_breaks_off_says_that_the_file_was_not_sent(tmp_path: Pat
 
 def test_the_failure_of_a_transfer_says_why_and_what_to_do(gateway: Gateway) -> None:
     with pytest.raises(TransferFailed) as raised:
-        gateway.copy("lab:/is-not-there", "archive:/x").wait(30, progress=False)
+        gateway.copy("lab:/is-not-there", "archive:/x").wait(120, progress=False)
     assert "lab:/is-not-there → archive:/x" in raised.value.message
     assert raised.value.next_step
     assert raised.value.transfer.state is TransferState.FAILED
@@ -207,7 +207,7 @@ def test_pause_resume_cancel_and_waiting_in_vain(gateway: Gateway, slow_url: str
     handle.resume()
     handle.cancel()
     with pytest.raises(TransferCancelled):
-        handle.wait(30, progress=False)
+        handle.wait(120, progress=False)
     assert "scigate.transfer.cancel-asked" in [event.type for event in handle.events()]
     with pytest.raises(Conflict) as raised:
         handle.resume()
@@ -230,7 +230,7 @@ def test_progress_is_given_to_a_callable_and_events_and_files_are_read(gateway: 
 def test_a_handle_shows_itself_and_nothing_of_a_label_is_markup(gateway: Gateway, gateway_process: Any) -> None:
     (gateway_process.files("lab") / "shown").write_bytes(b"1")
     handle = gateway.copy("lab:/shown", "archive:/shown", label="<script>alert(1)</script>")
-    handle.wait(30, progress=False)
+    handle.wait(120, progress=False)
     assert "<script>" not in handle._repr_html_()
     assert "&lt;script&gt;" in handle._repr_html_()
     assert handle.id in repr(handle)
@@ -310,11 +310,11 @@ def test_waiting_survives_a_restart_of_the_gateway(start_gateway: Any, tmp_path:
         handle = gateway.copy("lab:/a", "archive:/a")
         handle.pause()
     port = int(first.url.rpartition(":")[2])
-    waiting = threading.Thread(target=lambda: handle.wait(60, progress=False))
+    waiting = threading.Thread(target=lambda: handle.wait(120, progress=False))
     waiting.start()
     with start_gateway(tmp_path, port=port), gateway:
         gateway.transfer(handle.id).resume() if handle.refresh().state is TransferState.PAUSED else None
-        waiting.join(60)
+        waiting.join(120)
         assert not waiting.is_alive()
         assert handle.state is TransferState.DONE
     digests = [hashlib.sha256((tmp_path / name / "a").read_bytes()).digest() for name in ("lab", "archive")]
@@ -329,7 +329,7 @@ def test_newer_compares_with_the_time_of_the_local_file(
     there.write_text("there")
     (tmp_path / "f").write_text("local")  # of the same size
     os.utime(tmp_path / "f", ((year - 1970) * 31_557_600,) * 2)
-    put(gateway, tmp_path / "f", f"lab:/{there.name}", overwrite="newer").wait(30, progress=False)
+    put(gateway, tmp_path / "f", f"lab:/{there.name}", overwrite="newer").wait(120, progress=False)
     assert there.read_text() == kept
 
 
@@ -340,4 +340,4 @@ def test_an_upload_is_known_by_the_name_of_its_file(gateway: Gateway, tmp_path: 
     assert put(gateway, tmp_path / "mine.csv", "lab:/label/2", label="my own").transfer.label == "my own"
     assert "odd" in (put(gateway, tmp_path / ODD, "lab:/label/").transfer.label or "")
     with pytest.raises(TransferFailed, match=r"upload:2 → lab:/label/2"):
-        put(gateway, tmp_path / "mine.csv", "lab:/label/2").wait(30, progress=False)
+        put(gateway, tmp_path / "mine.csv", "lab:/label/2").wait(120, progress=False)

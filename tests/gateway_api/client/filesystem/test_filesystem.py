@@ -122,7 +122,7 @@ def test_parts_of_a_file(fs: ScigateFileSystem, place: str) -> None:
 def test_a_storage_to_which_clients_are_sent(fs: ScigateFileSystem, tmp_path: Path) -> None:
     data = os.urandom(BLOCK + 5)
     fs.pipe_file("direct/a", data)
-    with httpx.Client() as anybody:
+    with httpx.Client(timeout=60) as anybody:
         assert anybody.get(fs.sign("direct/a")).content == data
     with fs.open("direct/a") as file:
         assert file.read() == data
