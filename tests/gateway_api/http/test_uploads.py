@@ -60,6 +60,14 @@ def test_a_body_in_a_coding_is_not_stored_as_if_it_were_the_file(ada: httpx.Clie
     problem(answer, 415, "unsupported-media-type")
 
 
+def test_a_body_that_ends_with_its_connection_is_not_stored_as_an_empty_file(gateway: Running) -> None:
+    """HTTP/1.0 has no chunks, and of a request nobody can tell such an end from a cut (RFC 1945 section 8.3)."""
+    with socket.create_connection(("127.0.0.1", gateway.service.port), timeout=60) as connection:
+        head = f"PUT {FILES}/lab/endless HTTP/1.0\r\nAuthorization: Bearer {TOKENS['ada']}\r\n\r\n"
+        connection.sendall(head.encode() + DATA[:1000])
+        assert connection.recv(65536).split()[1] == b"411"
+
+
 def assert_tidied(gateway: Running) -> None:
     """What has reached its storage, also of other tests, is not kept."""
 

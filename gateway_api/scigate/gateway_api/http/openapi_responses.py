@@ -39,7 +39,7 @@ _WEBHOOKS, _WEBHOOK = "/api/v1/webhooks", "/api/v1/webhooks/{id}"
 
 _REFUSALS: Final[Mapping[tuple[str, str], frozenset[int]]] = {
     ("GET", FILE): frozenset({406, 416, 429}),
-    ("PUT", FILE): frozenset({415, 507}),
+    ("PUT", FILE): frozenset({411, 415, 507}),
     ("POST", FILE): frozenset({507}),
     ("POST", "/api/v1/moves"): frozenset({507}),
     ("GET", "/api/v1/events"): frozenset({404, 406, 429}),

@@ -6,6 +6,7 @@ from functools import partial
 
 from scigate.storage_backends.errors import StorageError
 
+from ..problems import Problem
 from ..uploads.digests import promised
 from ..uploads.metadata import check_coding
 from ..uploads.put import PutUpload
@@ -25,6 +26,8 @@ class UploadHandler(BodyHandler):
         if self.request.headers.get("Content-Range") is not None:
             raise malformed("A PUT of a part of a file (Content-Range) is not supported.")
         check_coding(self.request.headers)
+        if self.request.version == "HTTP/1.0" and "Content-Length" not in self.request.headers:
+            raise _endless()
         self._key = idempotency_key(self.request.headers.get("Idempotency-Key"))
         digests = promised(self.request.headers.get("Repr-Digest"))
         arguments = (self.actor, self.params["storage"], self.params["path"])
@@ -56,3 +59,8 @@ class UploadHandler(BodyHandler):
         if self.upload is not None:
             self.site.storage_pool.submit(self.upload.close)
             self.upload = None
+
+
+def _endless() -> Problem:
+    return Problem(411, "length-required", "A PUT over HTTP/1.0 has to say how long its body is.",
+                   next_step="Send Content-Length, or use a client or proxy that speaks HTTP/1.1.")  # fmt: skip
