@@ -100,7 +100,7 @@ class Connections:
 
 
 class Body:
-    """The pieces of a body, given out once. When its connection breaks, aiohttp from 3.10 to 3.14 sends a PUT again by
+    """The pieces of a body, given out once. When its connection breaks, aiohttp from 3.11 to 3.13 sends a PUT again by
     itself: with what is left, and in chunks the gateway would take that for the whole."""
 
     def __init__(self, pieces: asyncio.Queue[bytes | None]) -> None:
