@@ -9,6 +9,7 @@ of slowing the gateway, and more so while files are moved.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -217,8 +218,9 @@ class Fanout:
 
     def _hear(self, keys: Set[str] | None) -> None:
         """In the feed's thread."""
-        if not self._stopping:
-            self._loop.call_soon_threadsafe(self._wake, keys)
+        with contextlib.suppress(RuntimeError):  # the loop was closed in this very moment
+            if not self._stopping:
+                self._loop.call_soon_threadsafe(self._wake, keys)
 
     def _wake(self, keys: Set[str] | None) -> None:
         for key in list(self._readers) if keys is None else keys & self._readers.keys():
