@@ -16,6 +16,9 @@ CHECKS = {
 }
 
 
+@pytest.mark.timeout(
+    1200
+)  # the types of all modules, without what an earlier run has kept, take minutes on a slow machine
 @pytest.mark.parametrize("name", CHECKS)
 def test_check_finds_nothing(name: str, root: Path) -> None:
     program, *arguments = CHECKS[name]
