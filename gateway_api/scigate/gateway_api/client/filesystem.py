@@ -7,6 +7,7 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from shutil import SameFileError
 from typing import Any, Final
 
 from fsspec.callbacks import DEFAULT_CALLBACK
@@ -194,10 +195,20 @@ class ScigateFileSystem(ReadableFileSystem):
                 self.gateway.move(location_of(source), location_of(target), overwrite=True)
                 return
         before = identity(self.info(source))
+        self._refuse_same(source, before, target)
         self.cp_file(source, target)
         if identity(self.info(source)) != before:
             raise FileChanged(source)
         self.rm_file(source)
+
+    def _refuse_same(self, source: str, found: tuple[Any, ...], target: str) -> None:
+        """Two storages may lead to one place: then the source that is removed in the end would be the only copy."""
+        with suppress(FileNotFoundError):
+            if identity(self.info(target))[1:] == found[1:]:
+                raise SameFileError(
+                    f"{printable(source)} and {printable(target)} seem to be one file, of one time and version. "
+                    "Nothing was moved: remove one of them, if they are two"
+                )
 
     def _remove_folder(self, path: str) -> None:
         if "/" not in path:

@@ -13,6 +13,7 @@ import threading
 import zipfile
 from datetime import timedelta
 from pathlib import Path
+from shutil import SameFileError
 from typing import Any
 
 import fsspec
@@ -328,6 +329,13 @@ def test_moves(fs: ScigateFileSystem, place: str) -> None:
     with pytest.raises(FileNotFoundError):
         fs.mv(f"{place}/none", f"{place}/b")
     assert fs.cat_file(f"{place}/b") == b"new"
+
+
+def test_a_file_is_not_moved_onto_itself_by_another_name_of_its_storage(fs: ScigateFileSystem, tmp_path: Path) -> None:
+    fs.pipe_file(f"direct/{tmp_path.name}", b"the only copy")
+    with pytest.raises(SameFileError, match="Nothing was moved"):
+        fs.mv(f"direct/{tmp_path.name}", f"cloud/direct/{tmp_path.name}")
+    assert fs.cat_file(f"direct/{tmp_path.name}") == b"the only copy"
 
 
 def test_removing(fs: ScigateFileSystem, place: str) -> None:
