@@ -59,7 +59,8 @@ class Liar:
         self._play = play
         self.port: int = self._listening.getsockname()[1]
         self.asked: list[Asked] = []
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._serving = threading.Thread(target=self._serve, daemon=True)
+        self._serving.start()
 
     def _serve(self) -> None:
         while True:
@@ -84,6 +85,9 @@ class Liar:
         return UrlSource(Target("http", "127.0.0.1", self.port, f"/{name}?key=canary"), pool, redirects_within(()))
 
     def close(self) -> None:
+        """Closed only when nobody accepts any more: the next liar may get the same descriptor."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._serving.join()
         self._listening.close()
 
 

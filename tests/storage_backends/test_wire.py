@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import threading
@@ -322,15 +323,18 @@ ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n"
     ],
 )
 def test_a_server_that_drips_is_not_waited_for(begin: bytes, drop: bytes, reason: str) -> None:
-    done = threading.Event()
     stall = timedelta(seconds=60 if "the least" in reason else 1)  # where it is not what ends it
     pool = Pool(stall=stall, pace=Pace(10_000, timedelta(seconds=0.3)))
-    began = time.monotonic()
-    with scripted(dripping(begin, drop, done)) as script:
-        with pytest.raises(Unreachable, match=reason):
-            get(script, pool)
-        done.set()
-    assert time.monotonic() - began < 60
+    for _ in range(5):
+        done, began = threading.Event(), time.monotonic()
+        with scripted(dripping(begin, drop, done)) as script:
+            with pytest.raises(Unreachable) as refused:
+                get(script, pool)
+            done.set()
+        assert time.monotonic() - began < 60
+        if "nothing moved" not in refused.value.message:  # else the machine stood still, and not a drop came
+            break
+    assert re.search(reason, refused.value.message)
 
 
 def test_what_has_come_is_passed_on_after_a_second() -> None:
