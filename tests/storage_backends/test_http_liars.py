@@ -389,7 +389,7 @@ def test_a_body_that_stalls_is_given_up() -> None:
         lying(lambda _: then(part(b"x"), endless(b"", 0.05))) as liar,
         pytest.raises(Unreachable, match="stalled"),
     ):
-        read(liar.source())
+        read(liar.source(stall=0.6))
 
 
 # --- kept answers ----------------------------------------------------------------------------------------------------
