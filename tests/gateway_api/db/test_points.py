@@ -15,20 +15,26 @@ from sqlalchemy import Connection, create_engine, text
 
 
 @pytest.fixture
-def reached() -> Iterator[list[str]]:
-    """The points that are reached, in their order."""
-    names: list[str] = []
-    crash_points.arm(names.append)
-    yield names
-    crash_points.arm(None)
-
-
-@pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     made = Database(f"sqlite:///{tmp_path}/scigate.db")
     made.write(lambda connection: connection.execute(text("CREATE TABLE thing (name TEXT)")))
     yield made
     made.close()
+
+
+@pytest.fixture
+def reached(database: Database) -> Iterator[list[str]]:
+    """The points that are reached, in their order."""
+    names: list[str] = []
+    crash_points.arm(_of(database, names.append))
+    yield names
+    crash_points.arm(None)
+
+
+def _of(database: Database, note: Callable[[str], None]) -> Callable[[str], None]:
+    """Only what this database's writer reaches: gateways of other tests may run on in this process."""
+    writer = database.write(lambda _: threading.current_thread())
+    return lambda name: note(name) if threading.current_thread() is writer else None
 
 
 def _insert(connection: Connection, name: str) -> None:
@@ -49,7 +55,7 @@ def _stored(path: Path) -> list[str]:
 
 def test_a_change_is_written_before_its_commit_and_committed_after_it(database: Database, tmp_path: Path) -> None:
     seen: list[tuple[str, list[str]]] = []
-    crash_points.arm(lambda name: seen.append((name, _stored(tmp_path))))
+    crash_points.arm(_of(database, lambda name: seen.append((name, _stored(tmp_path)))))
     try:
         database.write(lambda connection: _insert(connection, "a"))
     finally:
