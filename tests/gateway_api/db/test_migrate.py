@@ -124,14 +124,3 @@ def test_all_revisions_are_one_transaction(url: str) -> None:
 def test_the_folder_of_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
     migrate(f"sqlite:///{tmp_path / 'new' / 'scigate.db'}")
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
-
-
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
-    migrate(url)
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    engine.dispose()
-    with pytest.raises(Exception, match="9999"):
-        migrate(url)
