@@ -87,6 +87,29 @@ def test_it_rests_while_nobody_listens(book: Book, feed: Feed) -> None:
     assert listener.told == told
 
 
+def test_it_rests_when_the_last_listener_goes_while_it_begins(
+    book: Book, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, begun, gone = book.journal, threading.Event(), threading.Event()
+    newest = journal.newest
+
+    def slowly() -> int:
+        found = newest()
+        begun.set()
+        assert gone.wait(120)
+        return found
+
+    monkeypatch.setattr(journal, "newest", slowly)
+    feed._journal = journal
+    end = feed.listen(lambda keys: None)
+    assert begun.wait(120)
+    end()
+    id = book.write(ADAS)
+    gone.set()
+    feed.stop()
+    assert feed.take(ALL, id - 1, 10) is None
+
+
 def test_it_survives_a_database_that_does_not_answer(book: Book, feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AWAY", 0.05)
     listener, journal = Listener(), feed._journal

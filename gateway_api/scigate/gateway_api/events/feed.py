@@ -99,7 +99,8 @@ class Feed:
     def _begin(self) -> None:
         newest = self._journal.newest()
         with self._lock:
-            self._ring, heard = Ring(newest), self._heard
+            heard = self._heard
+            self._ring = Ring(newest) if heard else None  # the last one may have gone meanwhile
         for tell in heard:
             tell(None)
 
