@@ -16,6 +16,12 @@ from sqlalchemy import select, update
 from .conftest import Book
 
 
+@pytest.fixture(autouse=True)
+def an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They live so long that none expires while a machine stands still."""
+    monkeypatch.setattr(module, "LIFETIME", timedelta(hours=1))
+
+
 def test_a_ticket_is_good_once_also_at_another_gateway_of_the_database(book: Book) -> None:
     word = Tickets(book.database).create("ada").ticket
     other = Database(book.url)
