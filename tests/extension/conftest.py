@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 from pytest_jupyter.jupyter_server import *  # noqa: F403 fixtures and hooks
+from scigate.extension.announcement import Announcement
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import Service, build
+
+from tests import processes
 
 VARIABLES = (
     "SCIGATE_URL", "SCIGATE_TOKEN", "SCIGATE_TOKEN_FILE", "SCIGATE_CONFIG", "SCIGATE_PUBLIC_PATH",
@@ -20,6 +23,8 @@ VARIABLES = (
 )  # fmt: skip
 TOKEN = "token-of-adas-notebook-server"
 PREFIX = "/services/scigate"
+PATIENCE = 120.0
+"""Seconds that a request may take; without it 20, and 20 to connect."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +80,13 @@ token_hash = "sha256:{digest}"
     return Running(service, folder)
 
 
+def settle(state: Path) -> None:
+    """Have the gateway of this state folder listen, each time, where nobody else may come to meanwhile: a port that the
+    kernel had given it could be another program's when it comes back."""
+    state.mkdir(mode=0o700)
+    Announcement(state).publish(f"http://127.0.0.1:{processes.free_port()}", "t" * 43)
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Running]:
     running = start_service(tmp_path / "service")
@@ -123,7 +135,7 @@ def api(jp_fetch: Callable[..., Any], extension: Any) -> Callable[..., Any]:
         params = dict(pair.split("=") for pair in query.split("&") if pair)
         answer = await jp_fetch(
             "scigate", first, method=method, body=body, headers=given, params=params,
-            raise_error=False, follow_redirects=False, **options,
+            raise_error=False, follow_redirects=False, request_timeout=PATIENCE, connect_timeout=PATIENCE, **options,
         )  # fmt: skip
         is_json = "json" in answer.headers.get("Content-Type", "")
         return answer.code, answer.headers, json.loads(answer.body) if is_json else answer.body

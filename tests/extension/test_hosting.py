@@ -23,6 +23,8 @@ from scigate.extension.upstream import Connections, ask_json
 from scigate.gateway_api.client import NotConfigured
 from scigate.gateway_api.client.access import find
 
+from .conftest import settle
+
 Open = Callable[[], Hosted]
 
 
@@ -32,8 +34,9 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(state: Path, tmp_path: Path, jp_asyncio_loop: Any) -> Any:
-    """Each call is another server of the same user."""
+def server(state: Path, tmp_path: Path, jp_asyncio_loop: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Each call is another server of the same user. The others get all the time that a busy machine needs."""
+    monkeypatch.setattr(hosting, "PATIENCE", 240.0)
     opened: list[Hosted] = []
 
     def start() -> Hosted:
@@ -53,8 +56,9 @@ def connections(jp_asyncio_loop: Any) -> Any:
 
 
 async def test_a_gateway_that_was_started_again_elsewhere_is_found_with_its_new_token(
-    server: Open, connections: Connections
+    server: Open, state: Path, connections: Connections
 ) -> None:
+    settle(state)
     host, guest = server(), server()
     before = await host.upstream()
     assert await guest.upstream() == before
@@ -66,6 +70,7 @@ async def test_a_gateway_that_was_started_again_elsewhere_is_found_with_its_new_
 
 
 async def test_who_has_taken_the_port_meanwhile_gets_no_token(server: Open, state: Path) -> None:
+    settle(state)
     first = server()
     before = await first.upstream()
     kernel = {"SCIGATE_URL": before.url, "SCIGATE_TOKEN_FILE": str(Announcement(state).token_file_of(before.url))}

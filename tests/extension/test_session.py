@@ -12,8 +12,11 @@ from jupyter_server.auth import Authorizer
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+from .conftest import PATIENCE
+
 Api = Callable[..., Any]
 V1 = "api/v1"
+PATIENT: dict[str, Any] = {"connect_timeout": PATIENCE, "request_timeout": PATIENCE}
 
 
 class ReadersOnly(Authorizer):
@@ -85,7 +88,9 @@ async def test_a_stranger_is_refused_in_words(api: Api) -> None:
 
 async def signed_in(server: str, token: str) -> dict[str, str]:
     """The cookies of a browser that has opened the server's page."""
-    answer = await AsyncHTTPClient().fetch(f"{server}tree?token={token}", follow_redirects=False, raise_error=False)
+    answer = await AsyncHTTPClient().fetch(
+        f"{server}tree?token={token}", follow_redirects=False, raise_error=False, **PATIENT
+    )
     return dict(value.partition(";")[0].split("=", 1) for value in answer.headers.get_list("Set-Cookie"))
 
 
@@ -101,7 +106,7 @@ async def test_a_foreign_page_is_refused(api: Api, jp_serverapp: Any, jp_base_ur
     async def post(headers: dict[str, str]) -> tuple[int, str]:
         sent = header_of(cookies) | headers
         answer = await AsyncHTTPClient().fetch(
-            f"{server}scigate/session", method="POST", body="", raise_error=False, headers=sent
+            f"{server}scigate/session", method="POST", body="", raise_error=False, headers=sent, **PATIENT
         )
         return answer.code, json.loads(answer.body).get("code", "")
 
@@ -116,7 +121,7 @@ async def test_a_socket_of_a_foreign_page_is_refused(api: Api, jp_serverapp: Any
 
     async def connect(origin: str) -> Any:
         headers = header_of(cookies) | {"Origin": origin}
-        request = HTTPRequest(f"ws://{host}scigate/api/v1/events/ws", headers=headers)
+        request = HTTPRequest(f"ws://{host}scigate/api/v1/events/ws", headers=headers, **PATIENT)
         return await websocket_connect(request, subprotocols=["scigate.v1"])
 
     socket = await connect(f"http://127.0.0.1:{jp_serverapp.port}")

@@ -15,6 +15,8 @@ from scigate.gateway_api.client import Gateway
 from scigate.gateway_api.settings import GatewaySection, Settings
 from scigate.gateway_api.wiring import build
 
+from .conftest import settle
+
 Api = Callable[..., Any]
 V1 = "api/v1"
 ADDRESSES = (("POST", "session"), ("GET", f"{V1}/storages"), ("PUT", f"{V1}/files/home/x"))
@@ -29,6 +31,12 @@ async def said(api: Api, *, status: int = 503) -> dict[str, Any]:
     return dict(body)
 
 
+@pytest.fixture
+def settled(tmp_path: Path) -> None:
+    settle(tmp_path / "jupyter-state")
+
+
+@pytest.mark.usefixtures("settled")
 async def test_kernels_find_the_hosted_gateway(api: Api, jp_root_dir: Path, tmp_path: Path) -> None:
     expected = os.environ["SCIGATE_URL"]
     await api("POST", "session")
