@@ -15,7 +15,8 @@ libc = ctypes.CDLL("libc.so.6")
 libc.malloc.restype = ctypes.c_void_p
 all_have, heaps = threading.Barrier(12), set()
 def take():
-    heaps.add(libc.malloc(1000) >> 26)  # a thread's heap begins at a multiple of 64 MiB
+    found = libc.malloc(1000)  # a thread's heap begins at a multiple of 64 MiB, the first one of a process anywhere
+    heaps.add(found >> 26 if ctypes.c_size_t.from_address(found - 8).value & 4 else "first")
     all_have.wait()
 threads = [threading.Thread(target=take) for _ in range(12)]
 for thread in threads: thread.start()
