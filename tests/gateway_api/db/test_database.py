@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from scigate.gateway_api.db import database as module
@@ -77,11 +78,24 @@ def test_memory_that_runs_out_is_told_and_ends_nothing(
 
 def test_many_threads_share_commits(database: Database) -> None:
     commits: list[object] = []
+    begun, gathered = threading.Event(), threading.Event()
+
+    def first(_: Connection) -> None:
+        begun.set()
+        gathered.wait(120)
+
     event.listen(database._writer, "commit", commits.append)
-    with ThreadPoolExecutor(64) as pool:
-        list(pool.map(lambda number: database.write(add(f"user{number}")), range(300)))
+    with ThreadPoolExecutor(301) as pool:
+        jobs = [pool.submit(database.write, first)]
+        assert begun.wait(120)
+        jobs += [pool.submit(database.write, add(f"user{number}")) for number in range(300)]
+        while database._jobs.qsize() < 300:
+            time.sleep(0.01)
+        gathered.set()
+        for job in jobs:
+            job.result(120)
     assert len(owners(database)) == 300
-    assert len(commits) < 150
+    assert len(commits) < 30
 
 
 def test_the_failure_of_one_job_does_not_undo_another(database: Database) -> None:
@@ -172,7 +186,7 @@ def test_a_job_that_comes_while_the_database_is_closed_is_told_so(
             super().put(job)
 
     with monkeypatch.context() as patched:
-        patched.setattr(queue, "SimpleQueue", Late)
+        patched.setattr(module, "queue", SimpleNamespace(SimpleQueue=Late, Empty=queue.Empty))
         late = Database(database.url.render_as_string(hide_password=False))
     closing.append(late)
     with pytest.raises(DatabaseUnavailable, match="the database is closed"):
@@ -250,13 +264,16 @@ def test_a_database_locked_for_too_long_is_said_to_be_unavailable(
 
 
 @on_sqlite
-def test_a_full_disk_is_said_at_once_to_all_who_share_a_commit(database: Database) -> None:
+def test_a_full_disk_is_said_at_once_to_all_who_share_a_commit(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 240.0)
     database.write(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1"))  # as many as it has
     begun, held = threading.Event(), threading.Event()
 
     def first_of_all(_: Connection) -> None:
         begun.set()
-        held.wait(60)
+        held.wait(120)
 
     def large(connection: Connection) -> None:
         connection.execute(insert(lane), {"owner": "x" * 1_000_000, "source": "a", "destination": "b"})

@@ -79,7 +79,7 @@ def test_of_a_group_only_those_that_fail_are_not_committed(database: Database, r
 
     def first(connection: Connection) -> None:
         begun.set()
-        go_on.wait(30)
+        go_on.wait(120)
 
     def bad(connection: Connection) -> None:
         _insert(connection, "bad")
@@ -87,7 +87,7 @@ def test_of_a_group_only_those_that_fail_are_not_committed(database: Database, r
 
     threads = [threading.Thread(target=database.write, args=[first])]
     threads[0].start()
-    begun.wait(30)
+    assert begun.wait(120)
     for job in (lambda connection: _insert(connection, "a"), lambda connection: _insert(connection, "c")):
         threads.append(threading.Thread(target=database.write, args=[job]))
         threads[-1].start()
@@ -97,7 +97,7 @@ def test_of_a_group_only_those_that_fail_are_not_committed(database: Database, r
         time.sleep(0.01)
     go_on.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert sorted(name for name in reached if name.endswith(":committed")) == ["a:committed", "c:committed"]
     assert "bad:written" in reached
 

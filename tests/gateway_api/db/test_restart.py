@@ -30,7 +30,8 @@ def cluster(require: Callable[[str], Path]) -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_no_acknowledged_write_is_lost_when_postgresql_dies(cluster: Cluster) -> None:
+def test_no_acknowledged_write_is_lost_when_postgresql_dies(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scigate.gateway_api.db.database.PATIENCE", 240.0)  # its start takes a slow machine long
     migrate(cluster.url)
     database = Database(cluster.url)
     acknowledged: list[str] = []
@@ -64,7 +65,7 @@ def test_no_acknowledged_write_is_lost_when_postgresql_dies(cluster: Cluster) ->
         _until(lambda before=before: len(acknowledged) > before + 20)
     stop.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(240)
     with database.read() as connection:
         stored = connection.execute(select(lane.c.owner)).scalars().all()
     database.close()
