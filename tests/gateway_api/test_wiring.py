@@ -93,12 +93,16 @@ def test_two_gateways_do_not_share_a_state_folder(tmp_path: Path) -> None:
     again.stop()
 
 
-def test_who_only_looks_at_the_lock_keeps_no_gateway_from_starting(tmp_path: Path) -> None:
+def test_who_only_looks_at_the_lock_keeps_no_gateway_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A Jupyter Server does, to see whether somebody hosts a gateway already: it has the lock for a moment."""
     looking = os.open(tmp_path / state_folder.LOCK, os.O_RDWR | os.O_CREAT)
     fcntl.flock(looking, fcntl.LOCK_EX)
     threading.Timer(0.05, os.close, [looking]).start()
-    claim = state_folder.claim(tmp_path)
+    with monkeypatch.context() as patience:
+        patience.setattr(state_folder, "LOOK", 120.0)
+        claim = state_folder.claim(tmp_path)
     assert claim is not None, "another gateway is running"
     assert state_folder.claim(tmp_path) is None
     os.close(claim)
@@ -225,7 +229,9 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(
 def test_a_restart_delivers_what_was_staged(tmp_path: Path) -> None:
     first = build(settings(tmp_path))
     first.start()
-    first._engine._stopping.set()  # accepts, but moves nothing any more
+    first._engine._stopping.set()  # accepts, but moves nothing any more, when the round that may run is over
+    first._engine.look()
+    first._engine._dispatcher.join(120)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     answer = httpx.put(f"{first.url}/api/v1/files/lab/file", content=b"data", headers=headers, timeout=60)
     assert answer.status_code == 202
@@ -260,6 +266,7 @@ def test_a_page_is_no_longer_than_the_settings_say(tmp_path: Path) -> None:
 def test_a_request_that_runs_when_the_gateway_stops_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("scigate.gateway_api.http.server.DRAIN", 120.0)
     service = build(settings(tmp_path))
     service.start()
     begun, look_at = threading.Event(), service.gateway.look_at
@@ -273,7 +280,7 @@ def test_a_request_that_runs_when_the_gateway_stops_is_answered(
     (tmp_path / "lab" / "file").touch()
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(httpx.get, f"{service.url}/api/v1/files/lab/file?meta=1", headers=headers)
+        answer = pool.submit(httpx.get, f"{service.url}/api/v1/files/lab/file?meta=1", headers=headers, timeout=120)
         assert begun.wait(60)
         service.stop()
         assert answer.result().json()["name"] == "file"
@@ -364,5 +371,5 @@ print("heard")
 
 def test_a_signal_is_heard_whatever_the_main_thread_is_about(tmp_path: Path) -> None:
     """Its handler runs between any two lines of that, and must want no lock that these hold."""
-    ran = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=240, check=False)
     assert ran.stdout == "heard\n", ran.stderr
