@@ -91,7 +91,7 @@ class Lab:
 
     def stop(self) -> None:
         if self.engine:
-            self.engine.stop(timedelta(seconds=10))
+            self.engine.stop(timedelta(seconds=120))  # over as soon as nothing moves
             self.engine = None
 
     def submit(self, *pairs: tuple[str, str], owner: str = "ada", key: str | None = None, **options: Any) -> str:
@@ -115,6 +115,17 @@ class Lab:
     def file(self, transfer: str) -> TransferFile:
         (found,) = self.files(transfer)
         return found
+
+    def file_in(self, transfer: str, state: FileState) -> TransferFile:
+        """The file as it was found in this state, in which it need not stay."""
+        seen: list[TransferFile] = []
+
+        def found() -> bool:
+            seen.append(self.file(transfer))
+            return seen[-1].state is state
+
+        self.until(found, tell=lambda: self.tell(transfer))
+        return seen[-1]
 
     def types(self, transfer: str) -> list[str]:
         """The journal, without the words that all lines share."""

@@ -167,8 +167,12 @@ def test_every_attempt_is_there_also_those_that_failed(lab: Lab, large_kept: int
     assert numbers == sorted(set(numbers))
 
 
-def test_one_that_is_under_way_is_there(lab: Lab, noise: Callable[..., bytes], large_kept: int) -> None:
-    """It waits for its sender."""
+def test_one_that_is_under_way_is_there(
+    lab: Lab, noise: Callable[..., bytes], large_kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for its sender, for as long as we look."""
+    for patience in ("SILENCE", "LONGEST"):
+        monkeypatch.setattr(f"scigate.gateway_api.transfers.awaiting.{patience}", 600.0)
     sender, _ = lab.uploads(), lab.posix("out")
     lab.start()
     transfer = sender.announce("aa", "out:/f", 60 * MiB)

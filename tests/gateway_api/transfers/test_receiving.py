@@ -301,7 +301,7 @@ def test_a_whole_upload_never_waits_for_ever(any_lab: Lab, data: bytes) -> None:
         time.sleep(0.27 + 0.02 * n)
         sender.send(f"u{n}", data[BLOCK * 5 // 8 : BLOCK])
         sender.complete(f"u{n}")
-        assert lab.wait(id, 60).state is TransferState.DONE
+        assert lab.wait(id).state is TransferState.DONE
 
 
 @pytest.mark.parametrize("wish", [Wish.PAUSE, Wish.CANCEL])
@@ -318,7 +318,7 @@ def test_its_owner_can_stop_an_upload_that_waits_or_moves(lab: Lab, data: bytes,
     sender.send("u2", data[:HALF])
     lab.until(lambda: state(lab, second) is FileState.COPYING and blocks(lab) == 1)
     lab.store.ask(second, None, wish)
-    lab.until(lambda: state(lab, second) is after, 60)
+    lab.until(lambda: state(lab, second) is after)
     for n in (1, 2):
         sender.send(f"u{n}", data[len(sender.folder.joinpath(f"u{n}").read_bytes()) :])
         sender.complete(f"u{n}")
@@ -384,7 +384,7 @@ def test_an_upload_can_be_terminated_in_every_state(any_lab: Lab, data: bytes, m
     assert found.pop("moving") in (FileState.CANCELLING, FileState.CANCELLED)
     assert set(found.values()) == {FileState.CANCELLED}
     for id in ids.values():
-        assert lab.wait(id, 60).state is TransferState.CANCELLED
+        assert lab.wait(id).state is TransferState.CANCELLED
     lab.until(lambda: [path.name for path in out.iterdir()] == ["failed"])
     assert (out / "failed").read_bytes() == b"there already"
 
@@ -516,7 +516,7 @@ def test_the_records_of_an_upload_name_no_staging_storage(lab: Lab, data: bytes)
     (sender.folder / "u1").mkdir()  # the gateway's own disk is broken
     sender.write(update(upload).where(upload.c.id == "u1").values(completed=1.0, received=1000))
     sender.write_of("u1", receiving.received)
-    lab.until(lambda: lab.file(id).cause is not None, 60)
+    lab.until(lambda: lab.file(id).cause is not None)
     told = f"{lab.store.get(id, None)} {lab.files(id)}"
     assert "'u1'" in lab.file(id).cause.message
     assert "staging" not in told

@@ -52,5 +52,5 @@ def test_listings_go_on(lab: Lab, monkeypatch: pytest.MonkeyPatch, operation: st
     out = lab.posix("out")
     lab.start()
     transfer = lab.submit(("lab:/folder/", "out:/"))
-    assert lab.wait(transfer, 60).state is TransferState.DONE, lab.tell(transfer)
+    assert lab.wait(transfer).state is TransferState.DONE, lab.tell(transfer)
     assert len(list(out.iterdir())) == 3

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +16,8 @@ from scigate.gateway_api.transfers import submission, wishes
 from scigate.gateway_api.transfers.store import TransferStore
 from scigate.gateway_api.transfers.submission import Submission, fingerprint
 from scigate.gateway_api.transfers.wishes import Wish
+from scigate.storage_backends.backend import Backend, Buffer
+from scigate.storage_backends.layers import Layer
 from sqlalchemy import event
 
 Lab = Any  # from conftest.py
@@ -178,9 +181,25 @@ def test_files_and_events_are_paged(any_lab: Lab) -> None:
     assert any_lab.store.files(transfer, "ada", state=FileState.DONE, after=None, limit=10).items == []
 
 
+class Held(Layer):
+    """Nothing is read before it is ``released``."""
+
+    extras = Layer.wrapped  # type: ignore[assignment]
+
+    def __init__(self, inner: Backend) -> None:
+        super().__init__(inner)
+        self.released = threading.Event()
+
+    def reading(self, path: str, offset: int, start: Callable[[], Iterator[Buffer]]) -> Iterator[Buffer]:
+        assert self.released.wait(120)
+        return start()
+
+
 @pytest.mark.parametrize("count", [5000])
 def test_wishes_of_transfers_of_any_length(any_lab: Lab, count: int) -> None:
     source = any_lab.posix("a")
+    held = Held(any_lab.backends["a"])
+    any_lab.add("a", held)
     any_lab.posix("b")
     for number in range(min(count, 20)):
         (source / f"f{number}").write_bytes(b"x")
@@ -196,7 +215,8 @@ def test_wishes_of_transfers_of_any_length(any_lab: Lab, count: int) -> None:
     store.ask(transfer, None, Wish.RESUME)
     any_lab.until(lambda: store.get(transfer, None).files.failed + store.get(transfer, None).files.done > 0)
     store.ask(transfer, None, Wish.CANCEL)
-    done = any_lab.wait(transfer, 60)
+    held.released.set()
+    done = any_lab.wait(transfer)
     assert done.state is TransferState.CANCELLED
     assert done.files.done + done.files.failed + done.files.cancelled == count
 
