@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from scigate.gateway_api.transfers import progress as module
@@ -11,9 +12,9 @@ from scigate.gateway_api.transfers.progress import TICK, WINDOW, LiveProgress
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Its only value is the time."""
+    """Its only value is the time, for this module alone: others of this process may be waiting for something."""
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
