@@ -41,7 +41,7 @@ class Office:
     users: dict[str, bool] = field(default_factory=lambda: {"ada": False, "bo": False, "root": True})
     key: str = KEY
     worker: str = "first"
-    within: timedelta = timedelta(seconds=15)
+    within: timedelta = timedelta(minutes=1)
     retries: Retries = QUICK
     turns: Turns = field(default_factory=Turns)
     most: int = 20

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE = 100.0  # seconds; only a failing test waits for so long
+from tests.processes import free_port
+
+PATIENCE = 120.0  # seconds; only a failing test waits for so long
 Answer = Callable[["Request"], None]
 
 
@@ -90,10 +92,11 @@ def accept(request: Request) -> None:
 
 
 class Receiver:
-    """Listens from the start; ``stop`` and ``start`` make it die and come back at the same port."""
+    """Listens from the start; ``stop`` and ``start`` make it die and come back at the same port, which nobody takes
+    meanwhile."""
 
     def __init__(self, answer: Answer = accept, port: int = 0) -> None:
-        self.port, self.answer = port, answer
+        self.port, self.answer = port or free_port(), answer
         self.messages: list[Message] = []
         self.accepted: list[Message] = []
         self.followed = 0

@@ -139,7 +139,8 @@ def test_days_of_failures_disable_with_a_cause(
     assert "status 500" in view.cause.message
     assert "enable" in view.cause.next_step
     assert not view.cause.retriable
-    assert view.failures >= 3
+    assert view.failures == len(receiver.messages)
+    assert view.failures >= 2, "not at the first one"
 
 
 def test_a_replay_delivers_again_under_the_same_ids(any_url: str, open_office: OpenOffice, receiver: Receiver) -> None:
@@ -222,8 +223,8 @@ def test_dead_receivers_delay_nobody(
     office.make(receiver, BO)
     begun = time.monotonic()
     office.happen(20, "bo")
-    until(lambda: len(receiver.accepted) >= 20, seconds=60)
-    assert time.monotonic() - begun < 60, "the hanging ones are given two minutes each"
+    until(lambda: len(receiver.accepted) >= 20, seconds=100)
+    assert time.monotonic() - begun < 110, "the hanging ones are given two minutes each"
 
 
 def test_one_users_slow_receivers_leave_threads_to_others(
@@ -240,7 +241,7 @@ def test_one_users_slow_receivers_leave_threads_to_others(
     until(lambda: sum(len(one.messages) for one in slow) >= 2)
     office.make(receiver, BO)
     office.happen(3, "bo")
-    until(lambda: len(receiver.accepted) >= 3, seconds=60)
+    until(lambda: len(receiver.accepted) >= 3, seconds=100)
     assert sum(len(one.messages) for one in slow) == 2
 
 
