@@ -3,7 +3,7 @@
 What is seen at PLACE is stored in BEHIND. RULES is JSON, read anew whenever it changes:
 ``open``, ``write``, ``read``, ``fsync``: the name of an errno that such calls fail with
 (``after``: only from this offset on);
-``left``: so many calls fail, then no more; ``slow``: seconds that each write takes;
+``left``: so many calls fail, then no more; ``stuck``: a write takes as long as the rules say so;
 ``flip``: the offset of a byte of which one bit is stored wrongly when it is written, ``flips`` times (1).
 """
 
@@ -35,8 +35,8 @@ class FaultyFileSystem(fuse.Operations):
         return BEHIND + path
 
     def _rule(self) -> dict[str, Any]:
-        found = os.stat(RULES)
         with self._lock:
+            found = os.stat(RULES)  # not before: another call may have read newer rules meanwhile, and counted by them
             if (stamp := (found.st_mtime_ns, found.st_ino)) != self._stamp:
                 self._stamp, self._rules = stamp, json.loads(Path(RULES).read_text())
             return self._rules
@@ -89,7 +89,8 @@ class FaultyFileSystem(fuse.Operations):
         rules = self._rule()
         if self._fail("write", offset + len(data) - 1):
             self._refuse("write")
-        time.sleep(rules.get("slow", 0))
+        while self._rule().get("stuck"):
+            time.sleep(0.05)
         flip = rules.get("flip", -1)
         if offset <= flip < offset + len(data) and rules.get("flips", 1):
             rules["flips"] = rules.get("flips", 1) - 1

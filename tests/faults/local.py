@@ -16,7 +16,9 @@ from .stand import Program, Stand
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries and rests as ever, only sooner; for gateways in this process."""
+    """Retries and rests as ever, only sooner; for gateways in this process. How often a full storage is tried is as
+    long as ever, too: the usual number of tries would be over within seconds."""
+    monkeypatch.setattr("scigate.gateway_api.transfers.machine.SPACE_TRIES", 100_000)
     monkeypatch.setattr("scigate.gateway_api.transfers.machine.FIRST_DELAY", 0.1)
     monkeypatch.setattr("scigate.gateway_api.transfers.machine.LONGEST_DELAY", 0.5)
     monkeypatch.setattr("scigate.gateway_api.transfers.scheduler.FIRST_REST", 0.2)

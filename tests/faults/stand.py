@@ -165,7 +165,7 @@ class Stand:
         """The end of a test: wait until nothing is left over, stop, look at everything, write the evidence of ``runs``
         scenarios since ``began``, and fail if anything is wrong."""
         with suppress(AssertionError):
-            until(lambda: not self.leftovers(), 60)
+            until(lambda: not self.leftovers(), 150)
         self.stop()
         wrong = self.judge()
         record(area, runs=runs, bad=len(wrong), seconds=time.monotonic() - began, **figures)

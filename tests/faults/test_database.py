@@ -16,13 +16,15 @@ import pytest
 from scigate.gateway_api.db.migrate import migrate
 from scigate.gateway_api.settings_errors import SettingsError
 
+from .gates import gate
 from .stand import Stand, problem, until
 
 MiB = 1 << 20
+LARGE = 36 * MiB
 Make = Callable[..., Stand]
 HOLD = """
 import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=150)
 connection.execute("BEGIN " + sys.argv[2])
 connection.execute("SELECT count(*) FROM file").fetchone()
 print("held", flush=True)
@@ -43,7 +45,7 @@ def held(database: Path, how: str) -> Iterator[None]:
             yield
         finally:
             process.stdin.close()
-            process.wait(30)
+            process.wait(150)
 
 
 def filled(stand: Stand, count: int = 40, size: int = 20_000) -> list[tuple[str, str]]:
@@ -57,10 +59,13 @@ def test_a_lock_of_another_process_delays_and_loses_nothing(stand: Make) -> None
     began = time.monotonic()
     made = stand(limits={"batch_files": 4})
     pairs = filled(made)
-    (made.root("lab") / "large").write_bytes(os.urandom(MiB) * 400)  # still being copied when the lock is there
+    (made.root("lab") / "large").write_bytes(os.urandom(LARGE))
     made.start()
+    half = gate(made, "lab", LARGE // 2)  # it is still being copied when the lock is there
     running = made.submit(("lab:/large", "out:/large"), *pairs[:20])
+    assert half.reached.wait(150)
     with held(made.database_file, "EXCLUSIVE"):
+        half.opened.set()
         time.sleep(3)
         assert made.get(running)["finished"] is None, "nothing was recorded meanwhile"
         assert made.client().get("/healthz").status_code == 200

@@ -73,7 +73,7 @@ class Customers(threading.Thread):
 
     def end(self) -> None:
         self._over.set()
-        self.join(90)
+        self.join(150)
 
 
 def at_work(stand: Stand) -> tuple[str, Customers]:
@@ -92,10 +92,10 @@ def at_work(stand: Stand) -> tuple[str, Customers]:
 def finish(stand: Stand, transfer: str, customers: Customers, began: float, **figures: object) -> None:
     """Nothing failed, nothing that was acknowledged is missing or there twice."""
     enough = len(customers.acknowledged) + 3
-    until(lambda: len(customers.acknowledged) >= enough, 90)
+    until(lambda: len(customers.acknowledged) >= enough)
     customers.end()
+    until(lambda: stand.rows("SELECT count(*) AS n FROM transfer WHERE finished IS NULL")[0]["n"] == 0)
     assert stand.wait(transfer)["state"] == "DONE"
-    until(lambda: stand.rows("SELECT count(*) AS n FROM transfer WHERE finished IS NULL")[0]["n"] == 0, 90)
     assert stand.rows("SELECT state, count(*) AS n FROM file WHERE state <> 'DONE' GROUP BY state") == []
     stored = {row["key"]: row["transfer"] for row in stand.rows("SELECT key, transfer FROM idempotency")}
     for key, acknowledged in customers.acknowledged.items():
@@ -143,7 +143,7 @@ def test_connections_that_are_cut_at_any_byte_lose_and_repeat_nothing(
             harm = Harm.RST if number % 4 < 2 else Harm.FIN
             before = proxy.happened
             proxy.rules.append(Rule(harm, at=proxy.passed[way] + 97 * number % 3001, way=way))
-            until(lambda before=before: proxy.happened > before, 60)
+            until(lambda before=before: proxy.happened > before)
         finish(made, transfer, customers, began, fault="connections cut", runs=cuts)
 
 

@@ -25,7 +25,7 @@ def copied_meanwhile(made: Stand, size: int, act: Callable[[], object], name: st
     (made.root("lab") / name).write_bytes(os.urandom(size))
     half = gate(made, "lab", size // 2)
     transfer = made.submit((f"lab:/{name}", f"out:/run/{name}"), **options)
-    assert half.reached.wait(60)
+    assert half.reached.wait(150)
     act()
     half.opened.set()
     until(lambda: made.get(transfer)["finished"] is not None, tell=lambda: made.tell(transfer))

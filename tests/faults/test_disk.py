@@ -20,18 +20,23 @@ Make = Callable[..., Stand]
 
 
 class Pulse(threading.Thread):
-    """How long this process was held up at most, in seconds, since this was made."""
+    """How long this process was held up at most, by others or by the disk of ``folder``, in seconds, since this was
+    made."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
+        self._file = folder / "pulse"
         self._over, self._worst = threading.Event(), 0.0
         self.start()
 
     def run(self) -> None:
         last = time.monotonic()
-        while not self._over.wait(0.05):
-            now = time.monotonic()
-            self._worst, last = max(self._worst, now - last - 0.05), now
+        with self._file.open("wb", buffering=0) as file:
+            while not self._over.wait(0.05):
+                file.write(b".")
+                os.fsync(file.fileno())
+                now = time.monotonic()
+                self._worst, last = max(self._worst, now - last - 0.05), now
 
     def end(self) -> float:
         self._over.set()
@@ -158,21 +163,23 @@ def test_a_disk_that_crawls_does_not_make_the_gateway_crawl(stand: Make, mounts:
     made = stand(storages={"lab": None, "disk": disk.place, "out": None}, limits={"lease_seconds": 2})
     (made.root("lab") / "f").write_bytes(os.urandom(SMALL))
     made.start()
-    pulse = Pulse()
-    disk.rules(slow=6.0)
+    pulse = Pulse(made.folder)
+    disk.rules(stuck=True)
     slow = made.submit(("lab:/f", "disk:/f"))
     until(lambda: drafts(disk.behind) != [])
+    stuck = time.monotonic()
     assert made.wait(made.submit(("lab:/f", "out:/f"), user="bo"))["state"] == "DONE"
     worst = 0.0
     for _ in range(20):
         asked = time.monotonic()
         assert made.client().get("/api/v1/transfers").status_code == 200
         worst = max(worst, time.monotonic() - asked)
+    time.sleep(max(0.0, stuck + 5.0 - time.monotonic()))  # much longer than the lease
     assert made.get(slow)["finished"] is None, "the disk was not slow"
     disk.rules()
     assert made.wait(slow)["state"] == "DONE"
     held_up = pulse.end()  # by the machine: then answers come late, and leases run out, whatever the disk does
-    assert worst < 5.0 + held_up, "an answer waited for the disk"
+    assert worst < 30.0 + held_up, "an answer waited for the disk"
     assert "lapse" not in made.events(slow) or held_up > 1.0
     made.settle("faults.disk", began, fault="slow", worst_answer=round(worst, 3))
 

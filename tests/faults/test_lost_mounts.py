@@ -51,7 +51,7 @@ def test_a_file_system_that_goes_in_mid_write_is_waited_for(
     assert made.wait(made.submit(("lab:/first", "disk:/first")))["state"] == "DONE"
     held = gate(made, "lab", size // 2)
     transfer = made.submit(("lab:/f", "disk:/f"), overwrite="overwrite")
-    assert held.reached.wait(60)
+    assert held.reached.wait(150)
     lose(mounts, disk)
     held.opened.set()
     file = made.wait_for(transfer, "WAITING", "FAILED", "DONE")
@@ -78,7 +78,7 @@ def test_what_was_half_written_to_another_file_system_is_written_anew(stand: Mak
     assert made.wait(made.submit(("lab:/first", "disk:/first")))["state"] == "DONE"
     held = gate(made, "lab", size // 2)
     transfer = made.submit(("lab:/f", "disk:/f"))
-    assert held.reached.wait(60)
+    assert held.reached.wait(150)
     mounts.unmount(disk)
     mounts.tmpfs("disk", size="128m")
     held.opened.set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .stand import Program, until
+from .stand import Program, problem, until
 
 MiB = 1 << 20
 LARGE, FILES = 20 * MiB, 4
@@ -34,6 +34,26 @@ def answers(made: Program, path: str) -> bool:
         return False
 
 
+def submitted(made: Program, pairs: list[tuple[str, str]]) -> str:
+    """The path of a transfer, once there is a thread that stores it; until then it is refused, and asked for again."""
+    taken: list[str] = []
+
+    def is_taken() -> bool:
+        try:
+            answer = made.post(*pairs, key="the same")
+        except httpx.TransportError:
+            made._hang_up()
+            return False
+        if answer.status_code != 202:
+            problem(answer, 503, answer.json()["code"])
+            return False
+        taken.append(str(answer.headers["Location"]))
+        return True
+
+    until(is_taken, tell=made.log)
+    return taken[0]
+
+
 def lacked(made: Program) -> bool:
     """Whether it has wanted memory that it did not get, or threads."""
     log = made.log_file.read_text(errors="replace")
@@ -54,13 +74,13 @@ def test_memory_that_is_not_to_be_had_delays_and_fails_nothing(program: Callable
     assert made.wait(made.submit(("lab:/first", "out:/first")))["state"] == "DONE"
     limit(made.pid, address_space(made.pid) + spare)
     pairs = [(f"lab:/f{number}", f"out:/f{number}") for number in range(FILES)]
-    transfer = made.submit(*pairs)
+    transfer = submitted(made, pairs)
     time.sleep(3.0)
     if spare == MiB:
-        until(lambda: lacked(made), 60, made.log)
+        until(lambda: lacked(made), tell=made.log)
     assert made.process.poll() is None, made.log()
     limit(made.pid, resource.RLIM_INFINITY)
-    until(lambda: answers(made, "/readyz"), 120, made.log)
+    until(lambda: answers(made, "/readyz"), tell=made.log)
     assert made.wait(transfer)["state"] == "DONE"
     causes = {file["cause"]["code"] for file in made.files(transfer) if file["cause"]}
     assert causes == set()

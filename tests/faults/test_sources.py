@@ -71,7 +71,7 @@ def copied_meanwhile(made: Stand, source: str, size: int, change: Callable[[], N
     storage = source.partition(":")[0]
     half = gate(made, storage, size // 2)
     transfer = made.submit((source, "out:/f"))
-    assert half.reached.wait(60)
+    assert half.reached.wait(150)
     change()
     half.opened.set()
     return transfer
