@@ -155,8 +155,10 @@ class Fanout:
         for connection in list(self._connections):
             connection.end()
         deadline = time.monotonic() + FAREWELL
-        while self._connections and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        while self._connections:
+            await asyncio.sleep(0.01)  # in which those that take what they are given end, however late it is
+            if time.monotonic() > deadline:
+                break
         self._end_listening()
         for task in self._tasks:
             task.cancel()
