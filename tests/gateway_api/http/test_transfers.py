@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
 from scigate.gateway_api.actor import Actor, Role
 from scigate.gateway_api.gateway import FEW
 from scigate.gateway_api.resources import Submitted, TransferRequest
+from scigate.storage_backends.backend import Buffer
+from scigate.storage_backends.posix import PosixBackend
 
 from .conftest import Running, finished, problem
 
@@ -174,13 +179,24 @@ def test_the_files_of_a_folder_are_paged(gateway: Running, ada: httpx.Client) ->
     assert int(rest[0]["id"]) > int(events.json()["items"][-1]["id"])
 
 
-def test_pause_resume_and_cancel(gateway: Running, ada: httpx.Client) -> None:
-    make(gateway, "large", os.urandom(1 << 20) * 200)
+def test_pause_resume_and_cancel(gateway: Running, ada: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, free, read = threading.Event(), threading.Event(), PosixBackend._read
+
+    def held(backend: PosixBackend, path: str, *given: Any, **more: Any) -> Iterator[Buffer]:
+        if path == "large":  # else it may be there before it is paused
+            begun.set()
+            assert free.wait(240)
+        return read(backend, path, *given, **more)
+
+    monkeypatch.setattr(PosixBackend, "_read", held)
+    make(gateway, "large", os.urandom(1 << 20) * 40)
     location = ada.post(TRANSFERS, json=body("large")).headers["Location"]
+    assert begun.wait(120)
     paused = ada.post(f"{location}/pause")
     assert paused.status_code == 202
     assert ada.post(f"{location}/resume").status_code == 202
     assert ada.post(f"{location}/cancel").status_code == 202
+    free.set()
     assert finished(ada, location)["state"] == "CANCELLED"
     problem(ada.post(f"{location}/pause"), 409, ada.post(f"{location}/pause").json()["code"])
     assert ada.get("/api/v1/files/mem/large").status_code == 404
