@@ -11,6 +11,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,16 @@ secret_key = {{ file = "{folder}/key" }}
     path = write_settings(folder, extra)
     path.write_text(path.read_text().replace('"127.0.0.1:9"]', f'"127.0.0.1:9", "{receiver.partition("//")[2]}"]'))
     with serving(path) as running:
+        _see_storages(running.client("ada"))
         yield running
+
+
+def _see_storages(client: httpx.Client) -> None:
+    """Of one that a slow machine has not looked at yet less is told."""
+    end = time.monotonic() + 120
+    while any(one["state"] == "unknown" for one in client.get(f"{V1}/storages").json()["items"]):
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @pytest.fixture
