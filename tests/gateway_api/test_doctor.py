@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scigate.gateway_api import doctor as doctor_module
+from scigate.gateway_api import doctor_gateway
 from scigate.gateway_api.db.migrate import migrate
 from scigate.gateway_api.doctor import NETWORK, examine, filesystem
 from scigate.gateway_api.resources import Check
@@ -19,6 +22,13 @@ from scigate.storage_backends.testing import servers
 
 Examine = Callable[..., dict[str, Check]]
 USER = f'[users.ada]\ntoken_hash = "sha256:{"0" * 64}"\n'
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever answers at all is waited for."""
+    for module in (doctor_module, doctor_gateway):
+        monkeypatch.setattr(module, "PATIENCE", timedelta(seconds=120))
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -238,6 +248,27 @@ def test_a_gateway_that_runs(gateway_process: Any, tmp_path: Path) -> None:
     assert all(check.ok for check in checks.values()), checks
     assert "runs at" in checks["gateway"].message
     assert "agree" in checks["clocks"].message
+
+
+def test_a_gateway_that_takes_its_time_has_no_other_clock(
+    gateway_process: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is compared when its first answer comes, not when all is asked."""
+    late = [timedelta(0)]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + late[0]
+
+    def slowly(url: str, *_: object) -> Iterator[Check]:
+        late[0] += timedelta(minutes=1)
+        yield Check(name="gateway", ok=True, message=url)
+
+    monkeypatch.setattr(doctor_gateway, "datetime", Clock)
+    monkeypatch.setattr(doctor_gateway, "_as_user", slowly)
+    checks = {check.name: check for check in examine(gateway_process.config, gateway_process.environment())}
+    assert checks["clocks"].ok, checks["clocks"].message
 
 
 def test_a_gateway_that_runs_but_refuses_the_token(gateway_process: Any) -> None:

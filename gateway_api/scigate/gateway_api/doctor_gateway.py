@@ -18,6 +18,7 @@ from .resources import Check
 from .settings import Settings
 
 SKEW: Final = timedelta(seconds=30)
+PATIENCE: Final = timedelta(seconds=10)  # for one answer: a busy machine takes seconds
 
 
 def look_at_gateway(settings: Settings | None, env: Mapping[str, str], *, named: bool = True) -> Iterator[Check]:
@@ -32,17 +33,19 @@ def look_at_gateway(settings: Settings | None, env: Mapping[str, str], *, named:
         return
     if url.startswith("http:") and not is_loopback(httpx.URL(url).host):
         yield _check(False, f"{url}: tokens go over the network without encryption", "Put it behind https.")
+    through_proxy, patience = not is_loopback(httpx.URL(url).host), PATIENCE.total_seconds()
     try:
-        answer = httpx.get(f"{url}/api/v1/storages", timeout=3, trust_env=not is_loopback(httpx.URL(url).host))
+        answer = httpx.get(f"{url}/api/v1/storages", timeout=patience, trust_env=through_proxy)
     except httpx.HTTPError as error:
         yield _nobody(url, settings, error)
         return
     if 'realm="scigate"' not in answer.headers.get("WWW-Authenticate", ""):  # what it answers to nobody in particular
         yield from _somebody_else(url, answer)
         return
+    clocks = _clocks(answer)  # as long as it is new
     unnamed = None if named or settings is None or env.get("SCIGATE_URL") else settings.source
     yield from _as_user(url, env, unnamed)
-    yield _clocks(answer)
+    yield clocks
 
 
 def _own_url(settings: Settings | None) -> str:
@@ -79,7 +82,7 @@ def _as_user(url: str, env: Mapping[str, str], unnamed: Path | None) -> Iterator
     try:
         if unnamed is not None:
             check_chosen(unnamed, url)
-        with Gateway(url, token.reveal(), patience=timedelta(0), timeout=timedelta(seconds=10)) as gateway:
+        with Gateway(url, token.reveal(), patience=timedelta(0), timeout=PATIENCE) as gateway:
             status = gateway.status()
     except GatewayError as error:
         yield _check(False, f"it runs at {url}, but: {error.message}", error.next_step)
