@@ -142,7 +142,8 @@ class Connection:
         # The head waits for the first data: SeaweedFS takes a body that breaks off before its first byte for an
         # empty one, and stores that.
         first = next(pieces, None)
-        self._send_at_once(head, first)
+        if not self._send_at_once(head, first):
+            return False
         for piece in pieces:
             if self._poll.poll(0) and self._peek():
                 return False
