@@ -198,7 +198,8 @@ class LocalExecutor:
             self._runtime.work.move_if_held([Move(held, What.LAPSE, {"worker": None})])
 
     def _discard_drafts(self, task: Task) -> bool:
-        drafts = self._runtime.work.drafts(task.held.seq)
+        # Not those of a later attempt: its owner may have it tried again at once.
+        drafts = [old for old in self._runtime.work.drafts(task.held.seq) if old.epoch <= task.held.epoch]
         try:
             backend = self._runtime.backend(task.destination_storage)
             abandon(self._runtime, task.held.seq, backend, task.destination_path, drafts)
