@@ -59,6 +59,7 @@ def test_a_cut_while_a_piece_waits_for_its_turn_leaves_no_gap(
     gateway: Running, ada: httpx.Client, wire: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One piece is on its way to the disk, and the next one is here already: they are kept in that order."""
+    monkeypatch.setattr(handler, "PATIENCE", timedelta(minutes=10))
     has_room, receive, came = handler.Writer.has_room, handler.WriterHandler.data_received, [0]
 
     def only_behind_the_scenes(writer: handler.Writer, count: int) -> bool:
@@ -101,7 +102,7 @@ def test_a_newer_request_takes_over_without_asking(gateway: Running, ada: httpx.
     url = create(ada, len(DATA), "lab:/two")
     old = wire()
     begun(old, url, 100)
-    until(lambda: arrived(ada, url) >= 0)
+    until(lambda: url.rpartition("/")[2] in gateway.service.gateway.uploads._turns.busy())
     new = wire()
     new.patch(url, 0, 100)
     new.send(DATA[:100])
@@ -117,9 +118,11 @@ def test_many_writers_at_once_never_mix(gateway: Running, ada: httpx.Client) -> 
     """Each tries to send all of it, again and again; whatever wins, the file is right."""
     url = create(ada, len(DATA), "lab:/many")
 
+    end = time.monotonic() + 120
+
     def send() -> None:
         with gateway.client("ada") as client:
-            for _ in range(200):
+            while time.monotonic() < end:
                 try:
                     there = offset(client, url)
                     if there == len(DATA) or append(client, url, there, DATA[there:]).status_code == 204:
@@ -139,10 +142,11 @@ def test_many_writers_at_once_never_mix(gateway: Running, ada: httpx.Client) -> 
 def test_a_stalled_body_is_cut_off_and_kept(
     gateway: Running, ada: httpx.Client, wire: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiving, "STALLED", timedelta(seconds=1))
     url = create(ada, len(DATA), "lab:/stalled")
     sleeper = wire()
     begun(sleeper, url, 1000)
+    until(lambda: arrived(ada, url) == 1000)
+    monkeypatch.setattr(receiving, "STALLED", timedelta(seconds=0.5))  # only now: its bytes may have been held up
     assert sleeper.is_closed()
     assert offset(ada, url) == 1000
     ada.delete(url, headers=TUS)

@@ -43,13 +43,14 @@ def test_who_waits_for_our_disk_presses(
     free, append = threading.Event(), GrowingFile.append
 
     def stuck(file: GrowingFile, buffers: Sequence[bytes]) -> None:
-        assert free.wait(60)
+        assert free.wait(240)
         append(file, buffers)
 
     monkeypatch.setattr(GrowingFile, "append", stuck)
     body = data(64 << 20)
     url = create(ada, len(body), "lab:/pressed")
     connection = wire()
+    connection.socket.settimeout(240)  # for all of it
     connection.patch(url, 0, len(body))
     sending = threading.Thread(target=connection.send, args=(body,))
     sending.start()
