@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scigate.hub_config import doctor_live
 from scigate.hub_config.testing import Hub
 
+TRY_EVERY = 600
+"""Seconds until one more password may be tried for a user: more than a slow machine needs for ten tries."""
+EXTRA = f"""
+from scigate.hub_config import guessing
+guessing.OF_USER_EVERY = {TRY_EVERY}.0
+c.FileAuthenticator.auth_refresh_age = 1
+"""
 SETTINGS = """
 [gateway]
 state_dir = "{folder}/state"
@@ -44,8 +52,7 @@ def make_hub(folder: Path, web: str, **options: Any) -> Hub:
 def hub(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], Path], slow_web: SlowWeb) -> Iterator[Hub]:
     """A running hub with a running gateway; alice and bob are of vo-climate, carol curates it."""
     require("traefik")
-    soon = "c.FileAuthenticator.auth_refresh_age = 1"
-    made = make_hub(tmp_path_factory.mktemp("hub"), slow_web.host, extra=soon)
+    made = make_hub(tmp_path_factory.mktemp("hub"), slow_web.host, extra=EXTRA)
     try:
         made.start()
         made.ready()
@@ -121,6 +128,12 @@ def new_slow_web() -> Iterator[SlowWeb]:
     made = SlowWeb()
     yield made
     made.stop()
+
+
+@pytest.fixture(autouse=True)
+def _patient_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers late is not out of order."""
+    monkeypatch.setattr(doctor_live, "PATIENCE", 120.0)
 
 
 @pytest.fixture(name="make_hub")

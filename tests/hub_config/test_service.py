@@ -71,6 +71,13 @@ def _serves(process: psutil.Process) -> bool:
         return False
 
 
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two looks
+        return True
+
+
 def _wait(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -133,9 +140,12 @@ def test_while_the_gateway_cannot_start_the_reason_is_told_and_the_hub_is_conten
 def test_a_killed_gateway_is_back_and_one_whose_supervisor_is_killed_ends(service: Service) -> None:
     service.start()
     _wait(lambda: _answers(service) and service.is_up())
+    seen = {service.get("/healthz").status_code}
+    service.settings.unlink()
+    os.mkfifo(service.settings)  # so that the next gateway waits for its settings until we have seen what is said
     service.gateway().kill()
-    seen = set()
     _wait(lambda: bool(seen.add(service.get("/healthz").status_code)) or {200, 503} <= seen)
+    service.settings.write_text(SETTINGS.format(folder=service.folder))
     _wait(service.is_up)
     assert seen == {200, 503}, "a refused connection would have raised"
 
@@ -143,7 +153,7 @@ def test_a_killed_gateway_is_back_and_one_whose_supervisor_is_killed_ends(servic
     assert service.process is not None
     service.process.kill()
     service.process.wait()
-    _wait(lambda: not gateway.is_running() or gateway.status() == psutil.STATUS_ZOMBIE)
+    _wait(lambda: _has_ended(gateway))
 
 
 def test_a_port_that_is_still_held_is_waited_for(service: Service) -> None:

@@ -15,8 +15,9 @@ ASK = f"GET {PREFIX} HTTP/1.1\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nX: ", ASK + b"x"])
-def test_idle_connections_give_way(said: bytes) -> None:
+def test_idle_connections_give_way(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub ends itself when its question is not answered, and that may come at any time."""
+    monkeypatch.setattr(service, "PATIENCE", 600.0)  # nobody goes, and nobody is sent away, as their time is over
 
     async def ask() -> list[bytes]:
         with ExitStack() as stack, socket.create_server(("127.0.0.1", 0), backlog=service.QUEUE) as listener:
@@ -28,7 +29,7 @@ def test_idle_connections_give_way(said: bytes) -> None:
                 await asyncio.sleep(0)
             answers = []
             for _ in range(3):
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(120):
                     reader, writer = await asyncio.open_connection(*address)
                     writer.write(ASK)
                     answers.append(await reader.readline())

@@ -27,7 +27,7 @@ def test_the_traefik_of_a_killed_hub_is_ended(tmp_path: Path, left: subprocess.P
     pid_file = tmp_path / "traefik.pid"
     pid_file.write_text(str(left.pid))
     end_leftover(pid_file, str(tmp_path / "traefik.toml"))
-    assert left.wait(timeout=30) < 0
+    assert left.wait(timeout=120) < 0
 
 
 @pytest.mark.parametrize("text", ["", "not a number", "1", "{pid}"])
