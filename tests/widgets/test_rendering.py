@@ -139,7 +139,7 @@ def test_details_show_facts_files_and_the_journal(open_page: Callable[..., Any],
     assert "lab:/details/b.bin" in details.inner_text()
     assert sent in details.locator(".scigate-facts").inner_text()
     details.locator("summary").click()
-    assert "Visible at its destination" in details.locator(".scigate-journal").inner_text()
+    details.locator(".scigate-journal").get_by_text("Visible at its destination").first.wait_for()
     assert page.evaluate("window.models.transfers.selected") == sent
     page.keyboard.press("Shift+Tab")
     opener.click()

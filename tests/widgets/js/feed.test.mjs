@@ -55,7 +55,7 @@ async function feedThrough({ port }, patience = {}) {
 }
 
 async function until(what, condition) {
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < 1200; i++) {
     if (condition()) return;
     await wait(100);
   }

@@ -68,9 +68,10 @@ test("the memory finds what was begun with the same files, and no other", () => 
   assert.equal(memory.find(fingerprint([item("run/a"), item("run/b", 10, 1001)])), undefined);
   assert.equal(new Memory(storage, "bo").find(fingerprint(files)), undefined);
   assert.equal(memory.all(Date.now() + 8 * 24 * 3600 * 1000).length, 0);
-  memory.touch(fingerprint(files));
-  assert.equal(memory.left().length, 0, "another page has it");
-  assert.equal(memory.left(Date.now() + 20_000).length, 1, "that page is gone");
+  const now = Date.now();
+  memory.touch(fingerprint(files), now);
+  assert.equal(memory.left(now).length, 0, "another page has it");
+  assert.equal(memory.left(now + 20_000).length, 1, "that page is gone");
   memory.touch(fingerprint(files), 0);
   assert.equal(memory.left().length, 1);
   memory.forget(fingerprint(files));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 MB = 1_000_000
-SLOW = 40 * MB  # bytes per second, so that something is still to be sent when it is cut
+SLOW = 4 * MB  # bytes per second, so that something is still to be sent when it is cut, however late that is
 HOSTILE = ["<img src=x onerror=hacked=1>.txt", "report\u202efdp.exe", "two\nlines.csv", "&lt;b&gt; 'x' \"y\".txt"]
 
 
@@ -92,8 +93,9 @@ def test_a_killed_gateway_costs_no_byte_that_had_arrived(
     begun = offsets(tab)
     limit = slow_down(tab)
     choose(panel, path, folder="cut/")
+    began = time.monotonic()
     panel.get_by_role("button", name="Send", exact=True).click()
-    arrives(tab, panel, 30)
+    arrives(tab, panel, 4)
     site.gateway.end(signal.SIGKILL)
     panel.get_by_text("trying again").wait_for()
     limit(-1)
@@ -106,7 +108,7 @@ def test_a_killed_gateway_costs_no_byte_that_had_arrived(
     tab.wait_for_function("model.state.state === 'received'")
     told = tab.evaluate("model.state")
     assert (told["state"], told["progress"], len(told["transfer_ids"])) == ("received", 1, 1)
-    assert tab.evaluate("model.saved") < 30
+    assert tab.evaluate("model.saved") < 5 + time.monotonic() - began, "at most once a second"
     (transfer,) = told["transfer_ids"]
     assert site.client().get(f"transfers/{transfer}").json()["state"] == "DONE"
 
@@ -114,10 +116,10 @@ def test_a_killed_gateway_costs_no_byte_that_had_arrived(
 def begun_and_reloaded(tab: Any, show: Callable[..., Any], path: Path, folder: str) -> Any:
     """Some of the file is at the gateway, the page is loaded again, and the panel says what is not finished."""
     panel = show(tab, "upload")
-    limit = slow_down(tab, 2 * MB)  # so that it can be paused before all has been sent
+    limit = slow_down(tab, 2 * MB)  # so that it can be paused before all has been sent, however late
     choose(panel, path, folder=folder)
     panel.get_by_role("button", name="Send", exact=True).click()
-    arrives(tab, panel, 20)
+    arrives(tab, panel, 10)
     panel.get_by_role("button", name=f"Pause {path.name}").click()
     panel.get_by_text("Paused", exact=True).wait_for()
     limit(-1)
@@ -129,7 +131,7 @@ def begun_and_reloaded(tab: Any, show: Callable[..., Any], path: Path, folder: s
 
 
 def test_after_a_reload_the_same_file_goes_on(tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path) -> None:
-    path = some_file(tmp_path, "reloaded.bin", 30 * MB)
+    path = some_file(tmp_path, "reloaded.bin", 60 * MB)
     panel = begun_and_reloaded(tab, show, path, "reload/")
     begun = offsets(tab)
     panel.get_by_label("Files to send").set_input_files(str(path))
@@ -144,12 +146,12 @@ def test_after_a_reload_the_same_file_goes_on(tab: Any, site: Any, show: Callabl
 def test_a_file_that_only_looks_the_same_is_sent_anew(
     tab: Any, site: Any, show: Callable[..., Any], tmp_path: Path
 ) -> None:
-    path = some_file(tmp_path, "rewritten.bin", 30 * MB)
+    path = some_file(tmp_path, "rewritten.bin", 60 * MB)
     panel = begun_and_reloaded(tab, show, path, "rewritten/")
     transfers = site.client().get("transfers").json()["items"]
     (earlier,) = (one["id"] for one in transfers if one["label"] == "rewritten.bin")
     changed = path.stat().st_mtime_ns
-    some_file(tmp_path, "rewritten.bin", 30 * MB)  # other bytes, and as many
+    some_file(tmp_path, "rewritten.bin", 60 * MB)  # other bytes, and as many
     os.utime(path, ns=(changed, changed))
     begun = offsets(tab)
     panel.get_by_label("Files to send").set_input_files(str(path))
@@ -276,8 +278,12 @@ def test_a_time_to_begin_is_kept(tab: Any, site: Any, show: Callable[..., Any], 
     panel.get_by_text(f"Begins {begins.day} ").wait_for()
     tab.wait_for_function("model.state.transfer_ids?.length === 1")
     (id,) = tab.evaluate("model.state.transfer_ids")
-    transfer = site.client().get(f"transfers/{id}").json()
-    assert (transfer["state"], transfer["cause"]["code"]) == ("WAITING", "scheduled")
+    client, seen = site.client(), {}
+    end = time.monotonic() + 120
+    while (seen.get("cause") or {}).get("code") != "scheduled":  # and no longer that it waits for its sender
+        assert time.monotonic() < end, seen
+        seen = client.get(f"transfers/{id}").json()
+    assert seen["state"] == "WAITING"
     panel.get_by_role("button", name="Cancel tonight.txt").click()
     panel.get_by_text("Cancelled", exact=True).first.wait_for()
     assert not (site.folder / "lab/night/tonight.txt").exists()
