@@ -37,7 +37,7 @@ def test_serve_logs_a_broken_plugin_once_as_json(tmp_path: Path, used: bool) -> 
         records = _records(log, process)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(120)
     told = [record["message"] for record in records]
     assert len([message for message in told if "'shelf' set aside" in message and "no tape drive" in message]) == 1
     assert [message for message in told if "'gone'" in message and "make or mount" in message.lower()]
@@ -45,7 +45,7 @@ def test_serve_logs_a_broken_plugin_once_as_json(tmp_path: Path, used: bool) -> 
 
 def _records(log: Path, process: subprocess.Popen[bytes]) -> list[dict[str, str]]:
     """What it has logged, each line JSON, once it listens and has looked at its storages."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while time.monotonic() < end and process.poll() is None:
         lines = [line for line in log.read_text().split("\n")[:-1] if line.startswith("{")]
         text = "".join(lines)

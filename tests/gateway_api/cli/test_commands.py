@@ -24,7 +24,7 @@ def test_help_is_there_at_once(scigate: Any) -> None:
     ran = scigate("--help")
     assert ran.code == Exit.OK
     assert all(word in ran.out for word in ("demo", "serve", "ls", "cp", "get", "doctor"))
-    assert time.monotonic() - begun < 30, "a bare guard; the import test below is the sharp one"
+    assert time.monotonic() - begun < 120, "a bare guard; the import test below is the sharp one"
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -196,17 +196,17 @@ def test_ctrl_c_while_waiting_leaves_the_transfer_alone(
 ) -> None:
     command = [os.sys.executable, "-c", "from scigate.gateway_api.cli import main; main()"]
     waiting = subprocess.Popen(
-        [*command, "cp", "--label", "interrupted", slow_url, "lab:/never"],
+        [*command, "cp", "--label", "interrupted while it waits", slow_url, "lab:/never"],
         env=gateway_process.environment(),
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
     )
-    id = _id_of(scigate, "interrupted")
+    id = _id_of(scigate, "interrupted while it waits")
     assert waiting.stderr is not None
     waiting.stderr.readline()  # the first line of progress: it has begun to wait
     waiting.send_signal(signal.SIGINT)
-    _, err = waiting.communicate(timeout=60)
+    _, err = waiting.communicate(timeout=120)
     state = scigate("show", "--json", id).lines[0]["state"]
     ended = scigate("cancel", id)
     assert waiting.returncode == Exit.INTERRUPTED
@@ -298,12 +298,12 @@ def test_a_gateway_that_is_not_there(scigate: Any, free_port: int) -> None:
 @pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found"])
 def test_something_else_at_the_address(scigate: Any, status: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
+        server.settimeout(240)
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
 
         def answer() -> None:
-            with server.accept()[0] as client:
-                client.recv(4096)
+            with server.accept()[0] as client, client.makefile("rb") as request:
+                assert b"\r\n" in request, "its head is whole"
                 client.sendall(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\nhi" % status)
 
         threading.Thread(target=answer, daemon=True).start()
@@ -346,7 +346,10 @@ def test_completion_of_commands_storages_and_paths(scigate: Any, gateway_process
 
     def complete(words: str, position: int) -> list[str]:
         env = {"_SCIGATE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
-        return [line.partition(",")[2] for line in scigate(env=env).out.splitlines()]
+        end = time.monotonic() + 120
+        while not (lines := scigate(env=env).out.split()):  # the gateway is waited for a second
+            assert time.monotonic() < end
+        return [line.partition(",")[2] for line in lines]
 
     assert complete("scigate tran", 1) == ["transfers"]
     assert complete("scigate ls l", 2) == ["lab:/"]

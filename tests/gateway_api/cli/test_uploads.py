@@ -26,7 +26,7 @@ class Stopped(Exception):
 def open_upload(gateway_process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The id of an upload of bo's, of which 16 of 30 MiB have arrived and whose sender is gone."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    for name in ("FIRST", "LARGEST"):  # requests of 8 MiB, however slow this machine is
+    for name in ("SMALLEST", "FIRST", "LARGEST"):  # requests of 8 MiB, however slow this machine is
         monkeypatch.setattr(sending, name, 8 << 20)
     (tmp_path / "open").write_bytes(bytes(30 << 20))
     total = 0
@@ -117,7 +117,7 @@ def test_ctrl_c_says_how_to_go_on(gateway_process: Any, tmp_path: Path) -> None:
         assert time.monotonic() < end
         time.sleep(0.01)
     sender.send_signal(signal.SIGINT)
-    _, said = sender.communicate(timeout=60)
+    _, said = sender.communicate(timeout=120)
     assert sender.returncode == Exit.INTERRUPTED
     assert "The same command goes on" in said
     assert "scigate uploads" in said

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway_api.events.webhooks.receiver import Receiver, until
+from tests.gateway_api.events.webhooks.receiver import Message, Receiver, until
 
 Scigate = Callable[..., Any]
 
@@ -21,6 +21,11 @@ def receiver(gateway_process: Any) -> Iterator[Receiver]:
     receiver.stop()
 
 
+def of_type(receiver: Receiver, kind: str) -> list[Message]:
+    """Other tests' transfers at this gateway may still have events, too."""
+    return [message for message in list(receiver.accepted) if message.event["type"] == kind]
+
+
 def test_from_add_to_remove(scigate: Scigate, receiver: Receiver, tmp_path: Path) -> None:
     made = scigate("webhooks", "add", receiver.url, "--type", "scigate.transfer.*")
     assert (made.code, made.out.startswith("whsec_")) == (0, True)
@@ -29,11 +34,11 @@ def test_from_add_to_remove(scigate: Scigate, receiver: Receiver, tmp_path: Path
     assert webhook["types"] == ["scigate.transfer.*"]
     assert made.out.strip() not in scigate("webhooks", "--json").out
     assert scigate("webhooks", "test", id).code == 0
-    assert receiver.accepted[0].event["type"] == "scigate.webhook.test"
-    assert receiver.accepted[0].is_signed(made.out.strip())
+    (tried,) = of_type(receiver, "scigate.webhook.test")
+    assert tried.is_signed(made.out.strip())
     (tmp_path / "file").write_bytes(b"data")
     assert scigate("cp", tmp_path / "file", "mem:/cli-webhooks").code == 0
-    until(lambda: len(receiver.accepted) >= 2)
+    until(lambda: of_type(receiver, "scigate.transfer.done"))
     receiver.answer = lambda request: request.say(500)
     refused = scigate("webhooks", "test", id)
     assert refused.code == 1
