@@ -179,6 +179,16 @@ def places(gateway: Running) -> int:
     return gateway.service.gateway.downloads._places._taken.total()
 
 
+def test_whoever_has_all_of_an_archive_has_its_place_again(
+    gateway: Running, ada: httpx.Client, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = sending.close
+    monkeypatch.setattr(sending, "close", lambda buffers: time.sleep(0.2) or closed(buffers))
+    assert until(lambda: places(gateway) == 0)
+    assert ada.get(url(run), params={"archive": "tar"}).status_code == 200
+    assert places(gateway) == 0, "else who asks for many, one after the other, would be refused now and then"
+
+
 @pytest.fixture
 def large(run: Path) -> Path:
     with (run / "large").open("wb") as file:

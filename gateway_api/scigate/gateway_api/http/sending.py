@@ -43,11 +43,14 @@ class SendingHandler(Handler):
         A failure on the way cuts the connection, so that neither the length nor the last chunk is reached. While the
         client is slow nothing is read: no thread waits, and what waits in memory is one piece.
         """
+        is_closed = False
         try:
             pace = Pace()
             while piece:
                 await self._write(piece, pace)
                 piece = await self.next_piece(buffers)
+            await self.run(close, buffers)  # before the end is told: whoever has it may ask for the next one at once
+            is_closed = True
             self.finish()
         except (StreamClosedError, TimeoutError):
             log.info("download of %s: the client has gone", self.request.path)
@@ -56,7 +59,8 @@ class SendingHandler(Handler):
         finally:
             if not self._finished:
                 self._cut()
-            await self.run(close, buffers)
+            if not is_closed:
+                await self.run(close, buffers)
 
     async def first_piece(self, buffers: Iterator[Buffer]) -> bytes:
         """The beginning; an error before the first byte still becomes a problem, and ``buffers`` is closed then."""
