@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -101,8 +102,16 @@ def test_what_was_accepted_is_found_again_when_its_deadline_has_passed(
 def test_who_hangs_up_while_it_is_accepted_takes_no_line_away(
     gateway: Running, ada: httpx.Client, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, submit = threading.Event(), gateway.service.gateway.submit_manifest
-    monkeypatch.setattr(gateway.service.gateway, "submit_manifest", lambda *given: begun.set() or submit(*given))
+    begun, ended, submit = threading.Event(), threading.Event(), gateway.service.gateway.submit_manifest
+
+    def watched(*given: Any) -> Any:
+        begun.set()
+        try:
+            return submit(*given)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(gateway.service.gateway, "submit_manifest", watched)
     headers, body = {**LINES, "Idempotency-Key": "hung-up"}, line(f"{folder}/1", "mem:/hung-up")
     own = {**headers, "Authorization": f"Bearer {TOKENS['ada']}", "Transfer-Encoding": "chunked"}
     with closing(http.client.HTTPConnection("127.0.0.1", gateway.service.port, timeout=60)) as connection:
@@ -116,9 +125,10 @@ def test_who_hangs_up_while_it_is_accepted_takes_no_line_away(
         with closing(sqlite3.connect(database, isolation_level=None, timeout=60)) as other:
             other.execute("BEGIN IMMEDIATE")  # nothing is accepted meanwhile
             connection.send(b"0\r\n\r\n")
-            assert begun.wait(60)
+            assert begun.wait(120)
             connection.close()
             time.sleep(0.5)
+    assert ended.wait(120)
     again = ada.post(BULK, content=body, headers=headers)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert finished(ada, again.headers["Location"])["files"]["done"] == 1

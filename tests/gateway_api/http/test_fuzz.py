@@ -84,7 +84,7 @@ def test_no_request_breaks_it(described: Any, gateway: Running, method: str, pat
     def send(case: schemathesis.Case) -> None:
         nonlocal sent
         sent += 1
-        case.call_and_validate(base_url=gateway.service.url, headers=headers, checks=CHECKS, timeout=30)
+        case.call_and_validate(base_url=gateway.service.url, headers=headers, checks=CHECKS, timeout=120)
 
     begun, bad = time.monotonic(), 1
     try:
