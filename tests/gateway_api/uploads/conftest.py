@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,14 @@ def database_url(request: pytest.FixtureRequest, database_with_tables: Callable[
 
 
 @pytest.fixture
-def make_desk(tmp_path: Path, database_url: str) -> Iterator[Callable[..., Desk]]:
+def nothing_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, nothing is recorded because of that, and no look at a storage is given up."""
+    monkeypatch.setattr("scigate.gateway_api.uploads.writer.CHECKPOINT_AFTER", timedelta(hours=1))
+    monkeypatch.setattr("scigate.gateway_api.uploads.sessions.LOOK_TIMEOUT", timedelta(seconds=120))
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path, database_url: str, nothing_by_the_clock: None) -> Iterator[Callable[..., Desk]]:
     """``make_desk(limits)``: a place where uploads arrive, with these lines in ``[limits]``."""
     made: list[Desk] = []
 

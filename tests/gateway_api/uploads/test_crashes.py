@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -239,7 +240,8 @@ def test_a_checkpoint_that_cannot_sync_stops_the_stream(
             for first in range(0, len(data), 1000):
                 before = writer.offset
                 writer.write([data[first : first + 1000]])
-                time.sleep(0.1)  # for the thread that syncs; it fails with the first one
+                assert writer._checkpoint is not None
+                assert wait([writer._checkpoint], 120).done, "the thread that syncs; it fails with the first piece"
     assert writer.offset == before, "what is refused is not appended"
     with pytest.raises(Exception, match="cannot write to its own disk"):
         writer.finish()
