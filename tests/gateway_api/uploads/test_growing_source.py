@@ -18,7 +18,7 @@ from scigate.gateway_api.uploads.window import punch
 from scigate.storage_backends.backend import MiB
 from scigate.storage_backends.errors import NotFound, SourceChanged, Truncated, Unsupported
 
-LONG = timedelta(seconds=30)
+LONG = timedelta(seconds=240)
 
 
 class Uploads:
@@ -94,7 +94,7 @@ def test_who_waits_is_woken_by_what_it_waits_for(uploads: Uploads) -> None:
     for count in (3, 8):
         assert found == []
         uploads.arrivals.grown("u1", count)
-    waiting.join(60)
+    waiting.join(120)
     assert found == [8]
     assert uploads.source.wait("u1", 9, timedelta(milliseconds=20)) == 8
     assert not uploads.source.wait_complete("u1", timedelta(milliseconds=20))
@@ -104,10 +104,14 @@ def test_who_waits_is_woken_by_what_it_waits_for(uploads: Uploads) -> None:
 
 def test_the_end_of_an_upload_wakes_who_waits_for_it(uploads: Uploads) -> None:
     uploads.add("u1", b"")
-    began = time.monotonic()
-    threading.Timer(0.1, lambda: uploads.arrivals.ended("u1")).start()
-    assert uploads.arrivals.wait("u1", 5, LONG) == 0
-    assert time.monotonic() - began < LONG.total_seconds() / 2
+    found: list[int] = []
+    waiting = threading.Thread(target=lambda: found.append(uploads.arrivals.wait("u1", 5, LONG)), daemon=True)
+    waiting.start()
+    end = time.monotonic() + LONG.total_seconds() / 2
+    while waiting.is_alive() and time.monotonic() < end:
+        uploads.arrivals.ended("u1")  # again, for it may not wait yet
+        waiting.join(0.05)
+    assert found == [0]
     assert uploads.arrivals.known("u1") == 0
 
 
