@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from scigate.gateway_api.auth import hub as asking
+from scigate.gateway_api.auth import hub_activity
 from scigate.gateway_api.settings import Settings
 from scigate.gateway_api.wiring import Service, build
 from scigate.storage_backends.testing.servers import free_ports
@@ -109,6 +111,15 @@ def gateway_beside(folder: Path, port: int, hub: RealHub, api: str | None = None
         for client in beside.clients:
             client.close()
         service.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    """A hub that stands still for a while, as on a busy machine, is not taken for one that does not answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asking, "PATIENCE", 120.0)
+        patch.setattr(hub_activity, "PATIENCE", 120.0)
+        yield
 
 
 @pytest.fixture(scope="session")

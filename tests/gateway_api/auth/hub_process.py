@@ -62,6 +62,7 @@ c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.Spawner.environment = {{"TOKENS": "{folder}"}}
+c.Spawner.start_timeout = c.Spawner.http_timeout = 240
 c.JupyterHub.custom_scopes = {{
     "custom:scigate:read": {{"description": "look"}},
     "custom:scigate:write": {{"description": "move data", "subscopes": ["custom:scigate:read"]}},

@@ -44,7 +44,7 @@ class Window:
             self.most_at_once = max(self.most_at_once, self._open)
         try:
             self.opened.wait(self.delay)
-            return httpx.get(self.hub + path, headers={"Authorization": authorization}, timeout=30, verify=TRUST)
+            return httpx.get(self.hub + path, headers={"Authorization": authorization}, timeout=120, verify=TRUST)
         finally:
             with self._lock:
                 self._open -= 1
@@ -143,10 +143,15 @@ def test_too_many_who_wait_are_told_to_come_back(
 ) -> None:
     gateway, window = watched
     monkeypatch.setattr(module, "MOST_WAITING", 3)
-    window.delay = 2.0
-    answers = many(gateway, [f"{number:032x}" for number in range(100, 108)])
+    window.delay = 120.0
+    tokens = [f"{number:032x}" for number in range(100, 108)]
+    with ThreadPoolExecutor(len(tokens)) as pool:
+        asked = [pool.submit(gateway.client(token).get, STATUS) for token in tokens]
+        wait_until(lambda: sum(one.done() for one in asked) == len(tokens) - module.MOST_WAITING)
+        window.opened.set()
+    answers = [one.result() for one in asked]
     refused = [answer for answer in answers if answer.status_code == 503]
-    assert refused
+    assert len(refused) == len(tokens) - module.MOST_WAITING
     problem(refused[0], 503, "hub-busy")
     assert {answer.status_code for answer in answers} == {401, 503}
 
