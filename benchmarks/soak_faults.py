@@ -26,7 +26,7 @@ from .cases import BenchmarkFailed
 
 FROZEN: Final = 5.0  # seconds that a stopped gateway sleeps
 FULL: Final = 15.0  # seconds that the disk has no room
-UP_IN: Final = 60.0  # seconds for a start
+UP_IN: Final = 150.0  # seconds for a start
 _RESET: Final = struct.pack("ii", 1, 0)  # for SO_LINGER: closing sends RST instead of FIN
 
 

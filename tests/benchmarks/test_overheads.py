@@ -13,13 +13,15 @@ from benchmarks.overheads_report import HEADING, section
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.mark.long
 def test_a_tiny_run_measures_every_part(tmp_path: Path) -> None:
     sizes = ("--files", "10,20", "--size", "64", "--rounds", "1")
     own = ("--results", str(tmp_path), "--name", "tiny", "--page", str(tmp_path / "page.md"))
     command = [sys.executable, "-m", "benchmarks", "overheads", *sizes, *own]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "tiny.json").read_text())
     assert [run["files"] for run in result["linear"]] == [10, 20]

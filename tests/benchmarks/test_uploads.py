@@ -15,6 +15,8 @@ from benchmarks.uploads_report import HEADING, join
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], Path]) -> tuple[dict[str, Any], str]:
@@ -25,7 +27,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], P
     sizes = ("--size", "20 MiB", "--sizes", "9 MiB,20 MiB", "--rounds", "1", "--seed", "7")
     own = ("--folder", str(folder / "files"), "--results", str(folder), "--name", "tiny")
     command = [sys.executable, "-m", "benchmarks", "uploads", *sizes, *own, "--page", str(folder / "page.md")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, done.stderr
     assert not (folder / "files").exists(), "nothing is left on the disk"
     return json.loads((folder / "tiny.json").read_text()), (folder / "page.md").read_text()

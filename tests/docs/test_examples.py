@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 Blocks = Callable[[Path, str], list[Any]]
 
 
+@pytest.mark.timeout(600)  # some are run twice
 def test_python_examples_run(python_page: Path, blocks: Blocks, playground: Any, tmp_path: Path) -> None:
     run = [example.text for example in blocks(python_page, "python") if example.why_not is None]
     script = "\n".join(run).replace(DATA_SERVER, playground.web)
@@ -38,7 +39,7 @@ def test_python_examples_run(python_page: Path, blocks: Blocks, playground: Any,
             env=environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=280,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

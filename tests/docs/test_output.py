@@ -23,7 +23,7 @@ def test_examples_print_what_the_page_says(
     script = "\n".join(example.text for example in blocks(told, "python") if example.why_not is None)
     environment = {"SCIGATE_URL": playground.service.url, "SCIGATE_TOKEN_FILE": str(playground.service.token_file)}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

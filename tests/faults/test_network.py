@@ -30,7 +30,8 @@ PLACES: Final = (0, 1000, 150_000, 5 * MiB)
 """Bytes of one connection: before the first, in or after a head, in the body of a small file and of a large one."""
 BREAKS: Final = 12  # connections at least that are broken
 
-pytestmark = pytest.mark.usefixtures("short_stalls")
+pytestmark = [pytest.mark.usefixtures("short_stalls"), pytest.mark.timeout(900)]
+"""Who is given up after 1.5 seconds is often given up without need by a busy machine, and tried again."""
 
 
 def content(server: S3Server, key: str) -> str | None:
@@ -99,7 +100,7 @@ def test_connections_that_break_delay_and_no_more(ground: Ground, server: S3Serv
         # when more are needed, of the quick kind: who looks into a hole waits
         proxy.rules[:] = faults(proxy.connections, *([(Harm.FIN, Harm.RST)] if leg >= 3 else []))
         transfer = ground.submit(*[(f"{start}:/{name}", f"{end}:/{name}") for name in FILES], overwrite="overwrite")
-        done = ground.settled(transfer)
+        done = ground.settled(transfer, 240)
         proxy.heal()
         for file in ground.files(transfer):
             name = file["destination"].rsplit("/", 1)[1]
