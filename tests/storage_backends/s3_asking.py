@@ -83,7 +83,8 @@ class Client:
             connection.endheaders()
             with suppress(BrokenPipeError, ConnectionResetError):  # it has answered already
                 connection.send(body)
-                if int(headers.get("content-length", "0")) > len(body) and connection.sock:
+            if int(headers.get("content-length", "0")) > len(body) and connection.sock:
+                with suppress(OSError):  # it has ended the connection already
                     connection.sock.shutdown(socket.SHUT_WR)  # there is no more; who waits for it need not
             answer = connection.getresponse()
             return Reply(answer.status, {n.lower(): v for n, v in answer.getheaders()}, answer.read())

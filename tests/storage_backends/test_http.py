@@ -8,9 +8,9 @@ import http.server
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,6 +99,15 @@ def rclone_server(folder: Path, rclone: Path, port: int) -> Iterator[str]:
         processes.stop(process)
 
 
+def place(root: Path, path: str, data: bytes, changed: float | None = None) -> None:
+    """Replace a file at once, by one that was changed now, or then."""
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / f"{path}.new").write_bytes(data)
+    if changed is not None:
+        os.utime(root / f"{path}.new", (changed, changed))
+    (root / f"{path}.new").replace(root / path)
+
+
 class OnServer(BackendConformance):
     @pytest.fixture(scope="class")
     @classmethod
@@ -120,12 +129,22 @@ class OnServer(BackendConformance):
 
     @pytest.fixture
     def seed(self, root: Path) -> Seed:
-        def place(path: str, data: bytes) -> None:
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / f"{path}.new").write_bytes(data)
-            (root / f"{path}.new").replace(root / path)
+        return lambda path, data: place(root, path, data)
 
-        return place
+
+class OnServerOfSeconds(OnServer):
+    """Where a version is the second of a change, all changes are of one: else four that take long have four."""
+
+    deviations: ClassVar = {"read.version-changes": BY_SECONDS}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def moment(cls) -> float:
+        return time.time()
+
+    @pytest.fixture
+    def seed(self, root: Path, moment: float) -> Seed:
+        return lambda path, data: place(root, path, data, moment)
 
 
 class TestTornado(OnServer):
@@ -136,9 +155,7 @@ class TestTornado(OnServer):
             yield url
 
 
-class TestPlain(OnServer):
-    deviations: ClassVar = {"read.version-changes": BY_SECONDS}
-
+class TestPlain(OnServerOfSeconds):
     @pytest.fixture(scope="class")
     @classmethod
     def url(cls, root: Path) -> Iterator[str]:
@@ -146,9 +163,7 @@ class TestPlain(OnServer):
             yield url
 
 
-class TestRclone(OnServer):
-    deviations: ClassVar = {"read.version-changes": BY_SECONDS}
-
+class TestRclone(OnServerOfSeconds):
     @pytest.fixture(scope="class")
     @classmethod
     def url(cls, root: Path, require: Callable[[str], Path]) -> Iterator[str]:
@@ -223,7 +238,7 @@ def test_without_ranges_any_order_gives_the_right_bytes(tmp_path: Path) -> None:
 
 def test_without_ranges_a_source_that_is_dropped_gives_its_connection_back(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(bytes(3 * MiB))
-    pool = Pool(per_host=2, stall=timedelta(seconds=1))
+    pool = Pool(per_host=2)
     with plain_server(tmp_path) as url:
         for _ in range(5):  # each is dropped with an answer that is kept for the next block
             source = UrlSource(parse_web_url(f"{url}f"), pool, redirects_within(()))

@@ -349,7 +349,7 @@ def test_a_writer_that_was_overtaken_writes_no_more(storage: PosixBackend, tmp_p
     def slow() -> Iterator[bytes]:
         yield b"1" * 10
         stalled.set()
-        go.wait(30)
+        go.wait(120)
         yield b"1" * (BLOCK - 10)
 
     def write_slowly() -> None:
@@ -360,7 +360,7 @@ def test_a_writer_that_was_overtaken_writes_no_more(storage: PosixBackend, tmp_p
 
     writer = threading.Thread(target=write_slowly)
     writer.start()
-    assert stalled.wait(30)
+    assert stalled.wait(120)
     receipts = write(draft, b"2" * BLOCK)
     if finish == "discard":
         draft.discard()
