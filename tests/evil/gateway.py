@@ -56,9 +56,9 @@ class Evil:
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log. Fails where a line is not a JSON object."""
+        """The log, but for a line that is being written. Fails where one is not a JSON object."""
         found = []
-        for line in self.log.read_bytes().split(b"\n"):
+        for line in self.log.read_bytes().rpartition(b"\n")[0].split(b"\n"):
             if line:
                 value = json.loads(line)
                 assert isinstance(value, dict), line

@@ -125,7 +125,7 @@ def test_no_redirect_leads_there(evil: Evil, redirector: Canary, inside: Canary)
 
 def test_the_canary_would_be_reached(inside: Canary) -> None:
     before = inside.hits
-    with socket.create_connection(("127.0.0.1", inside.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", inside.port), 120) as connection:
         connection.sendall(b"GET /" + quote("x").encode() + b" HTTP/1.1\r\n\r\n")
         connection.recv(100)
     assert inside.hits == before + 1
