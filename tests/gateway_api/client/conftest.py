@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ import pytest
 from scigate.gateway_api.client import Gateway
 
 from .bad_network import BadNetwork
+
+PATIENCE = timedelta(minutes=2)  # of clients whose gateway is there, however slow it is
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +28,7 @@ def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def gateway(gateway_process: Any) -> Iterator[Gateway]:
     """A client of the shared gateway, as ada."""
-    with Gateway(gateway_process.url, gateway_process.environment()["SCIGATE_TOKEN"]) as client:
+    with Gateway(gateway_process.url, gateway_process.environment()["SCIGATE_TOKEN"], patience=PATIENCE) as client:
         yield client
 
 
@@ -53,8 +56,8 @@ class CuttingProxy:
                 client, _ = self._server.accept()
             except OSError:
                 return
-            self.connections += 1
             upstream = socket.create_connection(self.upstream)
+            self.connections += 1
             threading.Thread(target=_pass_on, args=(client, upstream), daemon=True).start()
             threading.Thread(target=self._answer, args=(upstream, client), daemon=True).start()
 
@@ -105,7 +108,7 @@ def bad_network(gateway_process: Any) -> Iterator[BadNetwork]:
 @pytest.fixture
 def abroad(bad_network: BadNetwork, gateway_process: Any) -> Iterator[Gateway]:
     """A client, as ada, behind the bad network."""
-    with Gateway(bad_network.url, gateway_process.environment()["SCIGATE_TOKEN"]) as client:
+    with Gateway(bad_network.url, gateway_process.environment()["SCIGATE_TOKEN"], patience=PATIENCE) as client:
         yield client
 
 
@@ -122,7 +125,8 @@ def through_proxy(gateway_process: Any, cutting_proxy: CuttingProxy) -> Iterator
     clients: list[Gateway] = []
 
     def connect() -> Gateway:
-        clients.append(Gateway(cutting_proxy.url, gateway_process.environment()["SCIGATE_TOKEN"]))
+        token = gateway_process.environment()["SCIGATE_TOKEN"]
+        clients.append(Gateway(cutting_proxy.url, token, patience=PATIENCE))
         return clients[-1]
 
     yield connect

@@ -27,21 +27,21 @@ def test_a_download_goes_on_where_it_was_when_the_gateway_comes_back(
         counted.append(count)
         if sum(counted) > len(DATA) // 2 and not half.is_set():
             half.set()
-            assert back.wait(60)
+            assert back.wait(240)
 
     target = tmp_path / "a"
     with start_gateway(tmp_path) as first:
         (first.files("lab") / "large").write_bytes(DATA)
         token = first.environment()["SCIGATE_TOKEN"]
-        client = Gateway(first.url, token, patience=timedelta(seconds=60))
+        client = Gateway(first.url, token, patience=timedelta(seconds=240))
         thread = threading.Thread(target=client.get, args=("lab:/large", target), kwargs={"received": received})
         thread.start()
-        assert half.wait(60)
+        assert half.wait(240)
         first.process.kill()
         first.process.wait()
     with client, start_gateway(tmp_path, port=urlsplit(first.url).port):
         back.set()
-        thread.join(120)
+        thread.join(240)
     assert target.read_bytes() == DATA
     assert sum(counted) == len(DATA), "no byte came twice"
     assert min(counted) > 0, "it did not begin anew"

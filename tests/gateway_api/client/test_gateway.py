@@ -64,7 +64,7 @@ def test_put_delivers_the_bytes_and_proves_it(gateway: Gateway, gateway_process:
     data = os.urandom(5_000_000)
     (tmp_path / "a.bin").write_bytes(data)
     sent: list[int] = []
-    ended = put(gateway, tmp_path / "a.bin", "lab:/put/", sent=sent.append).wait(60, progress=False)
+    ended = put(gateway, tmp_path / "a.bin", "lab:/put/", sent=sent.append).wait(120, progress=False)
     assert (gateway_process.files("lab") / "put/a.bin").read_bytes() == data
     assert (ended.state, ended.files.done, ended.bytes_done) == (TransferState.DONE, 1, len(data))
     assert sum(sent) == len(data)
@@ -94,7 +94,7 @@ def test_put_of_a_folder_keeps_its_tree_and_names_what_is_refused(
     group = gateway.put(tmp_path / "run", "lab:/tree")
     assert isinstance(group, TransferGroup)
     with pytest.raises(FilesNotSent, match="link"):
-        group.wait(60, progress=False)
+        group.wait(120, progress=False)
     root = gateway_process.files("lab") / "tree"
     assert {name: (root / name).read_text() for name in names} == {name: name for name in names}
     assert not (root / "link").exists()
@@ -201,7 +201,7 @@ def test_the_failure_of_a_transfer_says_why_and_what_to_do(gateway: Gateway) -> 
 
 def test_pause_resume_cancel_and_waiting_in_vain(gateway: Gateway, slow_url: str) -> None:
     handle = gateway.pull(slow_url, "lab:/slow")
-    assert handle.pause().state in (TransferState.PAUSED, TransferState.ACTIVE, TransferState.QUEUED)
+    assert not handle.pause().state.is_final
     with pytest.raises(WaitTimeout, match=handle.id):
         handle.wait(0.2, progress=False)
     handle.resume()
@@ -218,7 +218,7 @@ def test_progress_is_given_to_a_callable_and_events_and_files_are_read(gateway: 
     (gateway_process.files("lab") / "watched").write_bytes(b"1" * 1000)
     seen: list[TransferState] = []
     handle = gateway.copy("lab:/watched", "archive:/watched")
-    handle.wait(30, progress=lambda transfer: seen.append(transfer.state))
+    handle.wait(120, progress=lambda transfer: seen.append(transfer.state))
     assert seen[-1] is TransferState.DONE
     (file,) = handle.files()
     assert (file.source, file.destination, file.size) == ("lab:/watched", "archive:/watched", 1000)
@@ -308,13 +308,15 @@ def test_waiting_survives_a_restart_of_the_gateway(start_gateway: Any, tmp_path:
         (first.files("lab") / "a").write_bytes(data)
         gateway = Gateway(first.url, first.environment()["SCIGATE_TOKEN"])
         handle = gateway.copy("lab:/a", "archive:/a")
-        handle.pause()
+        with contextlib.suppress(Conflict):  # it may be DONE already, but the handle has not heard of it
+            handle.pause()
     port = int(first.url.rpartition(":")[2])
-    waiting = threading.Thread(target=lambda: handle.wait(120, progress=False))
+    waiting = threading.Thread(target=lambda: handle.wait(progress=False), daemon=True)
     waiting.start()
     with start_gateway(tmp_path, port=port), gateway:
-        gateway.transfer(handle.id).resume() if handle.refresh().state is TransferState.PAUSED else None
-        waiting.join(120)
+        with contextlib.suppress(Conflict):
+            gateway.transfer(handle.id).resume()
+        waiting.join(240)
         assert not waiting.is_alive()
         assert handle.state is TransferState.DONE
     digests = [hashlib.sha256((tmp_path / name / "a").read_bytes()).digest() for name in ("lab", "archive")]
@@ -337,7 +339,8 @@ def test_an_upload_is_known_by_the_name_of_its_file(gateway: Gateway, tmp_path: 
     (tmp_path / "mine.csv").write_text("1")
     (tmp_path / ODD).write_text("2")
     assert put(gateway, tmp_path / "mine.csv", "lab:/label/", overwrite="overwrite").transfer.label == "mine.csv"
-    assert put(gateway, tmp_path / "mine.csv", "lab:/label/2", label="my own").transfer.label == "my own"
+    own = put(gateway, tmp_path / "mine.csv", "lab:/label/2", label="my own")
+    assert own.wait(120, progress=False).label == "my own"
     assert "odd" in (put(gateway, tmp_path / ODD, "lab:/label/").transfer.label or "")
     with pytest.raises(TransferFailed, match=r"upload:2 → lab:/label/2"):
         put(gateway, tmp_path / "mine.csv", "lab:/label/2").wait(120, progress=False)

@@ -62,7 +62,7 @@ def stopped() -> Iterator[None]:
         yield
     for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("scigate-client"):
-            thread.join(60)
+            thread.join(120)
 
 
 @pytest.fixture
@@ -75,14 +75,15 @@ def large(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests of 4 MiB, so that a file of this size is several."""
+    """Requests of 4 MiB, so that a file of this size is several; however slow this machine is."""
+    monkeypatch.setattr(sending, "SLOW", float("inf"))
     monkeypatch.setattr(sending, "FIRST", REQUEST)
     monkeypatch.setattr(sending, "LARGEST", REQUEST)
 
 
 def delivered(put: TransferHandle | TransferGroup) -> None:
     assert isinstance(put, TransferHandle)
-    assert put.wait(60, progress=False).state is TransferState.DONE
+    assert put.wait(120, progress=False).state is TransferState.DONE
 
 
 def uploads_to(gateway: Gateway, destination: str) -> list[str]:
@@ -180,7 +181,7 @@ def test_a_killed_client_goes_on_when_the_same_command_is_given_again(
     environment = gateway_process.environment() | {"SCIGATE_URL": bad_network.url, "HOME": str(tmp_path)}
     command = [sys.executable, "-c", PUT, "put", str(path), "lab:/rebooted/"]
     first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-    assert stuck.wait(60)
+    assert stuck.wait(240)
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=60)
     second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
@@ -252,7 +253,7 @@ def test_a_file_of_a_folder_that_only_looks_the_same_is_not_taken_for_sent(
         gateway.put(folder, "lab:/alike-folder", overwrite="overwrite", sent=stopping(3 * REQUEST))
     for name in ("first", "second"):
         rewrite(folder / name)
-    gateway.put(folder, "lab:/alike-folder", overwrite="overwrite").wait(60, progress=False)
+    gateway.put(folder, "lab:/alike-folder", overwrite="overwrite").wait(120, progress=False)
     assert tree(gateway_process.files("lab") / "alike-folder") == tree(folder)
 
 
@@ -305,7 +306,7 @@ def test_an_upload_that_is_cancelled_meanwhile_ends_cancelled(gateway: Gateway, 
 
     put = gateway.put(large, "lab:/cancelled", sent=sent)
     with pytest.raises(TransferCancelled):
-        put.wait(30, progress=False)
+        put.wait(120, progress=False)
     assert gateway.upload(cancelled[0]).state == "CANCELLED"
 
 
@@ -322,7 +323,7 @@ def test_a_gateway_that_stays_away_is_an_error_after_the_patience(
     ):
         client.put(large, "lab:/away")
     assert "what has arrived is kept" in raised.value.next_step
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 240
 
 
 def test_a_full_staging_quota_is_waited_for(start_gateway: Any, tmp_path: Path, large: Path) -> None:
@@ -339,7 +340,7 @@ def test_a_full_staging_quota_is_waited_for(start_gateway: Any, tmp_path: Path, 
             assert waiting.is_alive(), "there is no room for it yet"
             assert not (running.files("lab") / "second").exists()
             gateway.cancel_upload(first.id)
-            waiting.join(100)
+            waiting.join(240)
         assert (running.files("lab") / "second").read_bytes() == (tmp_path / "second").read_bytes()
 
 
@@ -364,7 +365,7 @@ def test_a_folder_is_one_transfer_and_keeps_its_tree(gateway: Gateway, gateway_p
     sent: list[int] = []
     group = gateway.put(folder, "lab:/folder/", sent=sent.append)
     assert isinstance(group, TransferGroup)
-    (ended,) = group.wait(60, progress=False)
+    (ended,) = group.wait(120, progress=False)
     assert (ended.files.done, ended.files.total, ended.label) == (5, 5, "run")
     assert tree(gateway_process.files("lab") / "folder") == tree(folder)
     assert sum(sent) == sum(map(len, tree(folder).values()))
@@ -380,7 +381,7 @@ def test_a_folder_goes_on_where_it_was_stopped(gateway: Gateway, gateway_process
     assert isinstance(group, TransferGroup)
     assert sum(resumed) >= REQUEST
     for handle in group:
-        handle._watch(lambda seen: None, time.monotonic() + 60)
+        handle._watch(lambda seen: None, time.monotonic() + 120)
     stored = tree(gateway_process.files("lab") / "resumed-folder")
     assert {name: data for name, data in stored.items() if name != "a"} == {
         name: data for name, data in tree(folder).items() if name != "a"
@@ -401,7 +402,7 @@ def test_a_file_of_a_folder_that_changes_is_named_and_the_others_arrive(
     group = gateway.put(folder, "lab:/half-folder", sent=sent)
     assert isinstance(group, TransferGroup)
     with pytest.raises(FilesNotSent, match="big"):
-        group.wait(60, progress=False)
+        group.wait(120, progress=False)
     stored = tree(gateway_process.files("lab") / "half-folder")
     assert stored == {name: data for name, data in tree(folder).items() if name != "big"}
 
@@ -415,5 +416,5 @@ def test_a_folder_of_more_files_than_a_manifest_holds_is_several_transfers(
         (tmp_path / "many" / str(number)).write_bytes(bytes([number]))
     group = gateway.put(tmp_path / "many", "lab:/several-manifests")
     assert isinstance(group, TransferGroup)
-    assert [transfer.files.done for transfer in group.wait(60, progress=False)] == [3, 3, 1]
+    assert [transfer.files.done for transfer in group.wait(120, progress=False)] == [3, 3, 1]
     assert tree(gateway_process.files("lab") / "several-manifests") == tree(tmp_path / "many")
