@@ -251,6 +251,10 @@ def test_a_file_of_a_folder_that_only_looks_the_same_is_not_taken_for_sent(
         (folder / name).write_bytes(os.urandom(2 * REQUEST))
     with stopped():
         gateway.put(folder, "lab:/alike-folder", overwrite="overwrite", sent=stopping(3 * REQUEST))
+    end = time.monotonic() + 120
+    while any("RECEIVED" in uploads_to(gateway, f"lab:/alike-folder/{name}") for name in ("first", "second")):
+        assert time.monotonic() < end, "what has arrived whole is delivered, as it was, before what comes now"
+        time.sleep(0.05)
     for name in ("first", "second"):
         rewrite(folder / name)
     gateway.put(folder, "lab:/alike-folder", overwrite="overwrite").wait(120, progress=False)
