@@ -61,21 +61,31 @@ class EngineProcess:
         """End it gracefully; the most memory that it ever had, in bytes."""
         self._ours.send("end")
         peak = int(self._ours.recv())
-        self._process.join(60)
+        self._process.join(240)
         assert self._process.exitcode == 0
         return peak * 1024
 
 
 class Slow(Layer):
-    """Every MiB that is read takes ``delay`` seconds, and a small file no less than a tenth of it."""
+    """Every MiB that is read takes ``delay`` seconds, and a small file no less than a tenth of it. Behind
+    ``held_at`` it is a second for each while there is the file ``hold``."""
 
     extras = Layer.wrapped  # type: ignore[assignment]
-    delay = 0.0
+    delay, held_at = 0.0, 40 * MiB
+    hold: Path | None = None
 
     def reading(self, path: str, offset: int, start: Callable[[], Iterator[Buffer]]) -> Iterator[Buffer]:
         for buffer in start():
             time.sleep(self.delay * max(len(buffer) / MiB, 0.1))
+            offset += len(buffer)
+            if self.hold and offset > self.held_at:
+                self._crawl(self.hold, len(buffer) / MiB)
             yield buffer
+
+    def _crawl(self, hold: Path, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while hold.exists() and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 def run(its: Connection, log: Path, given: dict[str, Any]) -> None:
@@ -83,6 +93,7 @@ def run(its: Connection, log: Path, given: dict[str, Any]) -> None:
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(out, 1), os.dup2(out, 2)
     Slow.delay = given.get("delay", 0.0)
+    Slow.hold = Path(given["hold"]) if "hold" in given else None
     awaiting.SILENCE = given.get("silence", awaiting.SILENCE)  # type: ignore[misc]
     registry = BackendRegistry()
     backends: dict[str, Backend] = {}

@@ -67,7 +67,7 @@ def test_it_stays_up_until_ctrl_c(tmp_path: Path, require: Callable[[str], Path]
         assert b"<html" in answer.read().lower()
     children = [child.pid for child in psutil.Process(demo.pid).children(recursive=True)]
     demo.send_signal(signal.SIGINT)
-    said, _ = demo.communicate(timeout=60)
+    said, _ = demo.communicate(timeout=120)
     assert demo.returncode == 0, said
     assert list(tmp_path.iterdir()) == []
     assert len(children) >= 2
@@ -79,7 +79,7 @@ def test_being_killed_takes_its_services_along(tmp_path: Path, require: Callable
     demo = start(tmp_path, once=False)
     children = _children_while_running(demo)
     demo.kill()
-    demo.communicate(timeout=60)
+    demo.communicate(timeout=120)
     end = time.monotonic() + 120
     while _alive(children) and time.monotonic() < end:
         time.sleep(0.1)
@@ -94,7 +94,7 @@ def _children_while_running(demo: subprocess.Popen[str]) -> list[int]:
         if len(children) >= 2 and not any(_is_starting(child, demo) for child in children):
             return [child.pid for child in children]
         time.sleep(0.05)
-    pytest.fail(f"the services did not start: {demo.communicate(timeout=60)[0]}")
+    pytest.fail(f"the services did not start: {demo.communicate(timeout=120)[0]}")
 
 
 def _is_starting(child: psutil.Process, demo: subprocess.Popen[str]) -> bool:

@@ -87,7 +87,9 @@ def test_cancelling_leaves_no_upload(site: Site, seaweedfs: S3Server) -> None:
     source = site.posix("lab")
     (source / "large").write_bytes(b"x" * 64 * MiB)
     site.s3("s3", seaweedfs)
-    site.start(delay=0.05, streams=1)
+    hold = site.folder / "hold"  # so that it has not ended before it is cancelled
+    hold.touch()
+    site.start(delay=0.05, streams=1, hold=str(hold))
     transfer = site.submit(("lab:/large", "s3:/large"))
     prefix = f"{site.folder.name}/s3/"
     site.until(lambda: uploads(seaweedfs, prefix) != [])

@@ -97,10 +97,13 @@ def test_a_killed_engine_is_taken_over_at_once(site: Site, moment: str) -> None:
 
 def test_who_wakes_up_after_its_lease_changes_nothing(site: Site) -> None:
     _, out, data = inputs(site)
-    zombie = site.start("one", delay=0.02, streams=1, lease=2.0)
+    hold = site.folder / "hold"  # so that it has not ended before it falls asleep
+    hold.touch()
+    zombie = site.start("one", delay=0.02, streams=1, lease=2.0, hold=str(hold))
     transfer = site.submit(("lab:/large", "out:/large"), ("lab:/run/", "out:/run/"))
     site.until(lambda: any(file.bytes_done >= 32 * MiB for file in site.files(transfer)))
     fall_asleep(zombie.pid, site)
+    hold.unlink()
     try:
         site.start("two", lease=2.0)
         done = site.wait(transfer)

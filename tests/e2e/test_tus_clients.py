@@ -141,7 +141,7 @@ def node(
 
     def run(script: str, **asked: Any) -> subprocess.CompletedProcess[str]:
         command = [program, home / script, json.dumps({"token": TOKEN, **asked}, default=str)]
-        return subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, cwd=home, capture_output=True, text=True, timeout=240, check=False)
 
     return run
 
@@ -232,7 +232,7 @@ def test_curl_speaks_the_draft_as_far_as_a_client_has_to(place: Place) -> None:
 
     def curl(*words: str) -> subprocess.CompletedProcess[str]:
         common = [program, "-sS", "-i", "-H", f"Authorization: Bearer {TOKEN}", "-H", "Upload-Draft-Interop-Version: 8"]
-        return subprocess.run([*common, *words], capture_output=True, text=True, timeout=60, check=True)
+        return subprocess.run([*common, *words], capture_output=True, text=True, timeout=240, check=True)
 
     url = f"{place.service.url}/api/v1/uploads?destination=lab:/curl.bin"
     created = curl("-H", "Upload-Complete: ?1", "--data-binary", f"@{place.file}", url).stdout
