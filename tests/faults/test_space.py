@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,9 +98,14 @@ def test_a_storage_without_inodes_is_full(stand: Make, mounts: Mounts) -> None:
         (made.root("lab") / f"f{number:02}").write_bytes(b"x" * 1000)
     made.start()
     transfer = made.submit(*[(f"lab:/f{number:02}", f"disk:/f{number:02}") for number in range(20)])
-    until(lambda: made.get(transfer)["files"]["waiting"] > 0, tell=lambda: made.tell(transfer))
-    waiting = next(file for file in made.files(transfer) if file["state"] == "WAITING")
-    assert waiting["cause"]["code"] == "no-space"
+    waiting: list[dict[str, Any]] = []
+
+    def some_wait() -> bool:
+        waiting[:] = [file for file in made.files(transfer) if file["state"] == "WAITING"]
+        return bool(waiting)
+
+    until(some_wait, tell=lambda: made.tell(transfer))
+    assert {file["cause"]["code"] for file in waiting} == {"no-space"}
     mounts.remount(disk, "nr_inodes=60")
     assert made.wait(transfer)["state"] == "DONE"
     assert len(os.listdir(disk)) == 20
@@ -150,7 +156,7 @@ def test_a_full_volume_of_the_database_refuses_work_keeps_what_there_is_and_goes
     ):
         asked = time.monotonic()
         ask()
-        assert time.monotonic() - asked < 20, "a full disk is told, not waited for"
+        assert time.monotonic() - asked < 28, "a full disk is told, not waited for"
     ballast.unlink()
     until(lambda: made.post(("lab:/f0", "out:/late")).status_code == 202)
     assert made.wait(first)["state"] == "DONE"
