@@ -24,10 +24,9 @@ from .scenes import LATER, Scene, Scenes, Target, scene_of
 from .tidying import TIDYING, Tidying
 from .watcher import Watcher
 
-REACHED_IN: Final = 120.0  # seconds from the start of a gateway until its point is reached
-SOON: Final = 30.0  # the same where something has to happen in the right moment, and it is tried again
-TRIES: Final = 3
-SLOWLY: Final = 150.0  # the same of what waits for something to expire
+REACHED_IN: Final = 240.0  # seconds from the start of a gateway until its point is reached
+SOON: Final = 30.0  # the same where something has to happen in the right moment: at first, then it is tried again
+TRIES: Final = (1, 4, 20)  # so many times as long all takes that is slow on purpose, as a busy machine may need it
 AHEAD: Final = 5.0  # seconds after which a request begins that is for later, once the gateway answers
 DEADLINE: Final = 20.0  # seconds that a request has that shall be too late
 
@@ -49,15 +48,19 @@ class PointRun(Run):
     def _prepare(self, number: int, target: Target) -> list[list[Operation | Tidying]]:
         """What is asked for, once for each try."""
         scene = scene_of(target.point)
-        tries = TRIES if scene.when or scene.after else 1
+        tries = TRIES if scene.may_be_missed else TRIES[:1]
         keys = [
-            [f"point-{self._seed}-{number}-{one}-{two}" for two in range(target.occurrence)] for one in range(tries)
+            [f"point-{self._seed}-{number}-{one}-{two}" for two in range(target.occurrence)]
+            for one in range(len(tries))
         ]
         if scene.kind in TIDYING:
             return [
                 [TIDYING[scene.kind](self._world, self._scenes, key, target.storage) for key in its] for its in keys
             ]
-        return [[self._scenes.make(scene.kind, key, target.storage) for key in its] for its in keys]
+        return [
+            [self._scenes.make(scene.kind, key, target.storage, slower) for key in its]
+            for its, slower in zip(keys, tries, strict=True)
+        ]
 
     def execute(self, kills: int = 0, freezes: int = 0) -> Result:
         """Kill at every target, let all end, and judge."""
@@ -70,10 +73,12 @@ class PointRun(Run):
             with ThreadPoolExecutor(len(every) + 1, thread_name_prefix="client") as pool:
                 try:
                     for target, tries in zip(self._targets, self._prepared, strict=True):
-                        for its in tries:
+                        for its, slower in zip(tries, TRIES, strict=False):
                             apart = scene_of(target.point).apart
-                            clients += [pool.submit(self._begin, one, apart * turn) for turn, one in enumerate(its)]
-                            if self._kill_at(target, its):
+                            clients += [
+                                pool.submit(self._begin, one, apart * turn, slower) for turn, one in enumerate(its)
+                            ]
+                            if self._kill_at(target, its, slower):
                                 break
                         else:
                             self.result.missed.append(str(target))
@@ -89,7 +94,7 @@ class PointRun(Run):
         self.result.points = dict(counts(self._record))
         return self.result
 
-    def _begin(self, one: Operation | Tidying, behind: float) -> None:
+    def _begin(self, one: Operation | Tidying, behind: float, slower: int) -> None:
         if behind:
             self._until_it_answers()
             self._over.wait(behind)
@@ -100,7 +105,7 @@ class PointRun(Run):
                 one.deadline = time.time() + DEADLINE
             if one.not_before == LATER:
                 self._until_it_answers()
-                one.not_before = time.time() + AHEAD
+                one.not_before = time.time() + AHEAD * slower
             self._do(one)
 
     def _until_it_answers(self) -> None:
@@ -112,13 +117,13 @@ class PointRun(Run):
 
     # --- one kill ------------------------------------------------------------------------------------------------
 
-    def _kill_at(self, target: Target, its: Sequence[Operation | Tidying]) -> bool:
+    def _kill_at(self, target: Target, its: Sequence[Operation | Tidying], slower: int) -> bool:
         """Whether it came about."""
         scene = scene_of(target.point)
         if scene.after:
-            self._die_at(scene.after, 1, scene_of(scene.after), its)
+            self._die_at(scene.after, 1, scene_of(scene.after), its, slower)
             self._let_it_be_late(its)
-        died = self._die_at(target.point, target.occurrence, scene, its)
+        died = self._die_at(target.point, target.occurrence, scene, its, slower)
         if died and self._twice:
             self._die_at("*", random.Random(f"{self._seed} {target}").randrange(1, 25), Scene(""), ())
         return died
@@ -128,17 +133,21 @@ class PointRun(Run):
             if isinstance(one, Operation) and one.deadline:
                 time.sleep(max(0.0, one.deadline + 0.2 - time.time()))
 
-    def _die_at(self, point: str, occurrence: int, scene: Scene, its: Sequence[Operation | Tidying]) -> bool:
+    def _die_at(
+        self, point: str, occurrence: int, scene: Scene, its: Sequence[Operation | Tidying], slower: int = 1
+    ) -> bool:
         """A gateway that dies at this point; whether it did."""
         plan = Both(Record(self._record), KillAt(point, occurrence))
         log = self._world.folder / "gateway.log"
-        gateway = self._nursery.start(self._world.config, log, scene.weather, plan)
+        said = log.stat().st_size if log.exists() else 0
+        weather = f"{scene.weather} * {slower}" if slower > 1 and scene.weather else scene.weather
+        gateway = self._nursery.start(self._world.config, log, weather, plan)
         begun = time.monotonic()
-        patience = SLOWLY if scene.slow else SOON if scene.when or scene.after else REACHED_IN
+        patience = min(SOON * slower, REACHED_IN) if scene.may_be_missed and not scene.slow else REACHED_IN
         done = self._happens(scene, its, gateway) if scene.when else None
         while gateway.runs() and time.monotonic() < begun + patience:
             select.select([gateway.handle], [], [], 0.2)
-        died = not gateway.runs() and _last_words(log).startswith("--- SIGKILL at ")
+        died = not gateway.runs() and b"--- SIGKILL at " in _since(log, said)
         gateway.kill()
         if done:
             done.join()
@@ -194,7 +203,8 @@ class PointRun(Run):
                 time.sleep(0.1)
 
 
-def _last_words(log: Path) -> str:
+def _since(log: Path, begin: int) -> bytes:
+    """What was written behind ``begin``: other threads may say something until the last one is dead."""
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 300))
-        return file.read().decode(errors="replace").rstrip().rpartition("\n")[2]
+        file.seek(begin)
+        return file.read()

@@ -34,7 +34,8 @@ class _At:
             self._left -= 1
             if self._left == 0:
                 os.write(2, f"--- {self.number.name} at {name}, reached {self.occurrence} times\n".encode())
-                os.kill(os.getpid(), self.number)
+                # For the whole process, but by this thread: else it would run on until another one has heard of it.
+                signal.pthread_kill(threading.get_ident(), self.number)
 
 
 class KillAt(_At):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Final
 
 DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG
+PATIENCE: Final = 240.0  # seconds for a process to end
 
 
 class Nursery:
@@ -49,13 +50,17 @@ class Nursery:
         with self._lock:
             self._process.stdin.write(f"{config}\t{log}\t{mutant}\t{plan}\n".encode())
             self._process.stdin.flush()
-            return GatewayProcess(int(self._output.readline()))
+            try:
+                return GatewayProcess(int(self._output.readline()))
+            finally:  # we hold it by its handle: now it may begin, and end as soon as it likes
+                self._process.stdin.write(b"\n")
+                self._process.stdin.flush()
 
     def close(self) -> None:
         """End the nursery, and with it every gateway that still runs."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(PATIENCE)
         self._output.close()
         self._log.close()
 
@@ -70,9 +75,9 @@ class GatewayProcess:
 
     def kill(self) -> None:
         """kill -9, and wait until nothing is left of it."""
-        self._end(signal.SIGKILL, 90)
+        self._end(signal.SIGKILL, PATIENCE)
 
-    def stop(self, patience: float = 90) -> bool:
+    def stop(self, patience: float = PATIENCE) -> bool:
         """Ask it to end; whether it did."""
         return self._end(signal.SIGTERM, patience)
 
@@ -120,15 +125,21 @@ def _nurse() -> None:
     sys.stdout.flush()
     for line in sys.stdin:
         config, log, mutant, plan = line.rstrip("\n").split("\t")
+        gate, latch = os.pipe()
         pid = os.fork()
         if pid == 0:
             _become_gateway(log)
+            os.close(latch)
+            os.read(gate, 1)
             _mutate(mutant)
             _arm(plan)
             wiring.serve(Settings.load(Path(config), registry=registry), registry=registry)
             sys.exit(0)
+        os.close(gate)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
+        sys.stdin.readline()  # whoever asked for it has its handle; one that has ended is nowhere any more
+        os.close(latch)
 
 
 def _hurry() -> None:
@@ -157,8 +168,9 @@ def _become_gateway(log: str) -> None:
 def _mutate(name: str) -> None:
     from .weather import OTHERS, WEATHER, arise
 
+    name, _, slower = name.partition(" * ")
     if name in WEATHER or name in OTHERS:
-        arise(name)
+        arise(name, int(slower or 1))
     elif name:
         from .mutants import MUTANTS
 

@@ -43,6 +43,13 @@ class Scene:
     """Seconds between requests for a later occurrence: what several of them do in one commit is one occurrence."""
     alone: bool = False
     """In a world of its own: what other scenes have left there would be in front of it in the queue."""
+    hurried: bool = False
+    """Something has to happen before something else does."""
+
+    @property
+    def may_be_missed(self) -> bool:
+        """Whether it depends on how fast things happen: then it is tried again, more slowly."""
+        return self.hurried or self.when != "" or self.after != ""
 
     @property
     def is_once(self) -> bool:
@@ -88,7 +95,7 @@ PLACES: Final[dict[str, Scene]] = {
     "file.COPYING.expired:*": Scene("left_late", slow=True),
     "file.WAITING.expired:*": Scene("left_early", slow=True),
     # files: for later
-    "file.WAITING.scheduled:*": Scene("sent_early"),
+    "file.WAITING.scheduled:*": Scene("sent_early", hurried=True),
     "file.PAUSED.scheduled:*": Scene("later", when="WAITING", then="pause PAUSED resume"),
     # files: given back
     "file.CLAIMED.release:*": Scene("pull"),
@@ -122,7 +129,7 @@ PLACES: Final[dict[str, Scene]] = {
     "transfer.resume:*": Scene("over", "slow", "COPYING", "pause PAUSED resume"),
     "transfer.retry:*": Scene("mended"),
     "transfer.due:*": Scene("later"),
-    "attempt.recorded:*": Scene("large"),
+    "attempt.recorded:*": Scene("large", hurried=True),
     "transfer.settled:*": Scene("over", "slow", "COPYING", "cancel"),
     # other rows
     "manifest.*": Scene("in_bulk"),
@@ -131,12 +138,12 @@ PLACES: Final[dict[str, Scene]] = {
     "draft.forgotten:*": Scene("over", after=BLOCK),
     "worker.started:*": Scene("over", once=True),
     "worker.forgotten:*": Scene("over", after=CLAIMED),
-    "worker.ended:*": Scene("over", "", "CLAIMED", "term"),
+    "worker.ended:*": Scene("over", "slow", "CLAIMED", "term"),
     "upload.length:*": Scene("deferred"),
     "upload.refused:*": Scene("promised"),
     "upload.terminated:*": Scene("ended"),
     "upload.expired:*": Scene("left", slow=True),
-    "upload.released:*": Scene("sent_long", "no room", only=CLOUD),
+    "upload.released:*": Scene("sent_long", "no room", only=CLOUD, hurried=True),
     "upload.time_given:*": Scene("sent", once=True),
     "upload.ended:*": Scene("sent", apart=3.0),
     "upload.*": Scene("sent"),
@@ -163,7 +170,7 @@ PLACES: Final[dict[str, Scene]] = {
     "staging.recovery:*": Scene("sent", once=True),
     "staging.boot:*": Scene("sent", once=True),
     "staging.mark:*": Scene("checked"),
-    "staging.window:*": Scene("sent_long", "no room", only=CLOUD),
+    "staging.window:*": Scene("sent_long", "no room", only=CLOUD, hurried=True),
     "staging.settle:*": Scene("checked", after="staging.append:written"),
     "staging.*": Scene("sent"),
     "*": Scene("over"),
@@ -194,9 +201,11 @@ class Scenes(Planner):
     """Operations that leave nothing to chance; all of them go to ``target``."""
 
     target = DESK
+    slower = 1
 
-    def make(self, kind: str, key: str, target: str) -> Operation:
-        self.target = target
+    def make(self, kind: str, key: str, target: str, slower: int = 1) -> Operation:
+        """``slower``: senders that take their time take so many times as much of it."""
+        self.target, self.slower = target, slower
         made = MAKERS[kind](self, key)
         made.kind = f"{kind} {target}"
         return made
@@ -289,7 +298,7 @@ class Scenes(Planner):
 
     def sent_slowly(self, key: str) -> Operation:
         made = self._sent(key, "mid.bin")
-        made.manner = Manner(600_000, 0.5)
+        made.manner = Manner(600_000, 0.5 * self.slower)
         return made
 
     def left_early(self, key: str) -> Operation:
@@ -306,7 +315,7 @@ class Scenes(Planner):
 
     def sent_long(self, key: str) -> Operation:
         made = self._sent(key, "large-47.bin")
-        made.manner = Manner(4 << 20, 0.2)
+        made.manner = Manner(4 << 20, 0.2 * self.slower)
         return made
 
     def sent_with_a_break(self, key: str) -> Operation:

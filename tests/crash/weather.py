@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -54,10 +55,11 @@ def impatience() -> None:
 OTHERS: Final = {"no room": no_room, "no slot": no_slot, "impatience": impatience}
 
 
-def arise(name: str) -> None:
-    """From now on every storage of this process has these faults."""
+def arise(name: str, slower: int = 1) -> None:
+    """From now on every storage of this process has these faults; what takes time takes so many times as long."""
     if name in OTHERS:
         OTHERS[name]()
         return
-    faults = WEATHER[name]
+    Full.retry_after *= slower
+    faults = [replace(fault, delay=fault.delay * slower) for fault in WEATHER[name]]
     storages.compose = lambda *arguments, **more: compose(*arguments, **more, faults=faults)  # type: ignore[attr-defined]
