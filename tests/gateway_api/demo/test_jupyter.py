@@ -124,7 +124,7 @@ def test_only_our_own_server_is_waited_for(tmp_path: Path) -> None:
         jupyter._wait_until(jupyter.Ready(url, "mine", f"{url}then"), process, log)
         with pytest.raises(DemoFailed, match="another program answers at"):
             jupyter._wait_until(jupyter.Ready(url, "other"), process, log)
-        process.communicate(b"\n", timeout=30)
+        process.communicate(b"\n", timeout=120)
         with pytest.raises(DemoFailed, match="the port is taken"):
             jupyter._wait_until(jupyter.Ready(url, "mine"), process, log)
         server.shutdown()
