@@ -12,6 +12,7 @@ import pytest
 
 from .conftest import Running
 
+pytestmark = pytest.mark.timeout(900)
 COUNT = 100_000
 LISTING = """
 import resource, sys

@@ -14,11 +14,18 @@ import pytest
 from scigate.gateway_api.auth.page_ticket import mint
 from scigate.gateway_api.http.events import fanout
 from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from .conftest import Running, problem
 
 V1 = "/api/v1"
+
+
+@pytest.fixture(autouse=True)
+def _in_time(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ticket expires while a slow machine is about to use it."""
+    now = time.time()
+    monkeypatch.setattr(gateway.service.gateway.page_tickets, "_clock", lambda: now)
 
 
 def ticket(client: httpx.Client) -> dict[str, Any]:
@@ -62,7 +69,7 @@ def test_expired_or_forged_it_is_refused(gateway: Running, ada: httpx.Client) ->
     key = gateway.service.gateway.page_tickets._key
     actor = gateway.service.gateway.page_tickets.actor(word)
     assert actor is not None
-    old, _ = mint(key, actor, time.time() - 31)
+    old, _ = mint(key, actor, gateway.service.gateway.page_tickets._clock() - 31)
     problem(with_ticket(gateway, old).get(f"{V1}/status"), 401, "ticket-expired")
     forged = word[:-1] + ("A" if word[-1] != "A" else "B")
     problem(with_ticket(gateway, forged).get(f"{V1}/status"), 401, "unauthorized")
@@ -77,14 +84,20 @@ def test_it_opens_websockets_and_more_than_one(gateway: Running, ada: httpx.Clie
 
 
 async def subscribed(gateway: Running, word: str) -> dict[str, Any]:
-    url = f"ws://127.0.0.1:{gateway.service.port}{V1}/events/ws"
-    socket = await websocket_connect(HTTPRequest(url), subprotocols=["scigate.v1", f"ticket.{word}"])
+    socket = await opened(gateway, word)
     assert socket.selected_subprotocol == "scigate.v1"
     await socket.write_message(json.dumps({"op": "subscribe", "topic": "transfers"}))
-    said = await socket.read_message()
+    found: dict[str, Any] = {"op": "heartbeat"}
+    while found["op"] == "heartbeat":
+        found = json.loads(await socket.read_message() or '{"op": "closed"}')
     socket.close()
-    found: dict[str, Any] = json.loads(said or "{}")
     return found
+
+
+async def opened(gateway: Running, word: str) -> WebSocketClientConnection:
+    url = f"ws://127.0.0.1:{gateway.service.port}{V1}/events/ws"
+    request = HTTPRequest(url, connect_timeout=120, request_timeout=120)
+    return await websocket_connect(request, subprotocols=["scigate.v1", f"ticket.{word}"])
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "token", "Token"])
@@ -110,8 +123,7 @@ def test_who_follows_with_a_ticket_has_to_come_back(
 
 
 async def closed(gateway: Running, word: str) -> int | None:
-    url = f"ws://127.0.0.1:{gateway.service.port}{V1}/events/ws"
-    socket = await websocket_connect(HTTPRequest(url), subprotocols=["scigate.v1", f"ticket.{word}"])
+    socket = await opened(gateway, word)
     while await socket.read_message() is not None:
         pass
     return socket.close_code

@@ -97,6 +97,7 @@ def ids(client: httpx.Client, transfer: str) -> list[int]:
             return found
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("follow", [follow_stream, follow_socket], ids=["stream", "socket"])
 def test_a_follower_sees_exactly_the_journal_through_kills(
     follow: Callable[..., None], start_gateway: Callable[..., Any], tmp_path: Path, free_port: int
@@ -114,7 +115,7 @@ def test_a_follower_sees_exactly_the_journal_through_kills(
         thread.start()
     transfers = []
     try:
-        with httpx.Client(base_url=url, headers=BEARER, timeout=30) as client:
+        with httpx.Client(base_url=url, headers=BEARER, timeout=120) as client:
             for round_ in range(KILLS):
                 transfers.append(submit(client, ("lab:/in/", f"archive:/out{round_}/")))
                 time.sleep(0.4 + 0.15 * round_)
