@@ -60,6 +60,17 @@ test("a list that was read before something happened does not hide it", async ()
   ended.abort();
 });
 
+test("progress that comes late does not bring back what has ended", () => {
+  const ended = new AbortController();
+  let listener, told;
+  const page = { api: async () => ({}), feed: { subscribe: (topic, given) => (listener = given) } };
+  follow(page, { id: "t", state: "ACTIVE" }, (transfer) => (told = transfer.state), ended.signal);
+  listener.onProgress({ state: "DONE" });
+  listener.onProgress({ state: "ACTIVE", bytes_done: 5 });
+  assert.equal(told, "DONE");
+  ended.abort();
+});
+
 test("an end that could not be asked about is asked about again", async () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   const ended = new AbortController();

@@ -74,6 +74,19 @@ test("progress of many comes in one change and makes new objects of those alone"
   assert.equal(model.get("b").arrived.bytes, 800);
 });
 
+test("progress that comes late does not bring back what has ended; what is tried again comes back", async () => {
+  const transfers = [transfer("a", { state: "FAILED", finished: "2026-05-04T10:01:00Z" })];
+  const { model, ended } = modelOf(answering(transfers));
+  await model.load();
+  model.progress({ transfer: "a", owner: "ada", state: "ACTIVE", bytes_done: 300 });
+  assert.equal(model.get("a").state, "FAILED");
+  transfers[0] = transfer("a");
+  model.progress({ transfer: "a", owner: "ada", state: "ACTIVE", bytes_done: 400 });
+  await wait(400);
+  assert.equal(model.get("a").state, "ACTIVE");
+  ended.abort();
+});
+
 test("a few that changed are asked for, many are read at once", async () => {
   const transfers = Array.from({ length: 30 }, (_, at) => transfer(`t${at}`));
   const server = answering(transfers);

@@ -69,10 +69,10 @@ export function createModel(api, { onChange, onProblem = () => {}, signal }) {
     onChange(at >= 0 ? [item] : null);
   }
 
-  /** Told about once a second for each that moves. Several at a time come in one call of `onChange`. */
+  /** Told about once a second for each that moves, perhaps behind its end. Several come in one call of `onChange`. */
   function progress({ transfer: id, owner: _, arrived, ...news }) {
     const item = byId.get(id);
-    if (!item) return changed(id);
+    if (!item || isFinal(item.state)) return changed(id);
     if (arrived) arriving.set(id, arrived);
     const next = { ...item, ...news, arrived: arriving.get(id) ?? null };
     byId.set(id, next);

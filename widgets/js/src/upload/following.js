@@ -1,5 +1,7 @@
 /** What becomes of a transfer, told as it happens. */
 
+import { isFinal } from "../lib/format.js";
+
 const TOGETHER = 300; // milliseconds: many files make many events, for which one look is enough
 const AGAIN = 5000; // milliseconds until what was not answered is asked again: of its end there is one event only
 
@@ -18,7 +20,8 @@ export function follow(page, transfer, tell, signal) {
       }
     }, pause);
   };
+  const onProgress = (news) => (isFinal(known.state) ? look() : learn(news)); // it may come behind the end
   signal.addEventListener("abort", () => clearTimeout(soon), { once: true });
-  page.feed.subscribe(`transfer:${transfer.id}`, { signal, onReady: () => look(), onEvent: () => look(), onProgress: learn });
+  page.feed.subscribe(`transfer:${transfer.id}`, { signal, onReady: () => look(), onEvent: () => look(), onProgress });
   tell(known);
 }
