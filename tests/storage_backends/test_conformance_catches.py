@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from time import sleep
+from threading import Event
 
 import pytest
 from scigate.storage_backends import memory
@@ -184,10 +184,18 @@ class PutReplacesAnyway(MemoryBackend):
 
 @caught_by("put.if-absent-raced")
 class LooksThenPuts(MemoryBackend):
+    def __init__(self, contents: Contents, capacity: int) -> None:
+        super().__init__(contents, capacity)
+        self.looked: list[str] = []
+        self.others_looked = Event()
+
     def put(self, path, data, *, if_absent=False, digests=None, key=""):
         if if_absent and path in self.contents.objects:
             return super().put(path, data, if_absent=True)
-        sleep(0.3)  # until others have looked as well
+        self.looked.append(path)
+        if len(self.looked) > 1:
+            self.others_looked.set()
+        self.others_looked.wait(120)
         return super().put(path, data, digests=digests, key=key)
 
 
@@ -200,9 +208,25 @@ class StoresThenChecks(MemoryBackend):
 
 @caught_by("put.whole-for-readers")
 class PutsInHalves(MemoryBackend):
+    """The first half of what replaces something is there until somebody has read it."""
+
+    def __init__(self, contents: Contents, capacity: int) -> None:
+        super().__init__(contents, capacity)
+        self.half, self.half_read = False, Event()
+
+    def read(self, path, offset=0, length=None, *, version=None):
+        half = self.half
+        yield from super().read(path, offset, length, version=version)
+        if half:
+            self.half_read.set()
+
     def put(self, path, data, *, if_absent=False, digests=None, key=""):
+        replaces = path in self.contents.objects
         super().put(path, bytes(data)[: len(data) // 2])
-        sleep(0.01)
+        if replaces:
+            self.half = True
+            self.half_read.wait(120)
+            self.half = False
         return super().put(path, data, if_absent=False, digests=digests, key=key)
 
 
@@ -598,11 +622,15 @@ class ImpossibleLimits(MemoryBackend):
 
 @caught_by("manners.threads")
 class OneThreadOnly(MemoryBackend):
-    current = ""
+    def __init__(self, contents: Contents, capacity: int) -> None:
+        super().__init__(contents, capacity)
+        self.current, self.second = "", Event()
 
     def put(self, path, data, *, if_absent=False, digests=None, key=""):
+        if self.current not in ("", path):
+            self.second.set()
         self.current = path
-        sleep(0.001)
+        self.second.wait(120)
         return super().put(self.current, data, if_absent=if_absent, digests=digests, key=key)
 
 

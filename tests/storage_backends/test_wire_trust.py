@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ def test_unusable_urls_are_refused_without_repeating_them(url: str) -> None:
     with pytest.raises(InvalidName) as error:
         parse_url(url)
     assert "secret" not in str(error.value)
+
+
+PATIENCE = timedelta(minutes=2)
 
 
 class Server(ThreadingHTTPServer):
@@ -87,7 +91,7 @@ def tls_server(authority: Authority, name: str) -> Iterator[Server]:
 def test_tls_with_a_ca_of_our_own_keeps_its_connection(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with tls_server(authority, "127.0.0.1") as server:
-        pool = Pool(tls=tls_context(authority.ca_file))
+        pool = Pool(tls=tls_context(authority.ca_file), connect_timeout=PATIENCE, idle=PATIENCE)
         url = f"https://127.0.0.1:{server.port}/"
         assert [pool.request("GET", url).read_all() for _ in range(2)] == [b"ok", b"ok"]
         assert server.connections == 1
@@ -98,13 +102,14 @@ def test_tls_refuses_an_unknown_authority(tmp_path: Path) -> None:
         tls_server(Authority(tmp_path), "127.0.0.1") as server,
         pytest.raises(Unreachable, match=r"certificate of 127\.0\.0\.1:[0-9]+ is not accepted"),
     ):
-        Pool().request("GET", f"https://127.0.0.1:{server.port}/")
+        Pool(connect_timeout=PATIENCE).request("GET", f"https://127.0.0.1:{server.port}/")
 
 
 def test_tls_refuses_another_host_name(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with tls_server(authority, "other.example") as server, pytest.raises(Unreachable, match="is not accepted"):
-        Pool(tls=tls_context(authority.ca_file)).request("GET", f"https://127.0.0.1:{server.port}/")
+        pool = Pool(tls=tls_context(authority.ca_file), connect_timeout=PATIENCE)
+        pool.request("GET", f"https://127.0.0.1:{server.port}/")
 
 
 def test_tls_verification_cannot_be_switched_off() -> None:
