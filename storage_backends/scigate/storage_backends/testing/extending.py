@@ -298,7 +298,7 @@ def presigned(bench: Bench) -> None:
     path, run = bench.place("file ü+%41", sample(5000)), bench.backend.extras.presign
     if run:
         url = run(path, timedelta(minutes=5))
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=120) as answer:
             require(answer.read() == sample(5000), "the URL gives other bytes")
         require(not any(secret in url for secret in bench.secrets), "the URL shows a secret")
 

@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-START_TIME: Final = timedelta(seconds=120)
+START_TIME: Final = timedelta(seconds=240)
 STOP_TIME: Final = timedelta(seconds=0.2)  # SeaweedFS waits 15 s for its own streams; what it stored is safe before
 PORTS: Final = range(15_000, 32_000)
 _given: Final[set[int]] = set()
@@ -57,15 +57,15 @@ class S3Server:
     bucket: str = BUCKET
     region: str = REGION
 
-    def client(self) -> Any:
+    def client(self, patience: float = 120) -> Any:
         """A boto3 client with path-style addresses: an independent witness of what is stored."""
         import boto3
         from botocore.config import Config
 
         config = Config(
             s3={"addressing_style": "path"},
-            connect_timeout=5,
-            read_timeout=30,
+            connect_timeout=60,
+            read_timeout=patience,
             retries={"total_max_attempts": 1},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -289,7 +289,7 @@ def _is_ready(server: S3Server) -> bool:
     """Whether it has the bucket and stores an object: some servers answer before they can write."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = server.client()
+    client = server.client(patience=30)
     try:
         if server.bucket not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
             client.create_bucket(Bucket=server.bucket)
