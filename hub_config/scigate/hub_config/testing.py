@@ -24,7 +24,7 @@ import httpx
 from .accounts import Account, Accounts, hashed
 from .service import die_with_parent
 
-PATIENCE: Final = 120.0  # seconds
+PATIENCE: Final = 240.0  # seconds
 STOP: Final = 90.0  # seconds; the hub waits for its services and servers
 PORTS: Final = range(10_000, 15_000)
 
@@ -40,6 +40,7 @@ RIGHTS: Final = (
 CONFIG: Final = """# Written by scigate.hub_config.testing.
 import os, sys
 from datetime import timedelta
+from jupyterhub import version_info
 from scigate.hub_config import configure
 from scigate.hub_config.authenticator import FileAuthenticator
 
@@ -56,9 +57,9 @@ c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = f"{{folder}}/home/{{{{username}}}}"
 c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
 c.Spawner.args = ["--allow-root"] if os.geteuid() == 0 else []
-c.Spawner.http_timeout = c.Spawner.start_timeout = 120
+c.Spawner.http_timeout = c.Spawner.start_timeout = 240
 c.TraefikProxy.traefik_api_url = "http://127.0.0.1:{traefik_port}"
-c.TraefikProxy.check_route_timeout = 60
+c.TraefikProxy.check_route_timeout = 240
 c.JupyterHub.services = [{{"name": "tests", "api_token": {token!r}}}]
 c.JupyterHub.load_roles = [{{"name": "tests", "services": ["tests"], "scopes": {rights!r}}}]
 {extra}
@@ -70,6 +71,8 @@ configure(
     curators={curators!r},
     {options}
 )
+if version_info[0] > 5:  # else the hub ends when its service does not answer in half a minute
+    next(service for service in c.JupyterHub.services if service["name"] == "scigate")["timeout"] = 240
 """
 
 
