@@ -85,6 +85,7 @@ class Database:
             with self._writer.connect() as connection:
                 points.undone(connection)
                 with connection.begin():
+                    connection.execute(_LET_GO)
                     value = job(connection)
                 points.committed(connection)
                 return value
@@ -214,10 +215,13 @@ def _refuse(jobs: list[tuple[Job[Any], Future[Any]]], error: Exception) -> None:
             future.set_exception(DatabaseUnavailable(f"the database cannot be written: {why}"))
 
 
-_TAKE_TURN: Final = text(
-    "SELECT set_config('idle_in_transaction_session_timeout', '10s', true),"
-    f" set_config('lock_timeout', '20s', true), pg_advisory_xact_lock({TURN})"
+_LIMITS: Final = (
+    "SELECT set_config('idle_in_transaction_session_timeout', '10s', true), set_config('lock_timeout', '20s', true)"
 )
+_LET_GO: Final = text(_LIMITS)
+"""A gateway that is frozen in a transaction loses it: nobody could take its work over while it holds the row of its own
+lease."""
+_TAKE_TURN: Final = text(f"{_LIMITS}, pg_advisory_xact_lock({TURN})")
 """One writer at a time, as on SQLite: else the lines of the journal would become visible out of the order of their
 ids, and a reader that goes on behind the last id it saw would miss some (docs/adr/0005). Taken before anything else,
 so that no two writers wait for each other; a gateway that is frozen in its turn loses it."""
