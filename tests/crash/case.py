@@ -138,7 +138,7 @@ class Bucket:
         from botocore.config import Config
 
         config = Config(
-            s3={"addressing_style": "path"}, retries={"total_max_attempts": 4}, connect_timeout=5, read_timeout=30,
+            s3={"addressing_style": "path"}, retries={"total_max_attempts": 4}, connect_timeout=60, read_timeout=120,
             request_checksum_calculation="when_required", response_checksum_validation="when_required",
         )  # fmt: skip
         return boto3.client(

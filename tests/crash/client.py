@@ -19,6 +19,7 @@ from .ground import TOKEN
 from .history import History
 
 TRANSFERS: Final = "/api/v1/transfers"
+PATIENCE: Final = 120.0  # seconds for an answer: what is asked twice may be done after what is asked next
 NOT_ANSWERED: Final = (OSError, http.client.HTTPException, ValueError)
 
 
@@ -111,7 +112,7 @@ class Client:
     def _lose(self, operation: Operation, rng: random.Random) -> None:
         """Send the submit, and hang up before the answer comes."""
         method, path, body = _request_of(operation)
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, _headers(path, operation.key))
             time.sleep(rng.uniform(0, 0.03))
@@ -123,7 +124,7 @@ class Client:
 
     def ask(self, method: str, path: str, body: bytes = b"", key: str | None = None) -> tuple[int, dict[str, Any]]:
         """One request. Raises one of ``NOT_ANSWERED``."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, _headers(path, key))
             answer = connection.getresponse()

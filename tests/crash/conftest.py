@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from scigate.storage_backends.testing.servers import S3Server
@@ -23,6 +23,9 @@ from .run import Result, Run
 from .scenes import Target
 from .syscalls import Injection, SyscallRun
 from .zombie import InATransaction, Scene, Zombie
+
+if TYPE_CHECKING:
+    import psycopg
 
 SLICE = 64  # kills of a usual test run, over all databases
 SEED = 1_000
@@ -254,11 +257,25 @@ def new_database(postgresql: str) -> Iterator[Callable[[], str]]:
     def make() -> str:
         made.append(f"crash_{secrets.token_hex(6)}")
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{made[-1]}"')
-        return postgresql.rsplit("/", 1)[0] + f"/{made[-1]}"
+            connection.execute(f'CREATE DATABASE "{made[-1]}" TEMPLATE template0')  # nobody is ever in that one
+        return postgresql.rsplit("/", 1)[0] + f"/{made[-1]}?connect_timeout=120"  # a gateway that starts is as patient
 
     server = postgresql.replace("+psycopg", "")
     yield make
     with psycopg.connect(server, autocommit=True) as connection:
         for name in made:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            _drop(connection, name)
+
+
+def _drop(connection: psycopg.Connection, name: str) -> None:
+    """Again while the database is still in use: what a killed gateway has left there may need its time to end."""
+    from psycopg.errors import ObjectInUse
+
+    for last in [False] * 23 + [True]:  # each waits for 5 s
+        try:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        except ObjectInUse:
+            if last:
+                raise
+        else:
+            return

@@ -17,6 +17,7 @@ from typing import Final
 
 from scigate.storage_backends.testing.servers import S3Server, program
 
+from tests import processes
 from tests.processes import free_port
 
 from .case import Bucket, Content
@@ -97,12 +98,11 @@ def _web_server(root: Path, log: Path) -> Iterator[int]:
         _await_port(port)
         yield port
     finally:
-        process.terminate()
-        process.wait(60)
+        processes.stop(process)
 
 
 def _await_port(port: int) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -19,7 +19,7 @@ from scigate.storage_backends.posix_calls import mount_number
 from .case import Operation
 from .ground import World
 from .points import StopAt
-from .process import GatewayProcess, Nursery
+from .process import PATIENCE, GatewayProcess, Nursery
 from .run import Run
 
 EXT4_IOC_SHUTDOWN: Final = 0x8004587D
@@ -69,7 +69,7 @@ class Volume:
 
     def power_on(self) -> None:
         """Mount what is on the medium, when nobody holds the old file system any more."""
-        end = time.monotonic() + 90
+        end = time.monotonic() + PATIENCE
         while subprocess.run(["umount", self._mounted], check=False, capture_output=True).returncode:
             if time.monotonic() > end:
                 raise TimeoutError(f"somebody still works in {self._mounted}")
@@ -139,6 +139,7 @@ class PowerRun(Run):
     def _cut(self, gateway: GatewayProcess | None) -> None:
         if gateway is not None:
             gateway.freeze()  # it cannot tell anybody anything after the cut
+            _await_standstill(gateway, PATIENCE)  # its threads hear of it one after the other
         with self._watcher.pause:
             for disk in self._disks:
                 disk.cut()

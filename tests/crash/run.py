@@ -20,14 +20,14 @@ from .client import NOT_ANSWERED, Client, GaveUp
 from .ground import LEASE, World
 from .history import History
 from .plan import USUAL, Planner
-from .process import GatewayProcess, Nursery
+from .process import PATIENCE, GatewayProcess, Nursery
 from .sender import Sender
 from .watcher import Watcher
 from .weather import IMPATIENT
 
-SETTLES_IN: Final = 200.0  # seconds after the last kill until everything has ended
+SETTLES_IN: Final = 480.0  # seconds after the last kill until everything has ended
 MUTANT_SETTLES_IN: Final = 18.0  # a mistake may well be that it never ends
-CLEAN_IN: Final = 60.0  # seconds after that until nothing is left behind
+CLEAN_IN: Final = 240.0  # seconds after that until nothing is left behind
 RECOVERED: Final = 0.6  # seconds: a gateway of a burst that shall live longer is waited for until it answers
 FROZEN: Final = LEASE + 2.5  # seconds: longer than the lease, and time enough to take over
 
@@ -216,5 +216,5 @@ def _all_done(clients: list[Future[None]]) -> bool:
 
 
 def _errors(clients: list[Future[None]]) -> list[BaseException]:
-    found = [client.exception(60) for client in clients]
+    found = [client.exception(PATIENCE) for client in clients]
     return [error for error in found if error is not None and not isinstance(error, GaveUp)]

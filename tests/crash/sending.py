@@ -11,7 +11,7 @@ from .case import Operation
 from .client import NOT_ANSWERED, TRANSFERS, Client
 from .history import History
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 def submit(port: int, history: History, operation: Operation) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from .ground import World
-from .process import GatewayProcess, Nursery
+from .process import PATIENCE, GatewayProcess, Nursery
 from .run import Run
 
 LIVES: Final = 4.0  # seconds at most, for a kill that never comes and for errors
+COMES_IN: Final = 120.0  # the same as long as no kill, or no error, has come at all
 USUALLY: Final = 1.5  # seconds that one lives
 ENOUGH: Final = 6  # errors that one gateway has to live with
 
@@ -28,6 +29,11 @@ class Injection:
 
     def __str__(self) -> str:
         return f"{self.call}:{self.fault}:when={self.when}"
+
+    @property
+    def kind(self) -> str:
+        """``signal`` or ``error``."""
+        return self.fault.partition("=")[0]
 
 
 KILLS: Final = [
@@ -58,6 +64,8 @@ class SyscallRun(Run):
     ) -> None:
         super().__init__(world, nursery, seed, **options)
         self._strace, self._injections = strace, injections
+        self._kinds: set[str] = set()
+        """Of faults that have come."""
 
     def _delays(self, kills: int) -> list[float]:
         return [LIVES] * kills
@@ -71,19 +79,27 @@ class SyscallRun(Run):
             listened = self._listened()
             gateway = self._start()
             tracer = self._trace(gateway, injection, log)
-            end = time.monotonic() + delay
-            while gateway.runs() and time.monotonic() < end and _came(log) < ENOUGH:
-                time.sleep(0.05)
+            self._await(gateway, injection, log, delay)
             died = not gateway.runs()
             if injection.fault != "signal=KILL" and died and self._listened() > listened:
                 self.result.violations.append(f"I0 the gateway ended by itself: {injection}")
             gateway.kill()
-            tracer.wait(60)
+            tracer.wait(PATIENCE)
             self.result.kills += 1
             came = _came(log)
-            if not (came or died):
+            if came or died:
+                self._kinds.add(injection.kind)
+            else:
                 self.result.missed.append(str(injection))
             self.history.write("info", "syscall", injection=str(injection), came=came)
+
+    def _await(self, gateway: GatewayProcess, injection: Injection, log: Path, delay: float) -> None:
+        """Until it has died, or lived long enough with what was injected."""
+        begun = time.monotonic()
+        while gateway.runs() and (came := _came(log)) < ENOUGH:
+            if time.monotonic() > begun + (delay if came or injection.kind in self._kinds else COMES_IN):
+                return
+            time.sleep(0.05)
 
     def _listened(self) -> int:
         """How many gateways have come so far as to listen: an error before that may end one, whoever runs it begins

@@ -23,7 +23,7 @@ from .sending import all_finished, submit
 
 ENGINES = 8
 TRANSFERS = 8
-PATIENCE = 200.0
+PATIENCE = 480.0
 
 
 def operations_in(world: World) -> list[Operation]:

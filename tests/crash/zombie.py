@@ -20,7 +20,7 @@ from .points import StopAt
 from .process import GatewayProcess, Nursery
 from .sending import all_finished, submit
 
-PATIENCE: Final = 200.0  # seconds for each thing that has to come to pass
+PATIENCE: Final = 480.0  # seconds for each thing that has to come to pass
 AWAKE: Final = LEASE / 2  # seconds in which one that woke up does the harm that it would do
 
 
