@@ -347,7 +347,7 @@ def test_ten_thousand_files_of_one_user_do_not_keep_another_waiting(lab: Lab) ->
     lab.until(lambda: lab.store.get(hers, None).files.done > 0)
     his = lab.wait(lab.submit(("lab:/f", "out:/bo"), owner="bo"))
     assert his.state is TransferState.DONE
-    assert lab.wait(hers).files.done == 3000
+    assert lab.wait(hers, 240).files.done == 3000
     submitted, claimed, *_ = lab.store.events(his.id, None, after=0, limit=100).items
     assert claimed.type == "scigate.file.claim"
     journal = lab.store.events(hers, None, after=0, limit=100_000).items

@@ -418,7 +418,7 @@ def test_a_listing_that_breaks_off_begins_anew_and_doubles_nothing(lab: Lab, err
     for number in range(1600):
         (source / "run" / f"f{number:04}").write_bytes(b"")
     lab.start()
-    done = lab.run(("lab:/run/", "out:/run/"))
+    done = lab.wait(lab.submit(("lab:/run/", "out:/run/")), 240)
     assert (done.state, done.files.total, done.files.done) == (TransferState.DONE, 1600, 1600)
     assert len(os.listdir(out / "run")) == 1600
 
