@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -146,8 +146,17 @@ def planted(start_evil: Starter, reflector: int, tmp_path_factory: pytest.TempPa
     with start_evil(extra(folder, reflector), {"TMPDIR": str(folder / "tmp")}, changes) as evil:
         made = Planted(evil)
         provoke(made, reflector)
-        made.said["(tmp)"] = b"".join(path.read_bytes() for path in (folder / "tmp").rglob("*") if path.is_file())
+        made.said["(tmp)"] = b"".join(contents(folder / "tmp").values())
         yield made
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below it, but such as go away meanwhile; of the database its log first, from which it is filled."""
+    found = {}
+    for path in filter(Path.is_file, sorted(folder.rglob("*"), reverse=True)):
+        with suppress(FileNotFoundError):
+            found[str(path)] = path.read_bytes()
+    return found
 
 
 def provoke(planted: Planted, reflector: int) -> None:
@@ -309,10 +318,8 @@ def test_no_line_of_the_log_holds_a_secret(planted: Planted) -> None:
 def test_no_file_of_the_gateway_holds_a_secret(planted: Planted) -> None:
     """The database with its log, the staging area, and what commands left behind."""
     keep = {f"secret-{name}" for name in CANARIES}
-    files = {
-        str(path): path.read_bytes() for path in (planted.evil.folder / "state").rglob("*")
-        if path.is_file() and path.name not in keep
-    }  # fmt: skip
+    state = contents(planted.evil.folder / "state")
+    files = {name: data for name, data in state.items() if name.rpartition("/")[2] not in keep}
     assert any(name.endswith("scigate.db-wal") for name in files)
     secrets = {name: secret for name, secret in CANARIES.items() if name not in KEPT_IN_DATABASE}
     secrets |= {"webhook-secret": planted.shown_secret, "page-ticket": planted.page_ticket, **TOKENS}
@@ -333,8 +340,8 @@ def test_secrets_are_really_in_use(planted: Planted) -> None:
     """The tests above would see them: the gateway does know its secrets, and the search finds what is there."""
     assert planted.evil.wire(None).ask("GET", f"{V1}/storages", b"",
                                        {"Authorization": f"Bearer {CANARIES['user-token']}"}).status == 200  # fmt: skip
-    database = {"database": b"".join(
-        path.read_bytes() for path in (planted.evil.folder / "state").glob("scigate.db*"))}  # fmt: skip
+    state = contents(planted.evil.folder / "state")
+    database = {"database": b"".join(data for name, data in state.items() if "/scigate.db" in name)}
     kept = {name: CANARIES[name] for name in KEPT_IN_DATABASE}
     assert len(found_in(database, kept)) == len(kept)
     hidden = base64.b64encode(b"ab" + CANARIES["user-token"].encode())
@@ -360,10 +367,9 @@ def test_the_password_of_the_database_is_told_nowhere(
                     planted.ask("GET", target, user="root")
         planted.command("doctor", "--config", str(evil.folder / "scigate.toml"), "--debug")
         process = Path(f"/proc/{evil.process.pid}")
-        state = [path for path in (evil.folder / "state").rglob("*") if path.is_file()]
         places = {**planted.said, "log": evil.log.read_bytes(), "cmdline": (process / "cmdline").read_bytes(),
                   "environ": (process / "environ").read_bytes(),
-                  **{str(path): path.read_bytes() for path in state}}  # fmt: skip
+                  **contents(evil.folder / "state")}  # fmt: skip
     found = found_in(places, {"the password": password})
     record("evil.canaries", runs=len(places), bad=len(found), seconds=0, where="postgresql")
     assert found == []
