@@ -306,6 +306,7 @@ def world() -> Iterator[World]:
     subprocess.run(["rm", "-rf", folder], check=True)
 
 
+@pytest.mark.timeout(900)
 def test_the_gateway_is_what_the_model_says(world: World, evil_factor: int) -> None:
     begun = time.monotonic()
     try:
@@ -346,6 +347,7 @@ def finish(world: World) -> list[str]:
     while left := settle(world, patient=True):
         assert time.monotonic() < end, f"never final: {[world.transfers[id] for id in left]}"
         time.sleep(0.05)
+    end = time.monotonic() + 150
     while (differences := list(compared(world))) and time.monotonic() < end:
         time.sleep(0.1)  # until the drafts of the dead are swept
     return differences
