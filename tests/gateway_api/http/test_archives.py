@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 from scigate.gateway_api.http import sending
+from scigate.storage_backends.backend import Buffer
 
 from .conftest import TOKENS, Running, problem
 
@@ -182,8 +183,13 @@ def places(gateway: Running) -> int:
 def test_whoever_has_all_of_an_archive_has_its_place_again(
     gateway: Running, ada: httpx.Client, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed = sending.close
-    monkeypatch.setattr(sending, "close", lambda buffers: time.sleep(0.2) or closed(buffers))
+    close = sending.close
+
+    def close_late(buffers: Iterator[Buffer]) -> None:
+        time.sleep(0.2)
+        close(buffers)
+
+    monkeypatch.setattr(sending, "close", close_late)
     assert until(lambda: places(gateway) == 0)
     assert ada.get(url(run), params={"archive": "tar"}).status_code == 200
     assert places(gateway) == 0, "else who asks for many, one after the other, would be refused now and then"

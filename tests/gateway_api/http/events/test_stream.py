@@ -257,7 +257,7 @@ def test_the_progress_of_an_upload_has_both_its_legs(gateway: Running, ada: http
     with following(ada, topics=f"transfer:{transfer}", progress="1") as follower:
         first = {**tus, "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
         assert ada.patch(location, content=bytes(1_000_000), headers=first).status_code == 204
-        told = {"arrived": {"bytes": 0}}
+        told: dict[str, Any] = {"arrived": {"bytes": 0}}
         while told["arrived"]["bytes"] < 1_000_000:  # it may be looked at while they come
             if (message := follower.next()).event == "scigate.transfer.progress":
                 told = message.data["data"]
