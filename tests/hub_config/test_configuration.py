@@ -38,6 +38,7 @@ def test_an_empty_configuration_gets_everything(tmp_path: Path) -> None:
     assert service["url"] == "http://127.0.0.1:8470"
     assert service["command"] == [sys.executable, "-m", "scigate.hub_config.service"]
     assert service["environment"] == {"SCIGATE_CONFIG": str(tmp_path / "scigate.toml")}
+    assert service["timeout"] >= 120, "else a hub ends itself where its service is slow to start"
     assert service["oauth_client_allowed_scopes"] == [WRITE, CURATE, ADMIN]
     assert c.JupyterHub.custom_scopes == CUSTOM_SCOPES
     assert {ACCESS, WRITE} <= c.JupyterHub.extra_user_scopes

@@ -20,6 +20,7 @@ from .spawner import in_order
 
 ADDRESS: Final = "http://127.0.0.1:8470"
 SUPERVISOR: Final = (sys.executable, "-m", "scigate.hub_config.service")
+STARTING: Final = 240  # seconds that the service may take until it answers, on a machine that has just booted
 CULLER: Final = "jupyterhub_idle_culler"
 REPORTED: Final = timedelta(seconds=60)
 """How often the gateway reports users with running transfers to the hub."""
@@ -131,8 +132,9 @@ def _add_service(c: Config, name: str, how: Mapping[str, Any]) -> None:
         "oauth_no_confirm": True,  # it is a part of the hub, as far as users can tell
         "oauth_client_allowed_scopes": list(rights.ON_BEHALF),
     }
-    if "command" not in how and _newer_than_5():
-        service["timeout"] = 5  # the hub starts also when the gateway is not there yet
+    if _newer_than_5():
+        # One of its own that does not answer in time ends the hub; without any other it starts all the same.
+        service["timeout"] = STARTING if "command" in how else 5
     add_named(c.JupyterHub, "services", [service], "c.JupyterHub.services")
 
 

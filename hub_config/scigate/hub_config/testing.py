@@ -40,7 +40,6 @@ RIGHTS: Final = (
 CONFIG: Final = """# Written by scigate.hub_config.testing.
 import os, sys
 from datetime import timedelta
-from jupyterhub import version_info
 from scigate.hub_config import configure
 from scigate.hub_config.authenticator import FileAuthenticator
 
@@ -71,8 +70,6 @@ configure(
     curators={curators!r},
     {options}
 )
-if version_info[0] > 5:  # else the hub ends when its service does not answer in half a minute
-    next(service for service in c.JupyterHub.services if service["name"] == "scigate")["timeout"] = 240
 """
 
 
