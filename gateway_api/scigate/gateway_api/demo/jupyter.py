@@ -26,7 +26,7 @@ from scigate.storage_backends.testing.servers import S3Server, free_ports
 from . import notebook
 from .service import STOP_SECONDS, DemoFailed, write_private
 
-START_SECONDS: Final = 90.0
+START_SECONDS: Final = 240.0
 COMMUNITY: Final = "vo-climate"
 CURATORS: Final = "curators-climate"
 USERS: Final[Mapping[str, tuple[str, ...]]] = {

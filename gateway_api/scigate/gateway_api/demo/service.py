@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from scigate.storage_backends.testing.servers import S3Server, free_ports
 
-START_SECONDS: Final = 120.0
+START_SECONDS: Final = 240.0
 STOP_SECONDS: Final = 20.0
 LOCK: Final = "lock"
 COMMAND: Final = "from scigate.gateway_api.cli import main; main()"
