@@ -30,6 +30,7 @@ FOLDER_FILES: Final = 300
 TOKEN: Final = f"token-of-the-crash-tests-{'x' * 16}"
 SOURCES: Final = "sources/"
 LEASE: Final = 3  # seconds
+LONG_LEASE: Final = 600  # seconds: who loses it begins anew; who is dead is found out without it
 EXPIRES: Final = 120  # seconds without a byte: more than a busy machine keeps a sender from sending
 EXPIRES_SOON: Final = 9  # where that is what the run is about
 
@@ -137,6 +138,12 @@ class World:
     def other_config(self) -> Path:
         """Of a second gateway on the same database, with a folder and a port of its own."""
         return self.folder / "other.toml"
+
+    def lease(self, seconds: int) -> None:
+        """From the next gateway on a lease is that long."""
+        self.config.write_text(
+            self.config.read_text().replace(f"lease_seconds = {LEASE}\n", f"lease_seconds = {seconds}\n")
+        )
 
     def key(self, path: str) -> str:
         """Where the storage ``cloud`` keeps ``path`` in the bucket."""

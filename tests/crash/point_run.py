@@ -82,7 +82,7 @@ class PointRun(Run):
                                 break
                         else:
                             self.result.missed.append(str(target))
-                    self._settle([self._start()], [*clients, pool.submit(self._resume_all)], operations)
+                    self._settle([self._start_last()], [*clients, pool.submit(self._resume_all)], operations)
                 finally:
                     self._over.set()
         finally:

@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from . import checker
 from .case import Case, Operation, Piece
-from .ground import LEASE, World
+from .ground import LONG_LEASE, World
 from .history import History
 from .process import GatewayProcess, Nursery
 from .sending import all_finished, submit
@@ -23,7 +23,6 @@ STREAMS: Final = 4  # limits.streams of the gateway: blocks of one file that are
 PART: Final = 5 << 20  # bytes of a block, as the settings of these storages say
 IN_FLIGHT: Final = (STREAMS + 2) * PART  # one more may be done and not recorded, and one more be asked for ahead
 WORDS: Final = 200_000  # bytes of requests, headers and marks that no file holds, for each life of a gateway
-LONG_LEASE: Final = 600  # seconds: who loses it begins anew, which costs bytes; who is dead is found out without it
 PATIENCE: Final = 480.0
 
 
@@ -100,8 +99,8 @@ class Resent:
         text = self._world.config.read_text()
         for old, new in ports.items():
             text = text.replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
-        text = text.replace(f"lease_seconds = {LEASE}", f"lease_seconds = {LONG_LEASE}")
         self._world.config.write_text(text)
+        self._world.lease(LONG_LEASE)  # what is begun anew is sent again
 
     def _operation(self, port: int) -> Operation:
         content = self._world.ground.contents["large-80.bin"]

@@ -17,7 +17,7 @@ from scigate.gateway_api.transfers.awaiting import SILENCE
 from . import checker
 from .case import Case, Operation
 from .client import NOT_ANSWERED, Client, GaveUp
-from .ground import LEASE, World
+from .ground import LEASE, LONG_LEASE, World
 from .history import History
 from .plan import USUAL, Planner
 from .process import PATIENCE, GatewayProcess, Nursery
@@ -85,7 +85,7 @@ class Run:
                 try:
                     clients = [pool.submit(self._do, one) for one in operations]
                     self._kill_again_and_again(delays)
-                    gateways = [self._start()] + ([self._start_other()] if freezes else [])
+                    gateways = [self._start(), self._start_other()] if freezes else [self._start_last()]
                     for _ in range(freezes):
                         self._freeze(gateways[0])
                     self._settle(gateways, clients, operations)
@@ -171,6 +171,11 @@ class Run:
         return self._nursery.start(
             self._world.config, self._world.folder / "gateway.log", self._mutant or self._weather
         )
+
+    def _start_last(self) -> GatewayProcess:
+        """One that is to finish all, and that nobody takes for dead: it may be as slow as the machine is."""
+        self._world.lease(LONG_LEASE)
+        return self._start()
 
     def _start_other(self) -> GatewayProcess:
         return self._nursery.start(self._world.other_config, self._world.folder / "gateway.log")
