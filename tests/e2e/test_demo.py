@@ -88,7 +88,7 @@ def test_being_killed_takes_its_services_along(tmp_path: Path, require: Callable
 
 def _children_while_running(demo: subprocess.Popen[str]) -> list[int]:
     """The process ids of the S3 server and the gateway, as soon as both run."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while time.monotonic() < end and demo.poll() is None:
         children = psutil.Process(demo.pid).children(recursive=True)
         if len(children) >= 2 and not any(_is_starting(child, demo) for child in children):

@@ -55,7 +55,7 @@ class Server:
 
     def wait(self) -> None:
         with self.client() as client:
-            for _ in range(2400):
+            for _ in range(4800):
                 assert self.process.poll() is None, self.log.read_text()
                 with contextlib.suppress(httpx.TransportError):
                     client.post("session")
