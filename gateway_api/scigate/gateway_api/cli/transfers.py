@@ -121,7 +121,7 @@ def _as_text(gateway: Gateway, handle: TransferHandle, files: bool, events: bool
     if transfer.state == "PAUSED":
         click.echo(f"  → resume with: scigate resume {transfer.id}")
     for file in handle.files(None if files else FileState.FAILED):
-        _show_file(file)
+        _show_file(file, expires)
     for event in handle.events() if events else ():
         said = {key: value for key, value in event.data.items() if key not in SAID_ABOVE}
         data = ", ".join(f"{key} {value}" for key, value in said.items())
@@ -164,7 +164,7 @@ def _advice(cause: Cause, expires: datetime | None) -> str:
     return f"If its sender has ended, give the same put again{until}: it goes on where it stopped."
 
 
-def _show_file(file: TransferFile) -> None:
+def _show_file(file: TransferFile, expires: datetime | None) -> None:
     from ..client.progress import printable
 
     done = "SKIPPED" if file.skipped else str(file.state)
@@ -173,7 +173,7 @@ def _show_file(file: TransferFile) -> None:
     for name, value in file.digests.items():
         click.echo(f"             {name} {value}")
     if file.cause:
-        advice = printable(_advice(file.cause, file.next_try))
+        advice = printable(_advice(file.cause, file.next_try or expires))
         click.echo(f"             {printable(file.cause.message)}\n             → {advice}")
     told = file.cause is not None and file.cause.code in (RECEIVING, SCHEDULED)  # the cause says what is waited for
     if file.next_try and not file.finished and not told:
