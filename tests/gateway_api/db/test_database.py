@@ -20,6 +20,8 @@ from scigate.gateway_api.db.schema import lane
 from sqlalchemy import Connection, event, func, insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from tests.letting_go import lets_go
+
 on_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 HOLD = """
@@ -51,6 +53,15 @@ def test_what_was_written_is_read(database: Database) -> None:
 
 def test_a_job_gives_its_result(database: Database) -> None:
     assert database.write(lambda connection: connection.execute(select(func.count(lane.c.id))).scalar()) == 0
+
+
+def fails(connection: Connection) -> None:
+    raise LookupError(connection.dialect.name)
+
+
+def test_whoever_met_an_error_is_let_go(database: Database) -> None:
+    """With the draft, for example, that it held open."""
+    assert lets_go(lambda: database.write(fails), LookupError)
 
 
 @on_sqlite

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+import weakref
 from concurrent.futures import Future
 
 import pytest
 from scigate.gateway_api.http.commits import Commits
+
+from tests.letting_go import Held, without_collector
 
 
 def ended_by_another(futures: list[Future[int]]) -> None:
@@ -74,3 +78,19 @@ def test_what_ends_after_the_loop_harms_nobody() -> None:
     asyncio.run(run())
     late.set_result(1)
     assert late.result() == 1
+
+
+def test_whoever_is_refused_is_let_go() -> None:
+    def refused() -> Future[int]:
+        future = Future[int]()
+        future.set_exception(ValueError("no"))
+        return future
+
+    async def meet() -> weakref.ref[Held]:
+        held = Held()
+        with contextlib.suppress(ValueError):
+            await Commits().result(refused())
+        return weakref.ref(held)
+
+    with without_collector():
+        assert asyncio.run(meet())() is None

@@ -25,6 +25,8 @@ from scigate.storage_backends.errors import StorageError, Unreachable
 from scigate.storage_backends.http import open_url
 from scigate.storage_backends.web_url import InvalidUrl, parse_web_url
 
+from tests.letting_go import lets_go
+
 PUBLIC = ("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c")
 
 DENIED = (
@@ -372,3 +374,11 @@ def test_no_vector_is_read_in_two_ways(vector: str) -> None:
         return
     others = {str(ipaddress.ip_address(host)) if ":" in host else host for host in hosts_by_others(url)}
     assert others == {target.host}
+
+
+def test_whoever_cannot_connect_is_let_go() -> None:
+    def refuse(address: str, port: int, timeout: float) -> socket.socket:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    egress = Egress(EgressPolicy(), resolve, refuse)
+    assert lets_go(lambda: egress.connect(PUBLIC[0], 443, 1), Unreachable)

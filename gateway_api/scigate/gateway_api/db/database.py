@@ -156,6 +156,8 @@ class Database:
                 except Exception as error:  # whatever it is, for example no memory: else nobody could write any more
                     log.exception("database: a commit failed")
                     _refuse(jobs, error)
+                jobs.clear()
+            group.clear()  # while the next one is waited for, nothing is kept of this one
 
     def _commit(self, group: list[tuple[Job[Any], Future[Any]]]) -> None:
         deadline, attempts = time.monotonic() + PATIENCE, 0
@@ -175,11 +177,7 @@ class Database:
                     break
                 log.warning("database: %s; trying again", _why(error))
                 time.sleep(0.2)
-        for (_, future), answer in zip(group, answers, strict=True):
-            if isinstance(answer, _Result):
-                future.set_result(answer.value)
-            else:
-                future.set_exception(answer)
+        _tell(group, answers)
 
     def _attempt(self, jobs: list[Job[Any]]) -> list[_Result | BaseException]:
         with self._writer.connect() as connection:
@@ -205,6 +203,18 @@ class Database:
             log.warning("the clock was set by %+.0f s; what is waited for moves with it", step)
             shift(connection, step)
         return step
+
+
+def _tell(group: list[tuple[Job[Any], Future[Any]]], answers: list[_Result | BaseException]) -> None:
+    """Empties both: an error holds the frames that it came through, here and where it is met, with all that is open
+    there; if these held it, too, that would stay open until the garbage collector comes by."""
+    for (_, future), answer in zip(group, answers, strict=True):
+        if isinstance(answer, _Result):
+            future.set_result(answer.value)
+        else:
+            future.set_exception(answer)
+    group.clear()
+    answers.clear()
 
 
 def _refuse(jobs: list[tuple[Job[Any], Future[Any]]], error: Exception) -> None:

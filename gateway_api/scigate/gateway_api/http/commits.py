@@ -25,7 +25,10 @@ class Commits:
         waiter = self._loop.create_future()
         future.add_done_callback(partial(self._end, waiter))
         await waiter
-        return future.result()
+        try:
+            return future.result()
+        finally:  # an error holds this frame, which would hold the error, and all who met it with it
+            del future
 
     def _end(self, waiter: asyncio.Future[None], _: Future[T]) -> None:
         """In the thread that has ended it."""

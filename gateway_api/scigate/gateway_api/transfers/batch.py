@@ -138,8 +138,12 @@ class _Batch:
                 results[number] = safely(thing)
 
         with ThreadPoolExecutor(threads, thread_name_prefix="small") as pool:
-            for ended in [pool.submit(take) for _ in range(threads)]:
-                ended.result()
+            running = [pool.submit(take) for _ in range(threads)]
+        try:
+            while running:
+                running.pop().result()
+        finally:  # else the error would hold us, and we the error and the drafts with their open files
+            running.clear()
         return [found for found in results if found is not None]
 
     def _look(self, task: Task) -> Item | None:

@@ -266,15 +266,18 @@ class Egress:
         addresses = self._vetted_addresses(check_host_or_address(host), port)
         deadline = time.monotonic() + timeout
         failure: OSError | None = None
-        for number, address in enumerate(addresses):
-            left = (deadline - time.monotonic()) / (len(addresses) - number)
-            if left <= 0:
-                break
-            try:
-                return self._connect_to(host, port, address, left)
-            except OSError as error:
-                failure = error
-        raise Unreachable(f"no connection to {host} port {port}: {_reason(failure)}") from failure
+        try:
+            for number, address in enumerate(addresses):
+                left = (deadline - time.monotonic()) / (len(addresses) - number)
+                if left <= 0:
+                    break
+                try:
+                    return self._connect_to(host, port, address, left)
+                except OSError as error:
+                    failure = error
+            raise Unreachable(f"no connection to {host} port {port}: {_reason(failure)}") from failure
+        finally:  # it holds this frame, which would hold it, and the callers' open files with it
+            failure = None
 
     def _connect_to(self, host: str, port: int, address: Address, timeout: float) -> socket.socket:
         plain = self._dial(str(address), port, timeout)
