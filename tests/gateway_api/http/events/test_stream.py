@@ -180,10 +180,8 @@ def test_streams_are_limited_per_user_and_in_all(small_service: Service, tmp_pat
         client.close()
 
 
-def test_a_server_that_stops_ends_its_streams_and_does_not_wait_for_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "DRAIN", 120.0)
+def seconds_to_end_a_stream(tmp_path: Path) -> float:
+    """How long a gateway takes to stop while somebody follows, who is told the end instead of being cut off."""
     service = build(Settings.load(write_settings(tmp_path)))
     service.start()
     ada = Running(service, tmp_path).client()
@@ -195,8 +193,15 @@ def test_a_server_that_stops_ends_its_streams_and_does_not_wait_for_them(
             while True:
                 follower.next()
         stopping.join()
-    assert time.monotonic() - begun < 60, "less than requests get to end"
     ada.close()
+    return time.monotonic() - begun
+
+
+def test_a_server_that_stops_ends_its_streams_and_does_not_wait_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DRAIN", 120.0)
+    assert seconds_to_end_a_stream(tmp_path) < 60, "less than requests get to end"
 
 
 def test_a_stream_ends_in_order_also_when_there_is_no_time_left(
@@ -204,17 +209,7 @@ def test_a_stream_ends_in_order_also_when_there_is_no_time_left(
 ) -> None:
     """As on a machine that stands still for so long."""
     monkeypatch.setattr(module, "FAREWELL", 0.0)
-    service = build(Settings.load(write_settings(tmp_path)))
-    service.start()
-    ada = Running(service, tmp_path).client()
-    with following(ada) as follower:
-        stopping = threading.Thread(target=service.stop)
-        stopping.start()
-        with pytest.raises((StopIteration, RuntimeError)):
-            while True:
-                follower.next()
-        stopping.join()
-    ada.close()
+    assert seconds_to_end_a_stream(tmp_path) < 60
 
 
 def test_who_takes_nothing_for_too_long_is_disconnected(
